@@ -1,0 +1,1 @@
+"""Clip generators behind one queue and one worker process."""

@@ -1,0 +1,154 @@
+"""What is asked of a clip generator, and what it gives back. These fields are the whole protocol."""
+
+from dataclasses import dataclass, field
+from typing import ClassVar, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from ..world.camera import Pinhole
+from ..world.memory import MemorySnapshot
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ReferenceFrame:
+    """A keyframe that sees the same surface as the path ahead.
+
+    Attributes:
+        color: (H, W, 3) uint8 sRGB.
+        depth_m: (H, W) float32 metres, 0 unknown, or None.
+        pinhole: Intrinsics of the image.
+        world_T_camera: (4, 4) float64.
+        is_observed: True for a photo, False for something generated.
+        keyframe_id: Identity of the keyframe.
+    """
+
+    color: npt.NDArray[np.uint8]
+    depth_m: npt.NDArray[np.float32] | None
+    pinhole: Pinhole
+    world_T_camera: npt.NDArray[np.float64]
+    is_observed: bool
+    keyframe_id: int = 0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ClipRequest:
+    """One clip to generate, as the director asks for it. Values only: it crosses a process border.
+
+    Attributes:
+        request_id: Identity, 1 or more, never used twice in a world.
+        epoch: Bumped by reset, load and undo; a result of another epoch is stale.
+        seed: Seed of this clip.
+        prompt: What the person asked for.
+        world_T_camera: (F, 4, 4) float64, the path asked for.
+        pinhole: Intrinsics and size of every frame.
+        memory: Points in the frusta of the path; the worker renders the scene video from them.
+        first_keyframe_id: Identities ``first_keyframe_id … + F - 1`` are reserved for the clip's frames.
+        references: Up to 7 keyframes, best first.
+        tail: (9, H, W, 3) uint8, the last frames of the clip that this one continues, or None in a first round.
+        up_world: (3,) direction away from gravity.
+        floor: (4,) plane n·x + d = 0, n upwards, or None where no floor is known.
+        purpose: "way" ahead of the walker, "ring" around a standing one, "reroll" of an undone region.
+        tick: Simulation tick of the request.
+    """
+
+    request_id: int
+    epoch: int
+    seed: int
+    prompt: str
+    world_T_camera: npt.NDArray[np.float64]
+    pinhole: Pinhole
+    memory: MemorySnapshot
+    first_keyframe_id: int
+    references: tuple[ReferenceFrame, ...] = ()
+    tail: npt.NDArray[np.uint8] | None = None
+    up_world: tuple[float, float, float] = (0.0, -1.0, 0.0)
+    floor: tuple[float, float, float, float] | None = None
+    purpose: str = "way"
+    tick: int = 0
+
+    @property
+    def num_frames(self) -> int:
+        """Frames asked for."""
+        return len(self.world_T_camera)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SceneVideo:
+    """Memory rendered along the requested path: what the generator is conditioned on.
+
+    Attributes:
+        color: (F, H, W, 3) uint8 sRGB, black where nothing is.
+        depth_m: (F, H, W) float32 metres along +Z, 0 where nothing is.
+        coverage: (F, H, W) float32 in [0, 1], where memory has points that count for the generator's rank.
+    """
+
+    color: npt.NDArray[np.uint8]
+    depth_m: npt.NDArray[np.float32]
+    coverage: npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Clip:
+    """A generated clip.
+
+    Attributes:
+        frames: (F, H, W, 3) uint8 sRGB at the requested poses and size.
+        depth_m: (F, H, W) float32 metres along +Z, 0 unknown, or None if the generator knows none.
+        confidence: (F, H, W) float32 in [0, 1], or None.
+        moving: (F, H, W) bool, True where something moves and must stay out of memory, or None.
+        new_surface: (F, H, W) bool, True where the generator added something that memory lacked, or None (everywhere).
+        seconds: Time by phase, such as {"condition": 0.1, "generate": 2.0}.
+    """
+
+    frames: npt.NDArray[np.uint8]
+    depth_m: npt.NDArray[np.float32] | None = None
+    confidence: npt.NDArray[np.float32] | None = None
+    moving: npt.NDArray[np.bool_] | None = None
+    new_surface: npt.NDArray[np.bool_] | None = None
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+class GenerationCancelledError(Exception):
+    """Raised by ``Progress.check`` inside a generator whose request is no longer wanted."""
+
+
+class Progress(Protocol):
+    """How a generator reports and learns that it should stop."""
+
+    def check(self, phase: str, fraction: float) -> None:
+        """Report a step; call it between steps.
+
+        Args:
+            phase: Short name of what is going on, shown to the walker.
+            fraction: Share of the clip that is done, 0..1.
+
+        Raises:
+            GenerationCancelledError: The request was cancelled; let it pass through.
+        """
+        ...
+
+
+class Generator(Protocol):
+    """A clip generator. Lives in the worker process; made there, used by one thread.
+
+    A third party registers its class as an entry point of the group ``spatia.generators``; it is called with no
+    argument in the worker.
+    """
+
+    name: ClassVar[str]
+    rank: ClassVar[int]
+    """0..63: a higher one's results replace a lower one's. Placeholders are below 8, trained models from 32."""
+    native_speed: ClassVar[tuple[float, float] | None]
+    """Fastest camera motion it was trained for, (m/s, rad/s) at 24 fps, or None if any motion will do."""
+    wants_key_views: ClassVar[bool]
+    """True if it fills single views (a request then holds a few key views), False if it makes continuous clips."""
+
+    def generate(self, request: ClipRequest, scene: SceneVideo, progress: Progress) -> Clip:
+        """Make one clip; may take long, must call ``progress.check`` between steps.
+
+        Raises:
+            GenerationCancelledError: From ``progress.check``.
+            Exception: Anything else ends the request as failed; the walk goes on.
+        """
+        ...

@@ -1,0 +1,1 @@
+"""What the person or agent wants, from any device."""

@@ -1,0 +1,1 @@
+"""Pictures of the memory: on screen, offscreen, and as the conditioning of a generator."""

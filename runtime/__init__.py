@@ -1,0 +1,1 @@
+"""The session, its loops, the public façade and the command line."""

@@ -1,0 +1,1 @@
+"""The world file, imports and exports."""

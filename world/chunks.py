@@ -1,0 +1,103 @@
+"""The chunk: an immutable cube of 64³ voxels, structure of arrays, integer accumulators.
+
+A position is first made an integer: ``q = floor(x / voxel_size_m * 256)`` per axis, in float64. Then ``q >> 8`` is the
+voxel key, ``q & 255`` the offset inside the voxel, ``voxel key >> 6`` the chunk key and ``voxel key & 63`` the place in
+the chunk. All of it floors, so -0.1 m has key -1. Because every stored number is an integer sum, inserting the same
+points in any order or split gives the same bits.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+ChunkKey = tuple[int, int, int]
+
+CHUNK_BITS = 6
+CHUNK_SIDE = 1 << CHUNK_BITS
+OFFSET_BITS = 8
+OFFSET_STEPS = 1 << OFFSET_BITS
+
+COLUMN_X, COLUMN_Y, COLUMN_Z, COLUMN_WEIGHT, COLUMN_R, COLUMN_G, COLUMN_B, COLUMN_KEYFRAME = range(8)
+
+
+def spread_bits(v: npt.NDArray[np.integer]) -> npt.NDArray[np.uint32]:
+    """Put the 6 low bits of each value on every third bit."""
+    x = np.asarray(v).astype(np.uint32) & np.uint32(63)
+    out = np.zeros_like(x)
+    for bit in range(CHUNK_BITS):
+        out |= ((x >> np.uint32(bit)) & np.uint32(1)) << np.uint32(3 * bit)
+    return out
+
+
+def morton(x: npt.NDArray[np.integer], y: npt.NDArray[np.integer], z: npt.NDArray[np.integer]) -> npt.NDArray[np.uint32]:
+    """18-bit Morton code of a voxel in its chunk; x on bits 0, 3, …, y on 1, 4, …, z on 2, 5, …"""
+    return spread_bits(x) | spread_bits(y) << np.uint32(1) | spread_bits(z) << np.uint32(2)
+
+
+def unmorton(codes: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint32]:
+    """(N, 3) x, y, z in 0..63 of (N,) codes."""
+    out = np.zeros((len(codes), 3), np.uint32)
+    for axis in range(3):
+        for bit in range(CHUNK_BITS):
+            out[:, axis] |= ((codes >> np.uint32(3 * bit + axis)) & np.uint32(1)) << np.uint32(bit)
+    return out
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Chunk:
+    """What memory holds of one cube of voxels. Immutable: its arrays are read-only, a change makes a new chunk.
+
+    Attributes:
+        key: Chunk key (x, y, z).
+        revision: Raised whenever the chunk is replaced; unique in its memory.
+        codes: (N,) uint32 Morton codes of the occupied voxels, strictly rising.
+        rows: (N, 8) uint32: weighted sums of the offset (x, y, z; 256 steps a voxel), sum of weights, weighted sums of
+            red, green, blue, and the smallest keyframe identity among the points that count.
+        priority: (N,) uint8, class and rank of the points that count (``points.priority_of``).
+        evidence: (N, 2) uint8: how often later views confirmed the voxel, and how often they saw through it. Saturating;
+            not part of the content hash.
+    """
+
+    key: ChunkKey
+    revision: int
+    codes: npt.NDArray[np.uint32]
+    rows: npt.NDArray[np.uint32]
+    priority: npt.NDArray[np.uint8]
+    evidence: npt.NDArray[np.uint8]
+
+    def __post_init__(self) -> None:
+        for array in (self.codes, self.rows, self.priority, self.evidence):
+            array.flags.writeable = False
+
+    @property
+    def num_points(self) -> int:
+        """Occupied voxels."""
+        return len(self.codes)
+
+    @property
+    def num_bytes(self) -> int:
+        """Memory held by the content."""
+        return self.codes.nbytes + self.rows.nbytes + self.priority.nbytes + self.evidence.nbytes
+
+    def local_q8(self) -> npt.NDArray[np.uint16]:
+        """(N, 3) uint16 mean positions inside the chunk, 256 steps a voxel, 0..16383, rounded to nearest. Fresh."""
+        weight = self.rows[:, COLUMN_WEIGHT].astype(np.uint64)[:, None]
+        offset = (self.rows[:, :3].astype(np.uint64) * np.uint64(2) + weight) // (weight * np.uint64(2))
+        return (unmorton(self.codes) * np.uint32(OFFSET_STEPS) + offset.astype(np.uint32)).astype(np.uint16)
+
+    def positions_world(self, voxel_size_m: float) -> npt.NDArray[np.float32]:
+        """(N, 3) float32 mean positions in metres, world frame. Fresh."""
+        origin = np.array(self.key, np.float64) * (CHUNK_SIDE * voxel_size_m)
+        step = voxel_size_m / OFFSET_STEPS
+        return (origin + (self.local_q8().astype(np.float64) + 0.5) * step).astype(np.float32)
+
+    def colors(self) -> npt.NDArray[np.uint8]:
+        """(N, 3) uint8 sRGB mean colours, rounded to nearest. Fresh."""
+        weight = self.rows[:, COLUMN_WEIGHT].astype(np.uint64)[:, None]
+        sums = self.rows[:, COLUMN_R : COLUMN_B + 1].astype(np.uint64)
+        return ((sums * np.uint64(2) + weight) // (weight * np.uint64(2))).astype(np.uint8)
+
+    def keyframes(self) -> npt.NDArray[np.uint32]:
+        """(N,) uint32 keyframe identities (a view)."""
+        return self.rows[:, COLUMN_KEYFRAME]

@@ -1,0 +1,1 @@
+"""From frames to map updates: geometry estimators, masks, alignment."""
