@@ -129,7 +129,7 @@ def _shrink(
 
 
 @njit(cache=True, nogil=True)
-def _draw_squares(positions, colors, spacing, camera_T_world, lens, z_buffer, picture):  # noqa: ANN001, ANN202
+def _draw_squares(positions, colors, spacing, camera_T_world, lens, z_buffer, picture):
     """Nearest point wins; a square reaches 0.62 of the spacing and at least 0.75 subpixels from its centre."""
     height, width = z_buffer.shape
     fx, fy, cx, cy = lens[0], lens[1], lens[2], lens[3]
