@@ -1,7 +1,8 @@
 """Faults of the world folder.
 
 WorldError
-├── WeightOverflowError   a voxel got more points than its 32-bit sums hold
+├── WeightOverflowError   a voxel got more points at once than its 32-bit sums hold
+├── StaleChangeError      a staged change was built on chunks that have changed since
 └── AlignmentError        a clip does not fit what memory holds; nothing was changed
 """
 
@@ -12,6 +13,10 @@ class WorldError(Exception):
 
 class WeightOverflowError(WorldError):
     """A voxel's sums would not fit 32 bits; nothing was changed."""
+
+
+class StaleChangeError(WorldError):
+    """A chunk that a staged change replaces was changed in the meantime; nothing was changed, stage again."""
 
 
 class AlignmentError(WorldError):

@@ -1,47 +1,19 @@
 """The spatial memory: chunks by key, changed by one thread, read by all through snapshots."""
 
+import hashlib
+import struct
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
 import numpy as np
-import numpy.typing as npt
 
-from .chunks import (
-    CHUNK_BITS,
-    CHUNK_SIDE,
-    COLUMN_KEYFRAME,
-    COLUMN_WEIGHT,
-    OFFSET_BITS,
-    OFFSET_STEPS,
-    Chunk,
-    ChunkKey,
-    morton,
-)
+from .chunks import COLUMN_WEIGHT, Chunk, ChunkKey
+from .errors import StaleChangeError
+from .merge import MergeReport, StagedChange, stage_insert
 from .points import PointBatch
 
 DEFAULT_VOXEL_SIZE_M = 0.01
-
-
-@dataclass(frozen=True, slots=True)
-class MergeReport:
-    """What one change did to memory.
-
-    Attributes:
-        added: Voxels that were empty before.
-        refreshed: Voxels that got more points of their own priority.
-        replaced: Voxels whose lower points gave way to higher ones.
-        outranked: Points that fell on a voxel of higher priority and were left out.
-        removed: Voxels removed.
-        changed: Keys of the chunks that were replaced or dropped.
-    """
-
-    added: int = 0
-    refreshed: int = 0
-    replaced: int = 0
-    outranked: int = 0
-    removed: int = 0
-    changed: tuple[ChunkKey, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +37,20 @@ class MemorySnapshot:
         """
         wanted = sorted(self.chunks) if keys is None else [k for k in keys if k in self.chunks]
         return PointBatch.concatenate([self._points_of(self.chunks[k]) for k in wanted])
+
+    def content_hash(self) -> str:
+        """SHA-256 hex of voxel size, sorted keys and content (codes, rows, priority; not revision, not evidence).
+
+        Independent of the order and split of plain insertion.
+        """
+        digest = hashlib.sha256(struct.pack("<d", self.voxel_size_m))
+        for key in sorted(self.chunks):
+            chunk = self.chunks[key]
+            digest.update(struct.pack("<4q", *key, chunk.num_points))
+            digest.update(np.ascontiguousarray(chunk.codes, "<u4").data)
+            digest.update(np.ascontiguousarray(chunk.rows, "<u4").data)
+            digest.update(np.ascontiguousarray(chunk.priority).data)
+        return digest.hexdigest()
 
     def _points_of(self, chunk: Chunk) -> PointBatch:
         weights = np.minimum(chunk.rows[:, COLUMN_WEIGHT], 255).astype(np.uint8)
@@ -116,6 +102,10 @@ class SpatialMemory:
         """Copy of all points, chunk by chunk in key order."""
         return self.snapshot().points()
 
+    def content_hash(self) -> str:
+        """SHA-256 hex of the content, see ``MemorySnapshot.content_hash``."""
+        return self.snapshot().content_hash()
+
     def insert(self, batch: PointBatch) -> MergeReport:
         """Merge points; where priorities differ in a voxel only the highest count.
 
@@ -127,5 +117,33 @@ class SpatialMemory:
 
         Raises:
             ValueError: A position is not finite or beyond ±2^20 chunks.
+            WeightOverflowError: More weight falls on one voxel at once than its sums hold; nothing was changed.
         """
-        raise NotImplementedError
+        return self.apply(stage_insert(self._chunks, self.voxel_size_m, batch, revision=self._revision + 1))
+
+    def apply(self, change: StagedChange) -> MergeReport:
+        """Take over a staged change: swaps references of the changed chunks, copies no points.
+
+        Raises:
+            StaleChangeError: A chunk that it replaces has changed since; nothing was changed, stage again.
+        """
+        stale = [key for key, chunk in change.base.items() if self._chunks.get(key) is not chunk]
+        if stale:
+            raise StaleChangeError(f"{len(stale)} of {len(change.base)} chunks changed since staging; stage again")
+        if change.chunks:
+            self._replace(change.chunks)
+        return change.report
+
+    def _replace(self, chunks: Mapping[ChunkKey, Chunk | None]) -> None:
+        self._revision += 1
+        for key, chunk in chunks.items():
+            if chunk is None:
+                self._chunks.pop(key, None)
+            else:
+                self._chunks[key] = _at_revision(chunk, self._revision)
+
+
+def _at_revision(chunk: Chunk, revision: int) -> Chunk:
+    if chunk.revision == revision:
+        return chunk
+    return Chunk(chunk.key, revision, chunk.codes, chunk.rows, chunk.priority, chunk.evidence)
