@@ -18,6 +18,7 @@ class Intent:
         fast: Run.
         commands: One-shot wishes, such as "save", "undo", "reroll", "home", "fly", "help", "details", "tint", "wipe",
             "picture", "video", "quit"; see ``keymap``.
+        text: What was typed for the command "prompt".
     """
 
     forward: float = 0.0
@@ -29,3 +30,4 @@ class Intent:
     look_pitch_rad: float = 0.0
     fast: bool = False
     commands: tuple[str, ...] = ()
+    text: str = ""
