@@ -91,9 +91,9 @@ def _from_open3d(text: str, path: str | os.PathLike[str]) -> Pinhole:
     try:
         data = json.loads(text)
         m = np.array(data["intrinsic_matrix"], dtype=np.float64).reshape(3, 3).T
-        camera = Pinhole(int(data["width"]), int(data["height"]), *(float(v) for v in m[[0, 1], [0, 1]]), 0.0, 0.0)
+        fx, fy, cx, cy = (float(v) for v in m[[0, 1, 0, 1], [0, 1, 2, 2]])
         half = 0.5  # Open3D counts pixel centres as whole numbers
-        return Pinhole(camera.width, camera.height, camera.fx, camera.fy, float(m[0, 2]) + half, float(m[1, 2]) + half)
+        return Pinhole(int(data["width"]), int(data["height"]), fx, fy, cx + half, cy + half)
     except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
         raise SourceError(path, expected=expected, got=f"{type(error).__name__}: {error}") from error
 

@@ -63,14 +63,15 @@ def _camera_of(photo: Photo, intrinsics: Intrinsics | None) -> tuple[Pinhole, st
 
 def _depth_of(depth: DepthInput, width: int, height: int) -> npt.NDArray[np.float32]:
     if isinstance(depth, str | os.PathLike):
-        return fit_to_photo(read_depth(depth), width, height, depth)
-    array = np.asarray(depth)
-    if array.ndim != 2 or array.dtype.kind != "f":
-        raise SourceError("depth", expected="(H, W) float metres", got=f"shape {array.shape} of {array.dtype}")
-    cleaned = clean_depth(array, "depth")
-    if not cleaned.any():
-        raise SourceError("depth", expected="some pixels with known depth", got="none")
-    return fit_to_photo(cleaned, width, height, "depth")
+        where, depth_m = depth, read_depth(depth)
+    else:
+        where, array = "depth", np.asarray(depth)
+        if array.ndim != 2 or array.dtype.kind != "f":
+            raise SourceError(where, expected="(H, W) float metres", got=f"shape {array.shape} of {array.dtype}")
+        depth_m = clean_depth(array, where)
+    if not depth_m.any():
+        raise SourceError(where, expected="some pixels with known depth", got="none (all 0 or unknown)")
+    return fit_to_photo(depth_m, width, height, where)
 
 
 def _mask_of(mask: MaskInput, width: int, height: int) -> npt.NDArray[np.bool_]:

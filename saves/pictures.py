@@ -117,10 +117,8 @@ def _exif_focal_px(image: Image.Image) -> tuple[float | None, str]:
         diagonal, longer = float(np.hypot(*image.size)), float(max(image.size))
         equivalent_mm = _number(tags.get(ExifTags.Base.FocalLengthIn35mmFilm))
         if equivalent_mm > 0:
-            focal_px, note = (
-                equivalent_mm / _FULL_FRAME_DIAGONAL_MM * diagonal,
-                f"EXIF, {equivalent_mm:g} mm equivalent",
-            )
+            focal_px = equivalent_mm / _FULL_FRAME_DIAGONAL_MM * diagonal
+            note = f"EXIF, {equivalent_mm:g} mm equivalent"
         else:
             focal_mm = _number(tags.get(ExifTags.Base.FocalLength))
             per_unit = _number(tags.get(ExifTags.Base.FocalPlaneXResolution))
@@ -156,7 +154,7 @@ def read_depth(path: PathLike, *, steps_per_metre: float = MILLIMETRES_PER_METRE
         (H, W) float32 metres along +Z, 0 unknown. Fresh memory.
 
     Raises:
-        SourceError: No depth file, damaged, negative, or no pixel is known.
+        SourceError: No depth file, damaged, or negative.
     """
     if Path(path).suffix.lower() == ".npy":
         depth_m = _read_npy_depth(path)
@@ -170,8 +168,6 @@ def read_depth(path: PathLike, *, steps_per_metre: float = MILLIMETRES_PER_METRE
             raise SourceError(path, expected="16-bit depth in millimetres", got="values beyond 0..65535")
         depth_m = (raw / steps_per_metre).astype(np.float32)
         depth_m[np.isin(raw, UNKNOWN_DEPTHS)] = 0.0
-    if not (depth_m > 0).any():
-        raise SourceError(path, expected="some pixels with known depth", got="none (all 0 or 65535)")
     return depth_m
 
 

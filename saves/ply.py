@@ -1,8 +1,8 @@
 """Point clouds as PLY: written for other tools, read from them.
 
-Other tools put y up. A world's axes are OpenCV's (x right, y down, z forward), so points are turned half round the x axis
-at this border, ``(x, -y, -z)``, and a header comment says so; a file that carries the comment is turned back when it is
-read. Positions of any other file are taken as they are written.
+Other tools put y up. A world's axes are OpenCV's (x right, y down, z forward), so points are turned half round the x
+axis at this border, ``(x, -y, -z)``, and a header comment says so; a file that carries the comment is turned back when
+it is read. Positions of any other file are taken as they are written.
 """
 
 import os
@@ -308,7 +308,7 @@ def _cloud_of(vertices: npt.NDArray[np.void], header: _Header, path: Path) -> Po
     if colors is None:
         colors = np.full(positions.shape, _NO_COLOR, np.uint8)
         notes.append("no colours: grey")
-    finite = np.isfinite(positions).all(axis=1)
+    finite = np.asarray(np.isfinite(positions).all(axis=1))
     if not finite.any():
         raise SourceError(path, expected="finite positions", got="none")
     if not finite.all():

@@ -43,7 +43,7 @@ def load_source(
             RGB-D), or a ``.ply`` point cloud.
         depth: A photo's depth: 16-bit PNG in millimetres (0 and 65535 unknown), ``.npy`` or array of float metres.
         intrinsics: A file (normalised fx fy cx cy; a 3x3 matrix in pixels; Open3D's JSON), four normalised numbers, a
-            ``Pinhole`` or a 3x3 matrix. Otherwise the recording's own, a photo's EXIF, or a default that ``note`` states.
+            ``Pinhole`` or a 3x3 matrix. Otherwise the recording's own, a photo's EXIF, or a default that is stated.
         mask: A photo's mask, white where something moves.
         frames: Which frames of a recording to take.
 
