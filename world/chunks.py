@@ -18,6 +18,10 @@ CHUNK_SIDE = 1 << CHUNK_BITS
 OFFSET_BITS = 8
 OFFSET_STEPS = 1 << OFFSET_BITS
 
+MAX_CHUNK_KEY = 1 << 20
+MAX_VOXEL_WEIGHT = (2**32 - 1) // 255
+"""Largest sum of weights whose sums of offsets and colours surely fit 32 bits."""
+
 COLUMN_X, COLUMN_Y, COLUMN_Z, COLUMN_WEIGHT, COLUMN_R, COLUMN_G, COLUMN_B, COLUMN_KEYFRAME = range(8)
 
 
@@ -30,7 +34,9 @@ def spread_bits(v: npt.NDArray[np.integer]) -> npt.NDArray[np.uint32]:
     return out
 
 
-def morton(x: npt.NDArray[np.integer], y: npt.NDArray[np.integer], z: npt.NDArray[np.integer]) -> npt.NDArray[np.uint32]:
+def morton(
+    x: npt.NDArray[np.integer], y: npt.NDArray[np.integer], z: npt.NDArray[np.integer]
+) -> npt.NDArray[np.uint32]:
     """18-bit Morton code of a voxel in its chunk; x on bits 0, 3, …, y on 1, 4, …, z on 2, 5, …"""
     return spread_bits(x) | spread_bits(y) << np.uint32(1) | spread_bits(z) << np.uint32(2)
 
@@ -101,3 +107,36 @@ class Chunk:
     def keyframes(self) -> npt.NDArray[np.uint32]:
         """(N,) uint32 keyframe identities (a view)."""
         return self.rows[:, COLUMN_KEYFRAME]
+
+
+def check_chunk(chunk: Chunk) -> None:
+    """Check what the rest of the code takes for granted, for chunks that come from outside.
+
+    Raises:
+        ValueError: Shapes, types, order of the codes or values are not those of a chunk.
+    """
+    n = len(chunk.codes)
+    expected = {
+        "codes": ((n,), np.uint32),
+        "rows": ((n, 8), np.uint32),
+        "priority": ((n,), np.uint8),
+        "evidence": ((n, 2), np.uint8),
+    }
+    for name, (shape, dtype) in expected.items():
+        array = getattr(chunk, name)
+        if array.shape != shape or array.dtype != dtype or not array.flags.c_contiguous:
+            raise ValueError(
+                f"chunk {chunk.key} {name}: expected {shape} {np.dtype(dtype)}, got {array.shape} {array.dtype}"
+            )
+    if len(chunk.key) != 3 or not all(-MAX_CHUNK_KEY <= k < MAX_CHUNK_KEY for k in chunk.key):
+        raise ValueError(f"chunk {chunk.key}: expected a key of three numbers within ±2^20")
+    if n == 0:
+        raise ValueError(f"chunk {chunk.key}: expected at least one voxel; leave empty chunks out")
+    if chunk.codes[-1] >= CHUNK_SIDE**3 or (chunk.codes[1:] <= chunk.codes[:-1]).any():
+        raise ValueError(f"chunk {chunk.key}: expected codes that rise strictly, below {CHUNK_SIDE**3}")
+    weight = chunk.rows[:, COLUMN_WEIGHT]
+    sums = chunk.rows[:, [COLUMN_X, COLUMN_Y, COLUMN_Z, COLUMN_R, COLUMN_G, COLUMN_B]]
+    if weight.min() == 0 or weight.max() > MAX_VOXEL_WEIGHT or (sums > weight[:, None] * np.uint32(255)).any():
+        raise ValueError(f"chunk {chunk.key}: expected weights in 1..{MAX_VOXEL_WEIGHT} and sums of at most 255 times")
+    if chunk.priority.min() < 64:
+        raise ValueError(f"chunk {chunk.key}: expected priorities in 64..255")

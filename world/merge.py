@@ -1,75 +1,62 @@
-"""Staging: compute what a change would make of memory's chunks, off the session's thread, touching nothing.
+"""Merging points into chunks, and staging what a clip proposes.
 
-A staged change holds finished chunks. Applying it is a swap of references on the thread that owns memory.
+Pure: computes new chunks from old ones on any thread, touching nothing; the owner of memory takes them over with
+``SpatialMemory.apply``.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
-from .chunks import (
-    CHUNK_BITS,
-    CHUNK_SIDE,
-    COLUMN_B,
-    COLUMN_KEYFRAME,
-    COLUMN_R,
-    COLUMN_WEIGHT,
-    OFFSET_BITS,
-    OFFSET_STEPS,
-    Chunk,
-    ChunkKey,
-    morton,
-)
+from .carve import stage_carve
+from .changes import MergeReport, StagedChange
+from .chunks import CHUNK_SIDE, MAX_VOXEL_WEIGHT, Chunk, ChunkKey
 from .errors import WeightOverflowError
 from .points import PointBatch
+from .snapshot import MemorySnapshot
+from .updates import MapUpdate
 
-MAX_CHUNK_KEY = 1 << 20
-MAX_VOXEL_WEIGHT = (2**32 - 1) // 255
-"""Largest sum of weights whose sums of offsets and colours surely fit 32 bits."""
+MAX_POINTS_PER_CHUNK = 16_000_000
+"""With more points of one chunk in one batch, a sum of weights (255 each at most) could wrap before it is checked."""
+
+_MISTAKES = {
+    -2: "positions_world: expected finite metres, got NaN or infinity; leave such points out",
+    -3: "positions_world: expected positions within 2^20 chunks of the origin; check units and pose",
+    -4: "weights: expected 1 or more, got 0; leave points without confidence out",
+    -5: "priority: expected 64..255 from priority_of, got less; 0 means nothing",
+}
 
 
-@dataclass(frozen=True, slots=True)
-class MergeReport:
-    """What one change did to memory.
+def stage_update(snapshot: MemorySnapshot, update: MapUpdate) -> StagedChange:
+    """Compute what a clip's update makes of memory: first carve free space, then insert points.
 
-    Attributes:
-        added: Voxels that were empty before.
-        refreshed: Voxels that got more points of their own priority.
-        replaced: Voxels whose lower points gave way to higher ones.
-        outranked: Points that fell on a voxel of higher priority and were left out.
-        removed: Voxels removed.
-        changed: Keys of the chunks that were replaced or dropped.
+    Any thread; releases the interpreter's lock while it computes.
+
+    Args:
+        snapshot: Memory as it is.
+        update: What the clip proposes.
+
+    Raises:
+        ValueError: Points are malformed, see ``stage_insert``.
+        WeightOverflowError: More weight falls on one voxel at once than its sums hold.
     """
-
-    added: int = 0
-    refreshed: int = 0
-    replaced: int = 0
-    outranked: int = 0
-    removed: int = 0
-    changed: tuple[ChunkKey, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class StagedChange:
-    """New chunks, computed from others; nothing has happened yet.
-
-    Attributes:
-        base: The chunk that each touched key had; None where there was none.
-        chunks: The chunk that each touched key gets; None where it is dropped.
-        report: What applying it will have done.
-    """
-
-    base: Mapping[ChunkKey, Chunk | None]
-    chunks: Mapping[ChunkKey, Chunk | None]
-    report: MergeReport = field(default_factory=MergeReport)
+    carved = stage_carve(snapshot, update.free_space)
+    after = {**snapshot.chunks, **carved.chunks} if carved.chunks else snapshot.chunks
+    present = {key: chunk for key, chunk in after.items() if chunk is not None}
+    inserted = stage_insert(present, snapshot.voxel_size_m, update.points, revision=snapshot.revision + 1)
+    chunks = {**carved.chunks, **inserted.chunks}
+    base = {key: snapshot.chunks.get(key) for key in chunks}
+    return StagedChange(base, chunks, carved.report + inserted.report)
 
 
 def stage_insert(
     chunks: Mapping[ChunkKey, Chunk], voxel_size_m: float, batch: PointBatch, *, revision: int
 ) -> StagedChange:
     """Merge points into chunks: per voxel only points of the highest priority count, equal ones add up.
+
+    The result has the same bits for any order and split of the points. One exception: a voxel whose weights would
+    exceed ``chunks.MAX_VOXEL_WEIGHT`` (a million points of full confidence) keeps what it has and leaves a batch's points out.
 
     Args:
         chunks: Present chunks by key.
@@ -78,94 +65,97 @@ def stage_insert(
         revision: Revision that new chunks carry.
 
     Raises:
-        ValueError: A position is not finite or beyond ±2^20 chunks, or a weight or priority is 0.
-        WeightOverflowError: More weight falls on one voxel at once than its sums hold.
+        ValueError: A position is not finite or beyond ±2^20 chunks, or a weight or priority is too low.
+        WeightOverflowError: More weight falls on one empty voxel at once than its sums hold.
     """
     if len(batch) == 0:
         return StagedChange({}, {})
-    position = np.floor(batch.positions_world.astype(np.float64) / voxel_size_m * OFFSET_STEPS)
-    _check(batch, position)
-    q = position.astype(np.int64)
-    keys, chunk_index = np.unique(q >> (OFFSET_BITS + CHUNK_BITS), axis=0, return_inverse=True)
-    chunk_index = chunk_index.reshape(-1)
-    local = (q >> OFFSET_BITS) & (CHUNK_SIDE - 1)
-    codes = morton(local[:, 0], local[:, 1], local[:, 2])
-    rows = _rows_of(batch, q & (OFFSET_STEPS - 1))
-    order = np.argsort(chunk_index, kind="stable")
-    bounds = np.searchsorted(chunk_index[order], np.arange(len(keys) + 1))
-    base: dict[ChunkKey, Chunk | None] = {}
-    out: dict[ChunkKey, Chunk | None] = {}
-    counts = np.zeros(4, np.int64)
-    for i, k in enumerate(keys.tolist()):
-        key = (k[0], k[1], k[2])
-        pick = order[bounds[i] : bounds[i + 1]]
-        base[key] = chunks.get(key)
-        merged, count = _merge_chunk(key, base[key], codes[pick], rows[pick], batch.priority[pick], revision=revision)
-        counts += count
-        if merged is not base[key]:
-            out[key] = merged
-    base = {key: base[key] for key in out}
-    added, refreshed, replaced, outranked = (int(c) for c in counts)
-    return StagedChange(base, out, MergeReport(added, refreshed, replaced, outranked, 0, tuple(sorted(out))))
+    from . import kernels  # imports Numba, which takes most of a second
+
+    keys, bounds, records = _partition(batch, voxel_size_m)
+    old = [chunks.get(key) for key in keys]
+    counts, addresses = _addresses_of(old)
+    report, status = np.zeros(5, np.int64), np.zeros(len(keys), np.uint8)
+    buffers = kernels.merge_records(bounds, records, counts, addresses, MAX_VOXEL_WEIGHT, report, status)
+    if (status == kernels.OVERFLOWED).any():
+        raise WeightOverflowError(
+            f"more than {MAX_VOXEL_WEIGHT} of weight falls on one voxel at once; nothing was changed, thin the points"
+        )
+    out: dict[ChunkKey, Chunk | None] = {
+        key: _chunk_from(key, revision, buffer)
+        for key, buffer, state in zip(keys, buffers, status.tolist(), strict=True)
+        if state != kernels.UNCHANGED
+    }
+    base = {key: chunk for key, chunk in zip(keys, old, strict=True) if key in out}
+    added, refreshed, replaced, outranked, saturated = report.tolist()
+    return StagedChange(base, out, MergeReport(added, refreshed, replaced, outranked, 0, tuple(sorted(out)), saturated))
 
 
-def _check(batch: PointBatch, position: npt.NDArray[np.float64]) -> None:
-    limit = float(MAX_CHUNK_KEY * CHUNK_SIDE * OFFSET_STEPS)
-    if not np.isfinite(position).all():
-        raise ValueError("positions_world: expected finite metres, got NaN or infinity; leave such points out")
-    if position.min() < -limit or position.max() >= limit:
-        raise ValueError("positions_world: expected positions within 2^20 chunks of the origin; check units and pose")
-    if batch.weights.min() == 0:
-        raise ValueError("weights: expected 1 or more, got 0; leave points without confidence out")
-    if batch.priority.min() < 64:
-        raise ValueError("priority: expected 64..255 from priority_of, got less; 0 means nothing")
+def _partition(
+    batch: PointBatch, voxel_size_m: float
+) -> tuple[list[ChunkKey], npt.NDArray[np.int64], npt.NDArray[np.uint64]]:
+    """Keys of the chunks that the points fall in, the bounds of their records, and the records, chunk by chunk."""
+    from . import kernels
+
+    n = len(batch)
+    chunk_index, first_word = np.empty(n, np.uint32), np.empty(n, np.uint64)
+    capacity = 1 << 12
+    while True:
+        table = np.full(capacity * 4, kernels.EMPTY, np.int32)
+        found, counts = np.empty((capacity, 3), np.int64), np.zeros(capacity, np.int64)
+        num_chunks = kernels.assign_chunks(
+            np.ascontiguousarray(batch.positions_world),
+            np.ascontiguousarray(batch.weights),
+            np.ascontiguousarray(batch.priority),
+            voxel_size_m,
+            table,
+            found,
+            counts,
+            chunk_index,
+            first_word,
+        )
+        if num_chunks != kernels.TABLE_IS_FULL:
+            break
+        capacity *= 8
+    if num_chunks < 0:
+        raise ValueError(_MISTAKES[num_chunks])
+    if counts.max() > MAX_POINTS_PER_CHUNK:
+        raise WeightOverflowError(
+            f"{counts.max()} points fall in one chunk at once, at most {MAX_POINTS_PER_CHUNK} can be summed; split them"
+        )
+    bounds = np.zeros(num_chunks + 1, np.int64)
+    np.cumsum(counts[:num_chunks], out=bounds[1:])
+    records = np.empty((n, 2), np.uint64)
+    kernels.scatter_records(
+        chunk_index,
+        first_word,
+        np.ascontiguousarray(batch.colors),
+        np.ascontiguousarray(batch.keyframe),
+        bounds[:-1].copy(),
+        records,
+    )
+    return [(x, y, z) for x, y, z in found[:num_chunks].tolist()], bounds, records
 
 
-def _rows_of(batch: PointBatch, offset: npt.NDArray[np.int64]) -> npt.NDArray[np.uint64]:
-    """(N, 8) uint64 rows of single points."""
-    rows = np.empty((len(batch), 8), np.uint64)
-    weight = batch.weights.astype(np.uint64)
-    rows[:, :3] = offset.astype(np.uint64) * weight[:, None]
-    rows[:, COLUMN_WEIGHT] = weight
-    rows[:, COLUMN_R : COLUMN_B + 1] = batch.colors.astype(np.uint64) * weight[:, None]
-    rows[:, COLUMN_KEYFRAME] = batch.keyframe
-    return rows
+def _addresses_of(chunks: list[Chunk | None]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """(M,) voxels and (M, 4) addresses of codes, rows, priority and evidence; valid while the chunks live."""
+    counts = np.array([0 if c is None else c.num_points for c in chunks], np.int64)
+    addresses = np.zeros((len(chunks), 4), np.int64)
+    for i, chunk in enumerate(chunks):
+        if chunk is not None:
+            arrays = (chunk.codes, chunk.rows, chunk.priority, chunk.evidence)
+            addresses[i] = [array.__array_interface__["data"][0] for array in arrays]
+    return counts, addresses
 
 
-def _merge_chunk(
-    key: ChunkKey,
-    old: Chunk | None,
-    codes: npt.NDArray[np.uint32],
-    rows: npt.NDArray[np.uint64],
-    priority: npt.NDArray[np.uint8],
-    *,
-    revision: int,
-) -> tuple[Chunk | None, tuple[int, int, int, int]]:
-    """One chunk with points merged in, and counts of added, refreshed, replaced, outranked."""
-    old_codes = np.zeros(0, np.uint32) if old is None else old.codes
-    voxels, index = np.unique(np.concatenate([old_codes, codes]), return_inverse=True)
-    n, num_old = len(voxels), len(old_codes)
-    old_index, new_index = index[:num_old], index[num_old:]
-    had = np.zeros(n, np.uint8)
-    out = np.zeros((n, 8), np.uint64)
-    out[:, COLUMN_KEYFRAME] = 2**32 - 1
-    evidence = np.zeros((n, 2), np.uint8)
-    if old is not None:
-        had[old_index], out[old_index], evidence[old_index] = old.priority, old.rows, old.evidence
-    top = had.copy()
-    np.maximum.at(top, new_index, priority)
-    replaced = (had > 0) & (top > had)
-    out[replaced, :COLUMN_KEYFRAME], out[replaced, COLUMN_KEYFRAME], evidence[replaced] = 0, 2**32 - 1, 0
-    counts = priority == top[new_index]
-    np.add.at(out[:, :COLUMN_KEYFRAME], new_index[counts], rows[counts, :COLUMN_KEYFRAME])
-    np.minimum.at(out[:, COLUMN_KEYFRAME], new_index[counts], rows[counts, COLUMN_KEYFRAME])
-    if out[:, COLUMN_WEIGHT].max() > MAX_VOXEL_WEIGHT:
-        raise WeightOverflowError(f"chunk {key}: a voxel's weight would exceed {MAX_VOXEL_WEIGHT}; nothing was changed")
-    hit = np.zeros(n, bool)
-    hit[new_index[counts]] = True
-    refreshed = int((hit & (had > 0) & ~replaced).sum())
-    outranked = int((~counts).sum())
-    report = (n - num_old, refreshed, int(replaced.sum()), outranked)
-    if old is not None and not hit.any():
-        return old, report
-    return Chunk(key, revision, voxels, out.astype(np.uint32), top, evidence), report
+def _chunk_from(key: ChunkKey, revision: int, buffer: npt.NDArray[np.uint8]) -> Chunk:
+    """A chunk whose arrays lie behind one another in one buffer (see ``kernels.VOXEL_BYTES``)."""
+    n = len(buffer) // 39
+    return Chunk(
+        key,
+        revision,
+        buffer[32 * n : 36 * n].view(np.uint32),
+        buffer[: 32 * n].view(np.uint32).reshape(n, 8),
+        buffer[36 * n : 37 * n],
+        buffer[37 * n :].reshape(n, 2),
+    )

@@ -1,0 +1,323 @@
+"""Numba kernels of the spatial memory: plain loops over arrays, one thread, without the interpreter's lock.
+
+A point on its way into memory is a record of two 64-bit words::
+
+    word 0   bits 0-17 Morton code in its chunk, 18-41 offset in the voxel (x, y, z, 8 bits each),
+             42-49 weight, 50-57 priority
+    word 1   bits 0-23 red, green, blue, 24-55 keyframe
+
+and a voxel's row of eight 32-bit sums is read as four 64-bit words, so that one addition serves two sums. Sums never
+carry into their neighbour: a voxel's weight is bounded (``chunks.MAX_VOXEL_WEIGHT``) and checked before it is kept.
+
+Existing chunks are handed over as addresses of their arrays, because Numba takes no list of arrays without copying; the
+caller keeps the arrays alive during the call.
+"""
+
+import numpy as np
+from llvmlite import ir
+from numba import carray, njit, types
+from numba.extending import intrinsic
+
+EMPTY = -1
+TABLE_IS_FULL = -1
+IS_NOT_FINITE = -2
+IS_TOO_FAR = -3
+HAS_NO_WEIGHT = -4
+HAS_NO_PRIORITY = -5
+
+UNCHANGED = 1
+OVERFLOWED = 2
+
+ADDED, REFRESHED, REPLACED, OUTRANKED, SATURATED = range(5)
+
+ROW_BYTES = 32
+VOXEL_BYTES = ROW_BYTES + 4 + 1 + 2
+"""A voxel's share of a chunk's buffer: row, code, priority, evidence, each kind together in this order."""
+
+_U8, _I64, _U64, _U32, _F32, _F64 = np.uint8, np.int64, np.uint64, np.uint32, np.float32, np.float64
+_BITMAP_WORDS = 4096
+_LOW_32 = np.uint64(0xFFFFFFFF)
+
+
+@intrinsic
+def _popcount(typing_context, word):  # noqa: ANN001, ANN202 - Numba's protocol
+    """Number of set bits of a uint64."""
+
+    def generate(context, builder, signature, arguments):  # noqa: ANN001, ANN202
+        return builder.ctpop(arguments[0])
+
+    return types.uint64(types.uint64), generate
+
+
+@intrinsic
+def _trailing_zeros(typing_context, word):  # noqa: ANN001, ANN202 - Numba's protocol
+    """Index of the lowest set bit of a uint64 that is not 0."""
+
+    def generate(context, builder, signature, arguments):  # noqa: ANN001, ANN202
+        return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 1))
+
+    return types.uint64(types.uint64), generate
+
+
+@intrinsic
+def _pointer_u8(typing_context, address):  # noqa: ANN001, ANN202 - Numba's protocol
+    """An address as a pointer to bytes."""
+    signature = types.CPointer(types.uint8)(types.int64)
+
+    def generate(context, builder, signature, arguments):  # noqa: ANN001, ANN202
+        return builder.inttoptr(arguments[0], context.get_value_type(signature.return_type))
+
+    return signature, generate
+
+
+@njit(inline="always")
+def _bytes_at(address, count):  # noqa: ANN001, ANN202 - inlined
+    return carray(_pointer_u8(address), (count,))
+
+
+@njit(inline="always")
+def _spread(v):  # noqa: ANN001, ANN202 - inlined
+    """The 6 low bits of a uint64 on every third bit."""
+    v = (v | (v << np.uint64(8))) & np.uint64(0x300F)
+    v = (v | (v << np.uint64(4))) & np.uint64(0x30C3)
+    return (v | (v << np.uint64(2))) & np.uint64(0x9249)
+
+
+@njit(inline="always")
+def _compact(v):  # noqa: ANN001, ANN202 - inlined
+    """Every third bit of a uint64, from bit 0, as 6 low bits."""
+    v = v & np.uint64(0x9249)
+    v = (v | (v >> np.uint64(2))) & np.uint64(0x30C3)
+    v = (v | (v >> np.uint64(4))) & np.uint64(0x300F)
+    return (v | (v >> np.uint64(8))) & np.uint64(0x3F)
+
+
+@njit(cache=True, nogil=True)
+def assign_chunks(positions, weights, priority, voxel_size_m, table, keys, counts, chunk_index, first_word):
+    """Give every point its chunk's number and the first word of its record.
+
+    Args:
+        positions: (N, 3) float32 metres, world frame.
+        weights: (N,) uint8, 1 or more.
+        priority: (N,) uint8, 64 or more.
+        voxel_size_m: Side of a voxel.
+        table: (T,) int32 hash table, T a power of two, all ``EMPTY``; receives chunk numbers.
+        keys: (M, 3) int64, receives the chunk keys by number in order of appearance; M < T / 2.
+        counts: (M,) int64 zeros, receives points per chunk.
+        chunk_index: (N,) uint32, receives each point's chunk number.
+        first_word: (N,) uint64, receives word 0 of each record.
+
+    Returns:
+        The number of chunks, or a negative code: ``TABLE_IS_FULL``, ``IS_NOT_FINITE``, ``IS_TOO_FAR``,
+        ``HAS_NO_WEIGHT``, ``HAS_NO_PRIORITY``.
+    """
+    num_chunks = np.int64(0)
+    mask = np.uint64(len(table) - 1)
+    limit = np.float64(1 << 34)
+    last_x, last_y, last_z, last = np.int64(1 << 40), np.int64(0), np.int64(0), np.int64(0)
+    block = np.empty((256, 3), np.int64)
+    low_bits = np.int64(63)
+    for start in range(0, len(positions), 256):
+        n = min(256, len(positions) - start)
+        worst = np.float64(0.0)
+        is_finite = True
+        for i in range(n):
+            for axis in range(3):
+                q = np.floor(np.float64(positions[start + i, axis]) / voxel_size_m * 256.0)
+                is_finite &= np.isfinite(q)
+                worst = max(worst, abs(q + 0.5))
+                block[i, axis] = np.int64(q)
+        if not is_finite:
+            return IS_NOT_FINITE
+        if worst > limit:
+            return IS_TOO_FAR
+        for i in range(n):
+            x, y, z = block[i, 0], block[i, 1], block[i, 2]
+            w, p = weights[start + i], priority[start + i]
+            if w == 0:
+                return HAS_NO_WEIGHT
+            if p < 64:
+                return HAS_NO_PRIORITY
+            cx, cy, cz = x >> 14, y >> 14, z >> 14
+            if cx != last_x or cy != last_y or cz != last_z:
+                mixed = np.uint64(cx) * np.uint64(0x9E3779B97F4A7C15)
+                mixed = (mixed ^ np.uint64(cy)) * np.uint64(0xC2B2AE3D27D4EB4F)
+                mixed = (mixed ^ np.uint64(cz)) * np.uint64(0x165667B19E3779F9)
+                slot = np.int64((mixed >> np.uint64(32)) & mask)
+                while True:
+                    last = np.int64(table[slot])
+                    if last == EMPTY:
+                        if num_chunks == len(keys):
+                            return TABLE_IS_FULL
+                        last = num_chunks
+                        table[slot] = last
+                        keys[last, 0], keys[last, 1], keys[last, 2] = cx, cy, cz
+                        num_chunks += 1
+                        break
+                    if keys[last, 0] == cx and keys[last, 1] == cy and keys[last, 2] == cz:
+                        break
+                    slot = np.int64(np.uint64(slot + 1) & mask)
+                last_x, last_y, last_z = cx, cy, cz
+            counts[last] += 1
+            chunk_index[start + i] = last
+            code = (
+                _spread(np.uint64((x >> 8) & low_bits))
+                | (_spread(np.uint64((y >> 8) & low_bits)) << np.uint64(1))
+                | (_spread(np.uint64((z >> 8) & low_bits)) << np.uint64(2))
+            )
+            offset = np.uint64((x & 255) | (y & 255) << 8 | (z & 255) << 16)
+            first_word[start + i] = (
+                code | (offset << np.uint64(18)) | (np.uint64(w) << np.uint64(42)) | (np.uint64(p) << np.uint64(50))
+            )
+    return num_chunks
+
+
+@njit(cache=True, nogil=True)
+def scatter_records(chunk_index, first_word, colors, keyframe, cursors, records):
+    """Put the points' records together by chunk.
+
+    Args:
+        chunk_index: (N,) uint32.
+        first_word: (N,) uint64.
+        colors: (N, 3) uint8.
+        keyframe: (N,) uint32.
+        cursors: (M,) int64, where each chunk's records begin; advanced to their end.
+        records: (N, 2) uint64, receives the records.
+    """
+    for i in range(len(chunk_index)):
+        c = np.int64(chunk_index[i])
+        at = cursors[c]
+        cursors[c] = at + 1
+        rgb = (
+            np.uint64(colors[i, 0])
+            | (np.uint64(colors[i, 1]) << np.uint64(8))
+            | (np.uint64(colors[i, 2]) << np.uint64(16))
+        )
+        records[at, 0] = first_word[i]
+        records[at, 1] = rgb | (np.uint64(keyframe[i]) << np.uint64(24))
+
+
+@njit(cache=True, nogil=True)
+def merge_records(bounds, records, old_counts, old_addresses, max_weight, report, status):
+    """Merge the records of each chunk with what it held.
+
+    Per voxel only points of the highest priority count; every sum is an integer, so their order does not matter.
+
+    Args:
+        bounds: (M + 1,) int64, the records of chunk c are ``records[bounds[c]:bounds[c + 1]]``.
+        records: (N, 2) uint64.
+        old_counts: (M,) int64 voxels that each chunk held.
+        old_addresses: (M, 4) int64 addresses of its codes, rows, priority and evidence.
+        max_weight: Largest weight that a voxel may hold.
+        report: (5,) int64, counts are added: ``ADDED``, ``REFRESHED``, ``REPLACED``, ``OUTRANKED``, ``SATURATED``.
+        status: (M,) uint8, receives ``UNCHANGED`` where nothing came of the points, ``OVERFLOWED`` where an empty
+            voxel got more than it can hold.
+
+    Returns:
+        A list of M uint8 buffers of ``VOXEL_BYTES`` a voxel.
+    """
+    buffers = []
+    bitmap = np.zeros(_BITMAP_WORDS, np.uint64)
+    before = np.zeros(_BITMAP_WORDS, np.uint64)
+    low6, one, code_mask = np.uint64(63), np.uint64(1), np.uint64(0x3FFFF)
+    for c in range(len(bounds) - 1):
+        first, end, num_old = bounds[c], bounds[c + 1], old_counts[c]
+        old_codes = _bytes_at(old_addresses[c, 0], num_old * 4).view(np.uint32)
+        for j in range(num_old):
+            code = np.uint64(old_codes[j])
+            bitmap[code >> np.uint64(6)] |= one << (code & low6)
+        for i in range(first, end):
+            code = records[i, 0] & code_mask
+            bitmap[code >> np.uint64(6)] |= one << (code & low6)
+        total = np.uint64(0)
+        for k in range(_BITMAP_WORDS):
+            before[k] = total
+            total += _popcount(bitmap[k])
+        n = np.int64(total)
+        buffer = np.zeros(n * VOXEL_BYTES, np.uint8)
+        rows = buffer[: n * 32].view(np.uint64).reshape(n, 4)
+        codes = buffer[n * 32 : n * 36].view(np.uint32)
+        top = buffer[n * 36 : n * 37]
+        evidence = buffer[n * 37 :].reshape(n, 2)
+        at = 0
+        for k in range(_BITMAP_WORDS):
+            word = bitmap[k]
+            while word != 0:
+                codes[at] = np.uint32((np.uint64(k) << np.uint64(6)) | _trailing_zeros(word))
+                at += 1
+                word &= word - one
+        old_rows = _bytes_at(old_addresses[c, 1], num_old * 32).view(np.uint64).reshape(num_old, 4)
+        old_top = _bytes_at(old_addresses[c, 2], num_old)
+        old_evidence = _bytes_at(old_addresses[c, 3], num_old * 2).reshape(num_old, 2)
+        heaviest = np.uint64(0)
+        for j in range(num_old):
+            code = np.uint64(old_codes[j])
+            word_at = code >> np.uint64(6)
+            r = np.int64(before[word_at] + _popcount(bitmap[word_at] & ((one << (code & low6)) - one)))
+            rows[r, 0], rows[r, 1], rows[r, 2], rows[r, 3] = (
+                old_rows[j, 0],
+                old_rows[j, 1],
+                old_rows[j, 2],
+                old_rows[j, 3],
+            )
+            top[r] = old_top[j]
+            evidence[r, 0], evidence[r, 1] = old_evidence[j, 0], old_evidence[j, 1]
+            heaviest = max(heaviest, old_rows[j, 1] >> np.uint64(32))
+        any_used = np.uint64(0)
+        lowest, highest = np.uint64(255), np.uint64(0)
+        for i in range(first, end):
+            a, b = records[i, 0], records[i, 1]
+            code = a & code_mask
+            word_at = code >> np.uint64(6)
+            r = np.int64(before[word_at] + _popcount(bitmap[word_at] & ((one << (code & low6)) - one)))
+            p = (a >> np.uint64(50)) & np.uint64(255)
+            had = np.uint64(top[r])
+            keep = np.uint64(0) - np.uint64(p <= had)
+            use = np.uint64(0) - np.uint64(p >= had)
+            w = (a >> np.uint64(42)) & np.uint64(255)
+            xy = ((a >> np.uint64(18)) & np.uint64(255)) | (((a >> np.uint64(26)) & np.uint64(255)) << np.uint64(32))
+            zw = ((a >> np.uint64(34)) & np.uint64(255)) | (one << np.uint64(32))
+            rg = (b & np.uint64(255)) | (((b >> np.uint64(8)) & np.uint64(255)) << np.uint64(32))
+            blue = (b >> np.uint64(16)) & np.uint64(255)
+            last = rows[r, 3]
+            rows[r, 0] = (rows[r, 0] & keep) + ((xy * w) & use)
+            rows[r, 1] = (rows[r, 1] & keep) + ((zw * w) & use)
+            rows[r, 2] = (rows[r, 2] & keep) + ((rg * w) & use)
+            keyframe = min((last >> np.uint64(32)) | (~keep & _LOW_32), (b >> np.uint64(24)) | (~use & _LOW_32))
+            rows[r, 3] = (((last & keep) + ((blue * w) & use)) & _LOW_32) | (keyframe << np.uint64(32))
+            top[r] = np.uint8(max(p, had))
+            any_used |= use
+            lowest, highest = min(lowest, p), max(highest, p)
+        if any_used == 0:
+            status[c] = UNCHANGED
+        if num_old > 0 or lowest != highest:
+            for i in range(first, end):
+                a = records[i, 0]
+                code = a & code_mask
+                word_at = code >> np.uint64(6)
+                r = np.int64(before[word_at] + _popcount(bitmap[word_at] & ((one << (code & low6)) - one)))
+                report[OUTRANKED] += np.int64(((a >> np.uint64(50)) & np.uint64(255)) < np.uint64(top[r]))
+        may_overflow = heaviest + np.uint64(end - first) * np.uint64(255) > np.uint64(max_weight)
+        report[ADDED] += n - num_old
+        for j in range(num_old):
+            code = np.uint64(old_codes[j])
+            word_at = code >> np.uint64(6)
+            r = np.int64(before[word_at] + _popcount(bitmap[word_at] & ((one << (code & low6)) - one)))
+            if top[r] > old_top[j]:
+                report[REPLACED] += 1
+                evidence[r, 0], evidence[r, 1] = 0, 0
+            elif rows[r, 1] != old_rows[j, 1]:
+                if may_overflow and (rows[r, 1] >> np.uint64(32)) > np.uint64(max_weight):
+                    for column in range(4):
+                        rows[r, column] = old_rows[j, column]
+                    report[SATURATED] += 1
+                else:
+                    report[REFRESHED] += 1
+        if may_overflow:
+            for r in range(n):
+                if (rows[r, 1] >> np.uint64(32)) > np.uint64(max_weight):
+                    status[c] = OVERFLOWED
+        for k in range(_BITMAP_WORDS):
+            bitmap[k] = 0
+        buffers.append(buffer)
+    return buffers

@@ -1,0 +1,167 @@
+"""An immutable view of memory, and what can be asked of it."""
+
+import hashlib
+import struct
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+import numpy as np
+import numpy.typing as npt
+
+from .camera import Pinhole
+from .chunks import CHUNK_SIDE, COLUMN_WEIGHT, Chunk, ChunkKey
+from .points import PointBatch, PointClass, class_of
+from .transforms import Transform
+
+FRUSTUM_CAMERAS_AT_ONCE = 16
+"""Cameras tested together, so that the table of chunks by planes stays in cache."""
+
+
+@dataclass(frozen=True, slots=True)
+class MemorySnapshot:
+    """A consistent, immutable view of memory: references, no copies. Any thread may read it.
+
+    Attributes:
+        voxel_size_m: Side of a voxel in metres.
+        revision: Memory's revision when it was taken.
+        chunks: Chunks by key, read-only.
+    """
+
+    voxel_size_m: float
+    revision: int
+    chunks: Mapping[ChunkKey, Chunk]
+
+    @property
+    def num_points(self) -> int:
+        """Occupied voxels."""
+        return sum(c.num_points for c in self.chunks.values())
+
+    @property
+    def chunk_size_m(self) -> float:
+        """Side of a chunk in metres."""
+        return CHUNK_SIDE * self.voxel_size_m
+
+    def points(self, keys: Iterable[ChunkKey] | None = None) -> PointBatch:
+        """Copy points out: voxel means in metres, world frame.
+
+        Args:
+            keys: Chunks to copy, in this order; all, sorted by key, if not given. Unknown keys are passed over.
+        """
+        wanted = sorted(self.chunks) if keys is None else [k for k in keys if k in self.chunks]
+        return PointBatch.concatenate([self._points_of(self.chunks[k]) for k in wanted])
+
+    def content_hash(self) -> str:
+        """SHA-256 hex of voxel size, sorted keys and content (codes, rows, priority; not revision, not evidence).
+
+        Independent of the order and split of plain insertion.
+        """
+        digest = hashlib.sha256(struct.pack("<d", self.voxel_size_m))
+        for key in sorted(self.chunks):
+            chunk = self.chunks[key]
+            digest.update(struct.pack("<4q", *key, chunk.num_points))
+            digest.update(np.ascontiguousarray(chunk.codes, "<u4").data)
+            digest.update(np.ascontiguousarray(chunk.rows, "<u4").data)
+            digest.update(np.ascontiguousarray(chunk.priority).data)
+        return digest.hexdigest()
+
+    def class_counts(self) -> dict[PointClass, int]:
+        """Voxels of each class; every class is a key."""
+        counts = np.zeros(4, np.int64)
+        for chunk in self.chunks.values():
+            counts += np.bincount(class_of(chunk.priority), minlength=4)
+        return {c: int(counts[c]) for c in PointClass}
+
+    def extent(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]] | None:
+        """Lowest and highest corner (3,) of the points' positions in metres, or None if there are none."""
+        if not self.chunks:
+            return None
+        keys = np.array(list(self.chunks), np.int64).reshape(-1, 3)
+        low, high = np.full(3, np.inf), np.full(3, -np.inf)
+        border = ((keys == keys.min(0)) | (keys == keys.max(0))).any(1)
+        for key in keys[border].tolist():
+            chunk = self.chunks[key[0], key[1], key[2]]
+            if chunk.num_points:
+                position = chunk.positions_world(self.voxel_size_m).astype(np.float64)
+                low, high = np.minimum(low, position.min(0)), np.maximum(high, position.max(0))
+        return low, high
+
+    def chunks_in_box(self, low_world: npt.ArrayLike, high_world: npt.ArrayLike) -> list[ChunkKey]:
+        """Keys, sorted, of chunks whose cube meets the box [low, high].
+
+        Args:
+            low_world: (3,) metres, lowest corner.
+            high_world: (3,) metres, highest corner.
+        """
+        low = np.floor(np.asarray(low_world, np.float64) / self.chunk_size_m)
+        high = np.floor(np.asarray(high_world, np.float64) / self.chunk_size_m)
+        keys = np.array(list(self.chunks), np.float64).reshape(-1, 3)
+        return _as_keys(keys[((keys >= low) & (keys <= high)).all(1)])
+
+    def chunks_in_frusta(
+        self, pinhole: Pinhole, world_T_camera: npt.NDArray[np.float64], near_m: float = 0.05, far_m: float = np.inf
+    ) -> list[ChunkKey]:
+        """Keys, sorted, of chunks whose cube may be seen by any of the cameras.
+
+        Conservative: a cube beside a corner of a frustum may be listed, one inside is never left out.
+
+        Args:
+            pinhole: Intrinsics of all cameras.
+            world_T_camera: (F, 4, 4) or (4, 4) float64 poses.
+            near_m: Nearest depth along +Z.
+            far_m: Farthest depth along +Z.
+        """
+        poses = np.asarray(world_T_camera, np.float64).reshape(-1, 4, 4)
+        keys = np.array(list(self.chunks), np.int64).reshape(-1, 3)
+        centers = (keys + 0.5) * self.chunk_size_m
+        seen = np.zeros(len(keys), np.bool_)
+        for first in range(0, len(poses), FRUSTUM_CAMERAS_AT_ONCE):
+            normals, offsets = frustum_planes(pinhole, poses[first : first + FRUSTUM_CAMERAS_AT_ONCE], near_m, far_m)
+            reach = np.abs(normals).sum(-1) * (self.chunk_size_m / 2.0)
+            side = centers @ normals.reshape(-1, 3).T + (offsets + reach).reshape(-1)
+            seen |= (side.reshape(len(keys), -1, normals.shape[1]) >= 0).all(2).any(1)
+        return _as_keys(keys[seen])
+
+    def subset(self, keys: Iterable[ChunkKey]) -> "MemorySnapshot":
+        """The same view of some chunks only; unknown keys are passed over."""
+        chosen = {key: self.chunks[key] for key in keys if key in self.chunks}
+        return MemorySnapshot(self.voxel_size_m, self.revision, MappingProxyType(chosen))
+
+    def _points_of(self, chunk: Chunk) -> PointBatch:
+        weights = np.minimum(chunk.rows[:, COLUMN_WEIGHT], 255).astype(np.uint8)
+        return PointBatch(
+            chunk.positions_world(self.voxel_size_m),
+            chunk.colors(),
+            weights,
+            chunk.priority.copy(),
+            chunk.keyframes().copy(),
+        )
+
+
+def frustum_planes(
+    pinhole: Pinhole, world_T_camera: npt.NDArray[np.float64], near_m: float, far_m: float
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Planes that bound what cameras see; a point inside has normal·x + offset >= 0 for every plane.
+
+    Args:
+        pinhole: Intrinsics.
+        world_T_camera: (F, 4, 4) float64 poses.
+        near_m: Nearest depth along +Z.
+        far_m: Farthest depth; infinite leaves that plane out.
+
+    Returns:
+        (F, P, 3) normals, of unit length only for near and far, and (F, P) offsets in metres times their length.
+    """
+    p = pinhole
+    sides = [(p.fx, 0, p.cx), (-p.fx, 0, p.width - p.cx), (0, p.fy, p.cy), (0, -p.fy, p.height - p.cy), (0, 0, 1)]
+    shifts = [0.0, 0.0, 0.0, 0.0, -near_m]
+    if np.isfinite(far_m):
+        sides.append((0, 0, -1))
+        shifts.append(far_m)
+    normals = np.einsum("fij,pj->fpi", world_T_camera[:, :3, :3], np.array(sides, np.float64))
+    offsets = np.array(shifts) - np.einsum("fpi,fi->fp", normals, world_T_camera[:, :3, 3])
+    return normals, offsets
+
+
+def _as_keys(keys: npt.NDArray[np.number]) -> list[ChunkKey]:
+    return sorted((int(x), int(y), int(z)) for x, y, z in keys.tolist())
