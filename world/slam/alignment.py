@@ -1,0 +1,256 @@
+"""Align a frame to memory: point-to-plane against the surface that memory shows to the frame's camera."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from ..camera import Pinhole
+from ..memory import MemorySnapshot
+from ..transforms import Transform, rotation_about, rotation_angle_rad
+from .given import clean_depth, surface_normals
+from .surface import observed_first, points_in_view, view_surface
+
+TUKEY_M = (0.2, 0.1, 0.04)
+"""Residuals beyond these count nothing; from coarse to fine, it converges from 5 cm and 3°."""
+STEPS_PER_LEVEL = 8
+VIEW_WIDTH = 240
+MAX_POINTS = 8000
+MIN_OVERLAP = 0.08
+"""Share of the frame that memory must show before a pose is worth correcting."""
+JUDGED_OVERLAP = 0.25
+"""Share of the frame that memory must show before a bad fit is the frame's fault."""
+MAX_RESIDUAL = 0.05
+SAME_SURFACE = 0.03
+NOISE_SHARE = 0.002
+WEAK_DIRECTION = 1e-3
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Alignment:
+    """How a frame lies on memory.
+
+    Attributes:
+        world_T_camera: (4, 4) float64 pose, corrected or as it came.
+        scale: Median of memory's depth over the frame's on the surface they share; a measurement, not applied.
+        residual: Median relative depth error where both see something; NaN without overlap.
+        covisible_share: Share of the frame's surface that memory held already, within 3 % of depth.
+        correction_m: Length of the translation that was applied.
+        correction_rad: Angle of the rotation that was applied.
+        rejected: Why the frame must not be merged; empty if it may.
+        overlap_share: Share of the frame's known pixels where memory has any surface.
+    """
+
+    world_T_camera: Transform
+    scale: float = 1.0
+    residual: float = float("nan")
+    covisible_share: float = 0.0
+    correction_m: float = 0.0
+    correction_rad: float = 0.0
+    rejected: str = ""
+    overlap_share: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Target:
+    """Memory's surface in the view that it was first seen from: depth, points, normals, all in that camera's frame."""
+
+    pinhole: Pinhole
+    depth_m: npt.NDArray[np.float32]
+    points: npt.NDArray[np.float32]
+    normals: npt.NDArray[np.float32]
+    smooth: npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class _Fit:
+    residual: float
+    overlap_share: float
+    covisible_share: float
+    scale: float
+
+
+def align_to_memory(
+    depth_m: npt.NDArray[np.float32],
+    confidence: npt.NDArray[np.float32],
+    pinhole: Pinhole,
+    world_T_camera: Transform,
+    snapshot: MemorySnapshot,
+    *,
+    max_translation_m: float = 0.15,
+    max_rotation_rad: float = float(np.deg2rad(6.0)),
+) -> Alignment:
+    """Correct a frame's pose so that its surface lies on memory's.
+
+    Observed points are preferred: if they alone cover enough of the view, only they count. Nothing is corrected where
+    the overlap is too small, where the fit is within memory's noise already, or where the correction does not help;
+    directions that the surface does not fix (along a wall) stay as they are.
+
+    Args:
+        depth_m: (H, W) float32 metres along +Z; 0, negative, not finite: unknown.
+        confidence: (H, W) float32 in [0, 1]; pixels of 0 do not count.
+        pinhole: Intrinsics of the depth.
+        world_T_camera: (4, 4) float64 pose to start from.
+        snapshot: Memory.
+        max_translation_m: A larger correction is a rejection.
+        max_rotation_rad: Likewise.
+
+    Returns:
+        The pose to use, or in ``rejected`` why there is none. No overlap is no rejection.
+    """
+    depth = np.where(confidence > 0, clean_depth(depth_m), np.float32(0))
+    target = _target(depth, pinhole, world_T_camera, snapshot)
+    if target is None:
+        return Alignment(world_T_camera)
+    points, weights = _samples(depth, confidence, pinhole)
+    before = _judge(points, np.eye(4), target)
+    start = _result(world_T_camera, np.eye(4), before)
+    if before.overlap_share < MIN_OVERLAP:
+        return start
+    noise = NOISE_SHARE + 0.25 * snapshot.voxel_size_m / max(float(np.median(points[:, 2])), 1e-3)
+    if before.residual <= noise:
+        return start
+    target_T_camera = _converge(points, weights, target)
+    after = _judge(points, target_T_camera, target)
+    moved = _result(world_T_camera, target_T_camera, after)
+    if _is_worse(after, before):
+        moved, after = start, before
+    return _reject(moved, after, max_translation_m, max_rotation_rad)
+
+
+def _target(
+    depth: npt.NDArray[np.float32], pinhole: Pinhole, world_T_camera: Transform, snapshot: MemorySnapshot
+) -> _Target | None:
+    """Memory's surface in a small view at the starting pose; None where it shows nothing or the frame is blank."""
+    if not (depth > 0).any():
+        return None
+    factor = min(1.0, VIEW_WIDTH / pinhole.width)
+    small = pinhole.resized(max(8, round(pinhole.width * factor)), max(8, round(pinhole.height * factor)))
+    camera, priority = points_in_view(snapshot, small, world_T_camera)
+    radius = snapshot.voxel_size_m / 2
+    for candidates in observed_first(camera, priority):
+        surface = view_surface(candidates, small, radius_m=radius)
+        if (surface > 0).mean() >= MIN_OVERLAP or candidates is camera:
+            break
+    if not (surface > 0).any():
+        return None
+    points = small.rays() * surface[..., None]
+    normals, smooth = surface_normals(points, surface > 0)
+    return _Target(small, surface, points, normals, smooth)
+
+
+def _samples(
+    depth: npt.NDArray[np.float32], confidence: npt.NDArray[np.float32], pinhole: Pinhole
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """(N, 3) camera-frame points on a regular grid over the frame and their weights."""
+    stride = max(1, int(np.sqrt(depth.size / MAX_POINTS)))
+    part = (slice(stride // 2, None, stride), slice(stride // 2, None, stride))
+    z, c = depth[part], confidence[part]
+    known = z > 0
+    return (pinhole.rays()[part] * z[..., None])[known].astype(np.float64), c[known].astype(np.float64)
+
+
+def _associate(
+    points: npt.NDArray[np.float64], target: _Target
+) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+    """Indices of the points that fall on a pixel with surface, and those pixels' rows and columns."""
+    z = np.where(points[:, 2] > 0.05, points[:, 2], np.nan)
+    with np.errstate(invalid="ignore"):
+        u = np.floor(target.pinhole.fx * points[:, 0] / z + target.pinhole.cx)
+        v = np.floor(target.pinhole.fy * points[:, 1] / z + target.pinhole.cy)
+        inside = (u >= 0) & (v >= 0) & (u < target.pinhole.width) & (v < target.pinhole.height)
+    index = np.flatnonzero(inside)
+    rows, columns = v[index].astype(np.intp), u[index].astype(np.intp)
+    hit = target.depth_m[rows, columns] > 0
+    return index[hit], rows[hit], columns[hit]
+
+
+def _judge(points: npt.NDArray[np.float64], target_T_camera: Transform, target: _Target) -> _Fit:
+    """Depth error where both see something."""
+    moved = points @ target_T_camera[:3, :3].T + target_T_camera[:3, 3]
+    index, rows, columns = _associate(moved, target)
+    if len(index) == 0:
+        return _Fit(float("nan"), 0.0, 0.0, 1.0)
+    memory = target.depth_m[rows, columns]
+    z = moved[index, 2]
+    error = np.abs(z - memory) / memory
+    same = error < SAME_SURFACE
+    scale = float(np.median(memory[same] / z[same])) if same.any() else 1.0
+    return _Fit(float(np.median(error)), len(index) / len(points), float(same.sum() / len(points)), scale)
+
+
+def _converge(points: npt.NDArray[np.float64], weights: npt.NDArray[np.float64], target: _Target) -> Transform:
+    """Gauss-Newton on point-to-plane distances with Tukey weights, coarse to fine."""
+    pose = np.eye(4)
+    for limit in TUKEY_M:
+        for _ in range(STEPS_PER_LEVEL):
+            step = _step(points @ pose[:3, :3].T + pose[:3, 3], weights, target, limit)
+            if step is None:
+                break
+            change = np.eye(4)
+            angle = float(np.linalg.norm(step[:3]))
+            if angle > 0:
+                change[:3, :3] = rotation_about(step[:3], angle)
+            change[:3, 3] = step[3:]
+            pose = change @ pose
+            if angle < 2e-5 and np.linalg.norm(step[3:]) < 5e-5:
+                break
+    return pose
+
+
+def _step(
+    moved: npt.NDArray[np.float64], weights: npt.NDArray[np.float64], target: _Target, limit: float
+) -> npt.NDArray[np.float64] | None:
+    """(6,) rotation vector and translation that lessen the residuals; None where there is nothing to go by."""
+    index, rows, columns = _associate(moved, target)
+    smooth = target.smooth[rows, columns]
+    index, rows, columns = index[smooth], rows[smooth], columns[smooth]
+    normal = target.normals[rows, columns].astype(np.float64)
+    p = moved[index]
+    error = np.einsum("ij,ij->i", normal, p - target.points[rows, columns])
+    near = np.abs(error) < limit
+    if near.sum() < 50:
+        return None
+    p, normal, error = p[near], normal[near], error[near]
+    weight = weights[index][near] * (1 - (error / limit) ** 2) ** 2
+    jacobian = np.concatenate([np.cross(p, normal), normal], axis=1)
+    # metres per radian at the scene's distance make rotation and translation comparable
+    unit = np.array([1.0 / np.median(p[:, 2])] * 3 + [1.0] * 3)
+    scaled = jacobian * unit
+    values, vectors = np.linalg.eigh(scaled.T @ (scaled * weight[:, None]))
+    gradient = vectors.T @ (scaled.T @ (weight * error))
+    firm = values > WEAK_DIRECTION * values[-1]
+    return -unit * (vectors @ np.where(firm, gradient / np.where(firm, values, 1.0), 0.0))
+
+
+def _is_worse(after: _Fit, before: _Fit) -> bool:
+    """True if a correction gained nothing: less surface in common, or no smaller error."""
+    if not np.isfinite(after.residual) or after.covisible_share < before.covisible_share - 0.01:
+        return True
+    return after.residual >= before.residual and after.covisible_share <= before.covisible_share
+
+
+def _result(world_T_camera: Transform, target_T_camera: Transform, fit: _Fit) -> Alignment:
+    return Alignment(
+        world_T_camera @ target_T_camera,
+        fit.scale,
+        fit.residual,
+        fit.covisible_share,
+        float(np.linalg.norm(target_T_camera[:3, 3])),
+        rotation_angle_rad(target_T_camera),
+        "",
+        fit.overlap_share,
+    )
+
+
+def _reject(moved: Alignment, fit: _Fit, max_translation_m: float, max_rotation_rad: float) -> Alignment:
+    """Say why a frame must not be merged, if it must not."""
+    reason = ""
+    if fit.overlap_share >= JUDGED_OVERLAP and fit.residual > MAX_RESIDUAL:
+        reason = f"does not fit memory: median residual {fit.residual:.3f} over {MAX_RESIDUAL:.3f}"
+    elif moved.correction_m > max_translation_m:
+        reason = f"does not fit memory: it would move by {moved.correction_m:.3f} m, more than {max_translation_m:.3f}"
+    elif moved.correction_rad > max_rotation_rad:
+        turn, most = np.rad2deg(moved.correction_rad), np.rad2deg(max_rotation_rad)
+        reason = f"does not fit memory: it would turn by {turn:.1f} degrees, more than {most:.1f}"
+    return replace(moved, rejected=reason)

@@ -1,0 +1,154 @@
+"""Which frames and pixels of a clip become points, and the lifting itself."""
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from ..camera import Pinhole
+from ..memory import MemorySnapshot
+from ..points import MAX_WEIGHT, PointBatch
+from ..transforms import Transform, apply, invert, rotation_angle_rad
+from ..updates import DepthView
+from .surface import points_in_view, view_surface
+
+KEY_DISTANCE_M, KEY_ANGLE_RAD = 0.1, float(np.deg2rad(4.0))
+"""A frame this far from the last lifted one is lifted too; nearer ones show next to nothing new."""
+BEHIND = 1.012
+"""Where a view's surface must stay visible, invented points start this factor behind it."""
+SAME_SURFACE = 0.02
+COVER_RADIUS = 0.75
+"""Half side of the square that a point of memory covers, in voxels: neighbours overlap, nothing shows between."""
+FREE_SPACE_WIDTH = 400
+
+
+def choose_frames(
+    world_T_camera: npt.NDArray[np.float64], new_surface: npt.NDArray[np.bool_] | None, *, every: bool
+) -> list[int]:
+    """Choose the frames of a clip that are lifted.
+
+    Args:
+        world_T_camera: (F, 4, 4) poses.
+        new_surface: (F, H, W) bool; with it, every frame with anything new is lifted.
+        every: Take all frames, as of a source.
+
+    Returns:
+        Rising indices, at least one.
+    """
+    count = len(world_T_camera)
+    if every:
+        return list(range(count))
+    if new_surface is not None:
+        return [k for k in range(count) if new_surface[k].any()] or [count - 1]
+    chosen = [0]
+    for k in range(1, count):
+        step = invert(world_T_camera[chosen[-1]]) @ world_T_camera[k]
+        if np.linalg.norm(step[:3, 3]) > KEY_DISTANCE_M or rotation_angle_rad(step) > KEY_ANGLE_RAD:
+            chosen.append(k)
+    if chosen[-1] != count - 1:
+        chosen.append(count - 1)
+    return chosen
+
+
+def covered_by_memory(
+    snapshot: MemorySnapshot, pinhole: Pinhole, world_T_camera: Transform, min_priority: int
+) -> npt.NDArray[np.bool_]:
+    """(H, W) bool: where memory shows surface of at least a priority. Nothing invented may be put in front of it."""
+    camera, _ = points_in_view(snapshot, pinhole, world_T_camera, min_priority=min_priority)
+    surface = view_surface(camera, pinhole, radius_m=COVER_RADIUS * snapshot.voxel_size_m)
+    known = (surface > 0).astype(np.uint8)
+    return cv2.morphologyEx(known, cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8)) > 0
+
+
+def covered_by_points(
+    points_world: npt.NDArray[np.float32],
+    depth_m: npt.NDArray[np.float32],
+    pinhole: Pinhole,
+    world_T_camera: Transform,
+    voxel_size_m: float,
+) -> npt.NDArray[np.bool_]:
+    """(H, W) bool: where points that this clip gave already lie on the frame's surface, within 2 %."""
+    if len(points_world) == 0:
+        return np.zeros(depth_m.shape, bool)
+    camera = apply(invert(world_T_camera), points_world.astype(np.float64)).astype(np.float32)
+    surface = view_surface(camera, pinhole, radius_m=COVER_RADIUS * voxel_size_m)
+    return (surface > 0) & (np.abs(surface - depth_m) < SAME_SURFACE * depth_m)
+
+
+def hides_surface(points_world: npt.NDArray[np.float32], views: Sequence[DepthView]) -> npt.NDArray[np.bool_]:
+    """(N,) bool: points that stand in front of the surface that one of the views sees, or on it.
+
+    The farthest depth of 3x3 pixels counts, so that nothing invented rims what is known.
+    """
+    hidden = np.zeros(len(points_world), bool)
+    for view in views:
+        pixels, z = view.pinhole.project(points_world, view.world_T_camera)
+        with np.errstate(invalid="ignore"):
+            u, v = np.floor(pixels[:, 0]), np.floor(pixels[:, 1])
+            inside = (u >= 0) & (v >= 0) & (u < view.pinhole.width) & (v < view.pinhole.height)
+        far = cv2.dilate(view.depth_m, np.ones((3, 3), np.uint8))
+        index = np.flatnonzero(inside)
+        known = far[v[index].astype(int), u[index].astype(int)]
+        hidden[index] |= (known > 0) & (z[index] < BEHIND * known)
+    return hidden
+
+
+def lift_pixels(
+    color: npt.NDArray[np.uint8],
+    depth_m: npt.NDArray[np.float32],
+    confidence: npt.NDArray[np.float32],
+    *,
+    use: npt.NDArray[np.bool_],
+    pinhole: Pinhole,
+    world_T_camera: Transform,
+    priority: npt.NDArray[np.uint8] | int,
+    keyframe_id: int,
+    max_points: int,
+) -> PointBatch:
+    """Make points of a frame's pixels.
+
+    Args:
+        color: (H, W, 3) uint8.
+        depth_m: (H, W) float32 metres.
+        confidence: (H, W) float32 in [0, 1].
+        use: (H, W) bool, the pixels to take, as far as their depth is known.
+        pinhole: Intrinsics.
+        world_T_camera: Pose.
+        priority: One for all, or (H, W) uint8.
+        keyframe_id: Provenance.
+        max_points: More are thinned out evenly, in row-major order.
+
+    Returns:
+        One point for each pixel, row-major.
+    """
+    index = np.flatnonzero(use & (depth_m > 0))
+    if len(index) > max_points:
+        index = index[(np.arange(max_points) * len(index)) // max_points]
+    z = depth_m.ravel()[index]
+    camera = pinhole.rays().reshape(-1, 3)[index] * z[:, None]
+    weight = 1 + np.rint((MAX_WEIGHT - 1) * np.clip(confidence.ravel()[index], 0, 1)).astype(np.uint8)
+    ranks = np.full(len(index), priority, np.uint8) if isinstance(priority, int) else priority.ravel()[index]
+    return PointBatch(
+        apply(world_T_camera, camera.astype(np.float64)).astype(np.float32),
+        color.reshape(-1, 3)[index],
+        weight.astype(np.uint8),
+        ranks.astype(np.uint8),
+        np.full(len(index), keyframe_id, np.uint32),
+    )
+
+
+def free_space_view(
+    depth_m: npt.NDArray[np.float32], pinhole: Pinhole, world_T_camera: Transform, priority: int
+) -> DepthView:
+    """A depth view for carving, small because carving has a margin anyway: the nearest depth of each block counts.
+
+    A block with an unknown pixel is unknown.
+    """
+    step = max(1, round(pinhole.width / FREE_SPACE_WIDTH))
+    h, w = pinhole.height // step * step, pinhole.width // step * step
+    if h == 0 or w == 0:
+        step, h, w = 1, pinhole.height, pinhole.width
+    blocks = depth_m[:h, :w].reshape(h // step, step, w // step, step)
+    small = Pinhole(w // step, h // step, pinhole.fx / step, pinhole.fy / step, pinhole.cx / step, pinhole.cy / step)
+    return DepthView(np.ascontiguousarray(blocks.min(axis=(1, 3))), small, world_T_camera, priority)
