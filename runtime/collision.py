@@ -1,0 +1,219 @@
+"""Walking on and against what memory holds: floor, steps, sliding along what blocks.
+
+Points near the body are counted into cells of 5 cm in the level frame (y along gravity). A column of cells blocks when
+it and its neighbours hold at least 20 cm of surface between step height and head. The floor's plane carries the walker
+where memory is empty.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from ..world.chunks import CHUNK_SIDE, Chunk, ChunkKey
+from ..world.transforms import level_frame
+from .rig import CameraRig, RigState
+
+if TYPE_CHECKING:
+    from .world import World
+
+CELL_M = 0.05
+BODY_RADIUS_M = 0.22
+STEP_HEIGHT_M = 0.30
+HEAD_ROOM_M = 0.10
+BLOCKING_CELLS = 4
+"""Cells (5 cm each) in a 3x3 neighbourhood of columns that make 20 cm of surface."""
+REACH_M = 0.8
+DEFAULT_EYE_HEIGHT_M = 1.5
+GRAVITY_M_S2 = 9.81
+RISE_TIME_S = 0.10
+CHUNKS_PER_TICK = 24
+"""New chunks turned into cells in one tick, so that a merge around the body delays no frame."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Cells:
+    """Cells of one chunk: (M, 3) int32 keys in the level frame and the (M,) highest surface in each, metres."""
+
+    revision: int
+    keys: npt.NDArray[np.int32]
+    top_m: npt.NDArray[np.float32]
+
+
+class Collision:
+    """Keeps cells of the chunks around the body. Used by the session's thread alone.
+
+    Args:
+        world: Whose memory blocks and carries.
+    """
+
+    def __init__(self, world: "World") -> None:
+        self._world = world
+        self._world_R_level = level_frame(world.info.up_world)
+        self._cells: dict[ChunkKey, _Cells] = {}
+        self._fall_m_s = 0.0
+        start = self._to_level(world.info.world_T_start[:3, 3])
+        self._plane_y = self._floor_below(start)
+        self.eye_height_m = float(np.clip(self._plane_y(start) - start[1], 0.3, 2.5))
+
+    def _to_level(self, point_world: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        return self._world_R_level.T @ np.asarray(point_world, np.float64)
+
+    def _floor_below(self, start_level: npt.NDArray[np.float64]):
+        """Level-frame height (y, down) of the floor's plane under a point."""
+        floor = self._world.info.floor
+        if floor is None:
+            constant = float(start_level[1] + DEFAULT_EYE_HEIGHT_M)
+            return lambda point: constant
+        normal = self._world_R_level.T @ np.asarray(floor.normal)
+
+        def height(point: npt.NDArray[np.float64]) -> float:
+            return float(-(normal[0] * point[0] + normal[2] * point[2] + floor.offset_m) / normal[1])
+
+        return height
+
+    def merged(self, changed: Iterable[ChunkKey], state: RigState) -> None:
+        """Chunks changed: forget their cells. What now overlaps the body does not block it."""
+        for key in changed:
+            self._cells.pop(key, None)
+
+    def resolve(self, rig: CameraRig, before: RigState, wish: RigState, dt_s: float) -> RigState:
+        """Where a wished step really leads: slid along what blocks, carried by floor or steps.
+
+        Args:
+            rig: The rig whose states these are.
+            before: State before the tick.
+            wish: State if nothing stood in the way.
+            dt_s: Length of the tick.
+        """
+        start, goal = self._to_level(np.asarray(before.position)), self._to_level(np.asarray(wish.position))
+        cells, tops = self._nearby(start)
+        foot = start[1] + self.eye_height_m
+        moved = self._slide(start, goal, cells, foot)
+        moved[1] = self._stand(moved, foot, cells, tops, dt_s) - self.eye_height_m
+        position = self._world_R_level @ moved
+        travelled = (position - np.asarray(before.position)) / dt_s
+        down = rig.down_world
+        planar = travelled - down * (travelled @ down)
+        wished = float(np.linalg.norm(np.asarray(wish.velocity)))
+        speed = float(np.linalg.norm(planar))
+        velocity = planar if speed < wished else np.asarray(wish.velocity)
+        return replace(
+            wish,
+            position=(float(position[0]), float(position[1]), float(position[2])),
+            velocity=(float(velocity[0]), float(velocity[1]), float(velocity[2])),
+        )
+
+    def _nearby(self, center_level: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]:
+        side_m = CHUNK_SIDE * self._world.memory.voxel_size_m
+        reach = np.array([REACH_M, 0.0, REACH_M])
+        low = center_level - reach - (0, HEAD_ROOM_M, 0)
+        high = center_level + reach + (0, self.eye_height_m + STEP_HEIGHT_M, 0)
+        corners = np.array([[x, y, z] for x in (low[0], high[0]) for y in (low[1], high[1]) for z in (low[2], high[2])])
+        world = corners @ self._world_R_level.T
+        first = np.floor(world.min(0) / side_m).astype(int)
+        last = np.floor(world.max(0) / side_m).astype(int)
+        chunks = self._world.memory.chunks
+        keys, tops, budget = [], [], CHUNKS_PER_TICK
+        for x in range(first[0], last[0] + 1):
+            for y in range(first[1], last[1] + 1):
+                for z in range(first[2], last[2] + 1):
+                    chunk = chunks.get((x, y, z))
+                    if chunk is None:
+                        continue
+                    cells = self._cells.get(chunk.key)
+                    if cells is None or cells.revision != chunk.revision:
+                        if budget == 0:
+                            continue
+                        budget -= 1
+                        cells = self._cells[chunk.key] = self._cells_of(chunk)
+                    keys.append(cells.keys)
+                    tops.append(cells.top_m)
+        if not keys:
+            return np.zeros((0, 3), np.int32), np.zeros(0, np.float32)
+        return np.concatenate(keys), np.concatenate(tops)
+
+    def _cells_of(self, chunk: Chunk) -> _Cells:
+        size_m = self._world.memory.voxel_size_m
+        points = chunk.positions_world(size_m) @ self._world_R_level.astype(np.float32)
+        keys = np.floor(points / CELL_M).astype(np.int32)
+        packed = (
+            ((keys[:, 0].astype(np.int64) + (1 << 20)) << 42)
+            | ((keys[:, 1].astype(np.int64) + (1 << 20)) << 21)
+            | (keys[:, 2].astype(np.int64) + (1 << 20))
+        )
+        order = np.argsort(packed, kind="stable")
+        starts = np.flatnonzero(np.diff(packed[order], prepend=-1))
+        counts = np.diff(np.append(starts, len(order)))
+        tops = np.minimum.reduceat(points[order, 1], starts) if len(starts) else np.zeros(0, np.float32)
+        full = counts >= max(2, int((0.4 * CELL_M / max(size_m, 1e-4)) ** 2 / 2))
+        return _Cells(chunk.revision, keys[order][starts][full], tops[full])
+
+    def _slide(
+        self,
+        start: npt.NDArray[np.float64],
+        goal: npt.NDArray[np.float64],
+        cells: npt.NDArray[np.int32],
+        foot_y: float,
+    ) -> npt.NDArray[np.float64]:
+        moved = goal.copy()
+        columns = _blocking_columns(cells, foot_y - STEP_HEIGHT_M, foot_y - self.eye_height_m - HEAD_ROOM_M)
+        if len(columns) == 0:
+            return moved
+        centers = (columns + 0.5) * CELL_M
+        reach = BODY_RADIUS_M + CELL_M / 2
+        free = np.hypot(centers[:, 0] - start[0], centers[:, 1] - start[2]) >= reach
+        centers = centers[free]  # what overlaps the body already does not block it
+        for _ in range(3):
+            offset = np.stack([moved[0] - centers[:, 0], moved[2] - centers[:, 1]], axis=1)
+            distance = np.hypot(offset[:, 0], offset[:, 1])
+            if len(distance) == 0 or distance.min() >= reach:
+                return moved
+            i = int(np.argmin(distance))
+            push = offset[i] / max(distance[i], 1e-9) * (reach - distance[i] + 1e-4)
+            moved[0] += push[0]
+            moved[2] += push[1]
+        offset = np.hypot(moved[0] - centers[:, 0], moved[2] - centers[:, 1])
+        if len(offset) and offset.min() < reach - 0.01:
+            moved[[0, 2]] = start[[0, 2]]
+        return moved
+
+    def _stand(
+        self,
+        point: npt.NDArray[np.float64],
+        foot_y: float,
+        cells: npt.NDArray[np.int32],
+        tops: npt.NDArray[np.float32],
+        dt_s: float,
+    ) -> float:
+        """New height of the feet (y, down): a step up within reach, otherwise the floor's plane."""
+        ground = self._plane_y(point)
+        near = np.hypot((cells[:, 0] + 0.5) * CELL_M - point[0], (cells[:, 2] + 0.5) * CELL_M - point[2]) < 0.16
+        reachable = near & (tops > foot_y - STEP_HEIGHT_M) & (tops < ground - 0.10)
+        if reachable.sum() >= 12:
+            ground = min(ground, float(np.median(np.sort(tops[reachable])[:12])))
+        if foot_y > ground:  # below it: rise smoothly
+            self._fall_m_s = 0.0
+            return float(foot_y + (ground - foot_y) * (1.0 - np.exp(-dt_s / RISE_TIME_S)))
+        self._fall_m_s += GRAVITY_M_S2 * dt_s
+        lower = foot_y + self._fall_m_s * dt_s
+        if lower >= ground:
+            self._fall_m_s = 0.0
+            return float(ground)
+        return float(lower)
+
+
+def _blocking_columns(cells: npt.NDArray[np.int32], low_y: float, high_y: float) -> npt.NDArray[np.int64]:
+    """(C, 2) x, z keys of columns whose 3x3 neighbourhood holds enough cells between two heights (y points down)."""
+    y = (cells[:, 1] + 0.5) * CELL_M
+    body = np.unique(cells[(y < low_y) & (y > high_y)], axis=0)
+    if len(body) == 0:
+        return np.zeros((0, 2), np.int64)
+    x0, z0 = body[:, 0].min(), body[:, 2].min()
+    grid = np.zeros((body[:, 0].max() - x0 + 3, body[:, 2].max() - z0 + 3), np.int32)
+    np.add.at(grid, (body[:, 0] - x0 + 1, body[:, 2] - z0 + 1), 1)
+    around = sum(np.roll(grid, (i, j), (0, 1)) for i in (-1, 0, 1) for j in (-1, 0, 1))
+    columns = np.argwhere((grid > 0) & (around >= BLOCKING_CELLS))
+    return columns + np.array([x0 - 1, z0 - 1])

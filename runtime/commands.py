@@ -1,0 +1,169 @@
+"""The command line's options, one dataclass for each command. ``docs/cli.md`` explains them."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from .errors import UserError
+
+Positional = tyro.conf.Positional
+
+
+@dataclass(frozen=True)
+class Walk:
+    """Walk through a world that is generated while you walk."""
+
+    source: Positional[str] = "garage"
+    """Photo, recording's folder, point cloud, .spatia world, or a sample (garage)."""
+    new: bool = False
+    """Start afresh; the old world is kept beside the new one."""
+    frozen: bool = False
+    """Write nothing."""
+    generator: str = "outpaint"
+    """Who makes the clips: outpaint, none, or an installed one."""
+    size: str = ""
+    """Size of the window or video, such as 832x480."""
+    record: Path | None = None
+    """Log of the walk, for `spatia rollout --replay`."""
+    headless: bool = False
+    """Walk a scripted path without a window."""
+    seconds: float = 20.0
+    """Length of the scripted walk without a window."""
+    memory_limit: str = ""
+    """Most memory that the world's points may take, such as 2GiB."""
+    depth: Path | None = None
+    """Depth of a photo: 16-bit PNG in millimetres, 0 and 65535 unknown."""
+    intrinsics: Path | None = None
+    """File with fx fy cx cy, normalised by width and height."""
+    mask: Path | None = None
+    """Picture whose white pixels move and stay out of memory."""
+    prompt: str = ""
+    """Words for generators that take them."""
+    seed: int = 0
+    """Of everything random in a new world."""
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """Walk a path, a list of actions or a recording in simulated time, waiting for every clip."""
+
+    source: Positional[str]
+    """Photo, recording's folder, point cloud, .spatia world, or a sample (garage)."""
+    out: Path
+    """Folder for video.mp4, world.spatia, contact.png and report.json."""
+    path: Path | None = None
+    """World-to-camera matrices, one JSON matrix a line, used as written."""
+    actions: str = ""
+    """Such as "w-20,right-10": w a s d 5 cm, q e down and up, left right up down 1 degree, stay; KEY-N is N frames."""
+    replay: Path | None = None
+    """A log written by `spatia walk --record`."""
+    intrinsics: Path | None = None
+    """File with fx fy cx cy, normalised by width and height."""
+    depth: Path | None = None
+    """Depth of a photo: 16-bit PNG in millimetres, 0 and 65535 unknown."""
+    mask: Path | None = None
+    """Picture whose white pixels move and stay out of memory."""
+    prompt: str = ""
+    """Words for generators that take them."""
+    frames: int | None = None
+    """Only the first so many frames."""
+    size: str = ""
+    """Size of the video, such as 832x480; the source's, floored to even, if not given."""
+    seed: int | None = None
+    """Of everything random; a saved world's own if not given."""
+    generator: str = "outpaint"
+    """Who makes the clips: outpaint, none, or an installed one."""
+
+
+@dataclass(frozen=True)
+class Info:
+    """Say what a world holds."""
+
+    world: Positional[Path]
+    """A .spatia file."""
+    json: bool = False
+    """As JSON."""
+
+
+@dataclass(frozen=True)
+class Export:
+    """Write a world for other tools."""
+
+    world: Positional[Path]
+    """A .spatia file."""
+    out: Positional[Path]
+    """The file to write; its suffix tells the format: .ply."""
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Measure this machine: frame times idle and while clips are made, clip latency, merge, save, open."""
+
+    json: Path | None = None
+    """Also write the figures as JSON."""
+    seconds: float = 60.0
+    """Length of the scripted walk."""
+    size: str = "832x480"
+    """Size of the picture."""
+
+
+Command = (
+    Annotated[Walk, tyro.conf.subcommand("walk")]
+    | Annotated[Rollout, tyro.conf.subcommand("rollout")]
+    | Annotated[Info, tyro.conf.subcommand("info")]
+    | Annotated[Export, tyro.conf.subcommand("export")]
+    | Annotated[Bench, tyro.conf.subcommand("bench")]
+)
+SIZE_LIMITS = (16, 8192)
+UNITS = {
+    "": 1,
+    "B": 1,
+    "KIB": 2**10,
+    "MIB": 2**20,
+    "GIB": 2**30,
+    "KB": 10**3,
+    "MB": 10**6,
+    "GB": 10**9,
+    "G": 2**30,
+    "M": 2**20,
+}
+
+
+def parse_size(text: str) -> tuple[int, int] | None:
+    """(width, height) of "832x480"; None of an empty text.
+
+    Raises:
+        UserError: Not two even numbers of pixels within limits.
+    """
+    if not text:
+        return None
+    parts = text.lower().split("x")
+    low, high = SIZE_LIMITS
+    if len(parts) == 2 and all(p.isdigit() for p in parts):
+        width, height = int(parts[0]), int(parts[1])
+        if all(low <= n <= high and n % 2 == 0 for n in (width, height)):
+            return width, height
+    raise UserError(f"--size WIDTHxHEIGHT, even, {low} to {high}", repr(text), "write for example --size 832x480")
+
+
+def parse_bytes(text: str) -> int | None:
+    """Bytes of "2GiB" or "500MB"; None of an empty text.
+
+    Raises:
+        UserError: Not a positive number with a known unit.
+    """
+    if not text:
+        return None
+    digits = text.rstrip("BbGgIiKkMm ")
+    unit = text[len(digits) :].strip().upper()
+    try:
+        number = float(digits)
+    except ValueError:
+        number = -1.0
+    if number <= 0 or unit not in UNITS:
+        raise UserError(
+            "--memory-limit as a number with MiB or GiB", repr(text), "write for example --memory-limit 2GiB"
+        )
+    return int(number * UNITS[unit])

@@ -1,0 +1,291 @@
+"""The director: decides what to generate next.
+
+It looks at how much of the way ahead memory covers, from the software renderer so that graphics drivers never change a
+decision, and asks for what is missing: first ahead of the walker, then, when nothing is missing there, in a ring around.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from ..renderer.interface import DrawOptions
+from ..renderer.software import SoftwareRenderer
+from ..world.camera import Pinhole
+from ..world.memory import MemorySnapshot
+from ..world.transforms import Transform, interpolate, invert, level_frame, look, rotation_angle_rad
+
+LOOK_AHEAD_S = (0.0, 0.4, 0.9, 1.5, 2.2, 3.0)
+MISSING_SHARE = 0.012
+"""A view that lacks less than this share of its pixels is taken for known."""
+COVERED = 0.5
+METER_WIDTH = 128
+KEY_VIEW_SIZE = (832, 624)
+KEY_VIEW_FOV_RAD = float(np.radians(72.0))
+RING_YAW_STEP_RAD = float(np.radians(30.0))
+RING_PITCH_RAD = (0.0, float(np.radians(-42.0)), float(np.radians(42.0)))
+SETTLED_DISTANCE_M = 0.35
+SETTLED_ANGLE_RAD = float(np.radians(14.0))
+SETTLED_TOLERANCE = 0.02
+"""A settled direction is asked again only if it lacks this share more than its clip left behind."""
+CLIP_FRAMES_FIRST = 81
+CLIP_FRAMES_NEXT = 72
+TAIL_FRAMES = 9
+CLIP_RATE_HZ = 24.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ClipPlan:
+    """What to ask a generator for.
+
+    Attributes:
+        world_T_camera: (F, 4, 4) poses.
+        pinhole: Size and intrinsics of the frames.
+        purpose: "way", "ring" or "reroll".
+        missing_share: Share of pixels that memory lacks in the worst of the frames.
+    """
+
+    world_T_camera: npt.NDArray[np.float64]
+    pinhole: Pinhole
+    purpose: str
+    missing_share: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Settled:
+    """A direction that has been generated: from where, whither, and what stayed missing."""
+
+    request_id: int
+    world_T_camera: Transform
+    missing_share: float
+
+
+@dataclass(slots=True)
+class CoverageMeter:
+    """Measures how much of a view memory lacks, at a small size.
+
+    Attributes:
+        min_priority: Points below count as missing (what a placeholder invented, for a better generator).
+    """
+
+    min_priority: int
+    _renderer: SoftwareRenderer = field(default_factory=SoftwareRenderer)
+
+    def update(self, snapshot: MemorySnapshot) -> None:
+        """Take over what changed in memory."""
+        self._renderer.update(snapshot)
+
+    def missing(self, world_T_camera: Transform, pinhole: Pinhole) -> npt.NDArray[np.bool_]:
+        """(h, w) bool at ``METER_WIDTH``, True where memory lacks surface."""
+        small = pinhole.resized(METER_WIDTH, max(8, round(METER_WIDTH * pinhole.height / pinhole.width)))
+        options = DrawOptions(use_keyframes=False, min_priority=self.min_priority)
+        return self._renderer.render(world_T_camera, small, options).coverage < COVERED
+
+    def close(self) -> None:
+        """Release the renderer."""
+        self._renderer.close()
+
+
+class Director:
+    """Plans the next clips. One thread at a time uses it.
+
+    Args:
+        wants_key_views: True for generators that fill single views, False for those that make continuous clips.
+        native_speed: Fastest motion that the generator was trained for (m/s, rad/s), or None.
+        min_priority: What counts as covered.
+        up_world: Direction away from gravity.
+        size: Size of a continuous clip's frames, (width, height).
+    """
+
+    def __init__(
+        self,
+        *,
+        wants_key_views: bool,
+        native_speed: tuple[float, float] | None,
+        min_priority: int,
+        up_world: tuple[float, float, float],
+    ) -> None:
+        self._wants_key_views = wants_key_views
+        self._native_speed = native_speed
+        self._world_R_level = level_frame(up_world)
+        self._meter = CoverageMeter(min_priority)
+        self.settled: list[Settled] = []
+        self.pending: dict[int, Transform] = {}
+        self.held: list[Settled] = []
+        self.coverage_ahead = 1.0
+
+    def plan(
+        self,
+        snapshot: MemorySnapshot,
+        pinhole: Pinhole,
+        predict: Callable[[float], Transform],
+        *,
+        ring: bool = True,
+    ) -> ClipPlan | None:
+        """Find what is most needed now.
+
+        Args:
+            snapshot: Memory.
+            pinhole: The walker's view.
+            predict: Pose in so many seconds, if the walker goes on like this.
+            ring: Also close the ring around the walker when nothing lacks ahead.
+
+        Returns:
+            A plan, or None if all that can be known nearby is known or asked for.
+        """
+        self._meter.update(snapshot)
+        if not self._wants_key_views:
+            return self._plan_clip(pinhole, predict)
+        return self._plan_way(pinhole, predict) or (self._plan_ring(predict(0.0)) if ring else None)
+
+    def _plan_way(self, pinhole: Pinhole, predict: Callable[[float], Transform]) -> ClipPlan | None:
+        worst = 0.0
+        for ahead_s in LOOK_AHEAD_S:
+            pose = predict(ahead_s)
+            missing = self._meter.missing(pose, pinhole)
+            share = float(missing.mean())
+            worst = max(worst, share)
+            if share <= MISSING_SHARE:
+                continue
+            aimed = _aim(pose, pinhole, missing)
+            if self._is_open(aimed, share):
+                self.coverage_ahead = 1.0 - worst
+                return ClipPlan(aimed[None], key_view_pinhole(), "way", share)
+        self.coverage_ahead = 1.0 - worst
+        return None
+
+    def _plan_ring(self, world_T_camera: Transform) -> ClipPlan | None:
+        pinhole = key_view_pinhole()
+        forward = self._world_R_level.T @ world_T_camera[:3, 2]
+        heading = float(np.arctan2(forward[0], forward[2]))
+        for pitch in RING_PITCH_RAD:
+            for step in _nearest_first(round(2 * np.pi / RING_YAW_STEP_RAD)):
+                yaw = heading + step * RING_YAW_STEP_RAD
+                pose = look(world_T_camera[:3, 3], yaw, pitch, self._world_R_level)
+                if any(_is_near(pose, p) for p in self.pending.values()):
+                    continue
+                missing = self._meter.missing(pose, pinhole)
+                share = float(missing.mean())
+                if share > MISSING_SHARE and self._is_open(pose, share):
+                    return ClipPlan(pose[None], pinhole, "ring", share)
+        return None
+
+    def _plan_clip(self, pinhole: Pinhole, predict: Callable[[float], Transform]) -> ClipPlan | None:
+        poses = retimed_path(predict, CLIP_FRAMES_FIRST, self._native_speed)
+        shares = [float(self._meter.missing(pose, pinhole).mean()) for pose in poses[:: len(poses) // 5]]
+        self.coverage_ahead = 1.0 - max(shares)
+        if max(shares) <= MISSING_SHARE or not self._is_open(poses[-1], max(shares)):
+            return None
+        return ClipPlan(poses, pinhole, "way", max(shares))
+
+    def _is_open(self, pose: Transform, missing_share: float) -> bool:
+        if any(_is_near(pose, other) for other in self.pending.values()):
+            return False
+        if any(_is_near(pose, held.world_T_camera) for held in self.held):
+            return False
+        near = [s.missing_share for s in self.settled if _is_near(pose, s.world_T_camera)]
+        return not near or missing_share > max(near) + SETTLED_TOLERANCE
+
+    def submitted(self, request_id: int, plan: ClipPlan) -> None:
+        """Remember that a plan is being generated."""
+        self.pending[request_id] = plan.world_T_camera[-1]
+
+    def ended(self, request_id: int, snapshot: MemorySnapshot | None, pinhole: Pinhole) -> None:
+        """A request ended; with a snapshot, its direction is settled at what it left missing.
+
+        Args:
+            request_id: The request.
+            snapshot: Memory after the merge, or None if nothing was merged and the direction may be asked again.
+            pinhole: The request's own.
+        """
+        pose = self.pending.pop(request_id, None)
+        if pose is None or snapshot is None:
+            return
+        self._meter.update(snapshot)
+        share = float(self._meter.missing(pose, pinhole).mean())
+        self.settled.append(Settled(request_id, pose, share))
+
+    def hold(self, request_id: int) -> None:
+        """An undone request's region waits until it is re-rolled."""
+        self.held += [s for s in self.settled if s.request_id == request_id]
+        self.settled = [s for s in self.settled if s.request_id != request_id]
+
+    def release_held(self) -> list[ClipPlan]:
+        """Plans that generate the held regions anew."""
+        plans = [ClipPlan(h.world_T_camera[None], key_view_pinhole(), "reroll", h.missing_share) for h in self.held]
+        self.held = []
+        return plans
+
+    def reset(self) -> None:
+        """Forget what is pending; what is settled stays."""
+        self.pending.clear()
+
+    def close(self) -> None:
+        """Release the meter."""
+        self._meter.close()
+
+
+def key_view_pinhole() -> Pinhole:
+    """Camera of the key views that single-view generators fill."""
+    return Pinhole.from_fov(*KEY_VIEW_SIZE, KEY_VIEW_FOV_RAD)
+
+
+def retimed_path(
+    predict: Callable[[float], Transform], num_frames: int, native_speed: tuple[float, float] | None
+) -> npt.NDArray[np.float64]:
+    """Poses of a clip along the predicted way, slowed to what the generator was trained for.
+
+    Args:
+        predict: Pose in so many seconds.
+        num_frames: Frames at 24 a second.
+        native_speed: (m/s, rad/s) not to be exceeded, or None.
+
+    Returns:
+        (num_frames, 4, 4) float64.
+    """
+    duration_s = (num_frames - 1) / CLIP_RATE_HZ
+    slow = 1.0
+    if native_speed is not None:
+        a, b = predict(0.0), predict(duration_s)
+        metres = float(np.linalg.norm(b[:3, 3] - a[:3, 3])) / duration_s
+        radians = rotation_angle_rad(invert(a) @ b) / duration_s
+        slow = min(1.0, native_speed[0] / max(metres, 1e-9), native_speed[1] / max(radians, 1e-9))
+    return np.stack([predict(i / CLIP_RATE_HZ * slow) for i in range(num_frames)])
+
+
+def predict_along(poses: Sequence[Transform], rate_hz: float) -> Callable[[float], Transform]:
+    """A prediction for a path that is known: the pose so many seconds after its first, the last one at its end."""
+
+    def predict(seconds: float) -> Transform:
+        at = min(max(seconds, 0.0) * rate_hz, len(poses) - 1)
+        i = min(int(at), len(poses) - 2)
+        return poses[0] if len(poses) == 1 else interpolate(poses[i], poses[i + 1], at - i)
+
+    return predict
+
+
+def _aim(world_T_camera: Transform, pinhole: Pinhole, missing: npt.NDArray[np.bool_]) -> Transform:
+    """Turn the camera towards what lacks, so that the key view holds it and a margin beyond."""
+    rows, columns = np.nonzero(missing)
+    u = (columns.mean() + 0.5) / missing.shape[1] * pinhole.width
+    v = (rows.mean() + 0.5) / missing.shape[0] * pinhole.height
+    yaw = float(np.arctan((u - pinhole.cx) / pinhole.fx)) * 0.8
+    pitch = float(-np.arctan((v - pinhole.cy) / pinhole.fy)) * 0.8
+    turned = world_T_camera.copy()
+    turned[:3, :3] = world_T_camera[:3, :3] @ look((0, 0, 0), yaw, pitch)[:3, :3]
+    return turned
+
+
+def _is_near(a: Transform, b: Transform) -> bool:
+    if np.linalg.norm(a[:3, 3] - b[:3, 3]) > SETTLED_DISTANCE_M:
+        return False
+    return bool(a[:3, 2] @ b[:3, 2] > np.cos(SETTLED_ANGLE_RAD))
+
+
+def _nearest_first(num_steps: int) -> list[int]:
+    """0, 1, -1, 2, -2, … so that both sides grow alternately."""
+    order = [0]
+    for i in range(1, num_steps // 2 + 1):
+        order += [i, -i] if 2 * i != num_steps else [i]
+    return order

@@ -1,0 +1,210 @@
+"""The loop without a window: a path, a list of actions or a recording is walked in simulated time."""
+
+import json
+import platform
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..renderer.capture import VideoWriter, contact_sheet, write_png
+from ..world.images import cover
+from ..world.points import PointClass
+from ..world.transforms import Transform, invert, rotation_angle_rad
+from .errors import UserError
+from .session import ROLLOUT_RATE_HZ, Frame, Session
+from .world import World
+
+REPORT_FORMAT = 1
+LOOK_AHEAD_FRAMES = 96
+SAME_POSITION_M = 0.01
+SAME_ANGLE_RAD = float(np.radians(0.5))
+CONTACT_TILES = 12
+OUR_FILES = ("video.mp4", "world.spatia", "contact.png", "report.json")
+Report = Callable[[str, float], None]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Rollout:
+    """What to walk and where to put what comes of it.
+
+    Attributes:
+        poses: (N, 4, 4) world_T_camera, one for each frame.
+        out: Folder of the results.
+        size: (width, height) of the video, both even.
+        generator: Name of the clip generator.
+        seed: Of the walk, or None for the world's.
+    """
+
+    poses: npt.NDArray[np.float64]
+    out: Path
+    size: tuple[int, int]
+    generator: str
+    seed: int | None = None
+
+
+def prepare_output(out: Path) -> None:
+    """Check that a folder may be written to.
+
+    Raises:
+        UserError: It is a file, or a folder that holds anything but results of ours.
+    """
+    if out.is_file():
+        raise UserError("a folder for the results", f"the file {out}", "name a new folder with --out")
+    if out.is_dir():
+        foreign = sorted(p.name for p in out.iterdir() if not _is_ours(p))
+        if foreign:
+            raise UserError(
+                "a new or empty folder, or results of an earlier rollout",
+                f"{out} with {foreign[0]!r} in it",
+                "name another folder with --out",
+            )
+
+
+def _is_ours(path: Path) -> bool:
+    return path.name in OUR_FILES or path.name.startswith((".", "world.spatia"))
+
+
+def run_rollout(world: World, rollout: Rollout, report: Report) -> dict[str, Any]:
+    """Walk the poses, waiting for every clip, and write video, contact sheet, world and report.
+
+    Args:
+        world: Changed by the walk and saved in the folder.
+        rollout: Path, size, generator and folder.
+        report: Progress callback.
+
+    Returns:
+        The report, as written.
+    """
+    rollout.out.mkdir(parents=True, exist_ok=True)
+    started = time.perf_counter()
+    with Session(
+        world, rollout.generator, seed=rollout.seed, wait=True, size=rollout.size, tick_s=1.0 / ROLLOUT_RATE_HZ
+    ) as session:
+        tiles = _walk(session, rollout, report)
+        facts = _facts(session, world, rollout, time.perf_counter() - started)
+    write_png(rollout.out / "contact.png", contact_sheet([t for _, t in tiles], [n for n, _ in tiles], columns=4))
+    report("saving", 0.99)
+    world.save(rollout.out / "world.spatia")
+    write_report(rollout.out / "report.json", facts)
+    return facts
+
+
+def _walk(session: Session, rollout: Rollout, report: Report) -> list[tuple[str, npt.NDArray[np.uint8]]]:
+    poses = list(rollout.poses)
+    keep = set(np.linspace(0, len(poses) - 1, min(CONTACT_TILES, len(poses))).round().astype(int).tolist())
+    tiles = []
+    with VideoWriter(rollout.out / "video.mp4", rollout.size, fps=int(ROLLOUT_RATE_HZ)) as video:
+        for i in range(len(poses)):
+            begin = time.perf_counter()
+            frame = session.follow(poses[i : i + LOOK_AHEAD_FRAMES])
+            color = opening_photo(session.world, frame, rollout.size) if i == 0 else frame.color
+            video.write(color)
+            session.metrics.frame(
+                work_s=time.perf_counter() - begin,
+                interval_s=None,
+                void_share=void_share(frame),
+                dt_s=1.0 / ROLLOUT_RATE_HZ,
+            )
+            if i in keep:
+                tiles.append((f"frame {i}", color))
+            report(f"frame {i + 1} of {len(poses)}", (i + 1) / len(poses))
+    return tiles
+
+
+def void_share(frame: Frame) -> float:
+    """Share of the picture without surface."""
+    return float((frame.coverage < 0.5).mean())
+
+
+def opening_photo(world: World, frame: Frame, size: tuple[int, int]) -> npt.NDArray[np.uint8]:
+    """The source's own photo if the frame stands at its camera, otherwise the frame."""
+    for keyframe in world.bank.keyframes:
+        if keyframe.request_id == 0 and keyframe.point_class is not PointClass.INVENTED:
+            if is_same_pose(frame.world_T_camera, keyframe.world_T_camera):
+                return cover(keyframe.color, *size)
+            break
+    return frame.color
+
+
+def is_same_pose(world_T_a: Transform, world_T_b: Transform) -> bool:
+    """Within 1 cm and 0.5°."""
+    a_T_b = invert(world_T_a) @ world_T_b
+    return bool(np.linalg.norm(a_T_b[:3, 3]) <= SAME_POSITION_M and rotation_angle_rad(a_T_b) <= SAME_ANGLE_RAD)
+
+
+def _facts(session: Session, world: World, rollout: Rollout, seconds: float) -> dict[str, Any]:
+    summary = session.metrics.summary()
+    return {
+        "format": REPORT_FORMAT,
+        "kind": "rollout",
+        "world": world.info.name,
+        "generator": rollout.generator,
+        "seed": session.seed,
+        "size": list(rollout.size),
+        "seconds": round(seconds, 3),
+        "metric": world.info.is_metric,
+        "content_hash": world.content_hash(),
+        "points": world_points(world),
+        "keyframes": len(world.bank.keyframes),
+        "machine": machine(),
+        **summary,
+        "journal": world.journal[-200:],
+    }
+
+
+def world_points(world: World) -> dict[str, int]:
+    """Points by class, and all."""
+    counts = {c.name.lower(): int(n) for c, n in world.memory.snapshot().class_counts().items()}
+    return {**counts, "total": world.memory.num_points}
+
+
+def machine() -> dict[str, Any]:
+    """What the figures were measured on."""
+    import os
+
+    return {
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "cores": os.cpu_count(),
+        "numpy": np.__version__,
+    }
+
+
+def write_report(path: Path, facts: dict[str, Any]) -> None:
+    """Write JSON whole or not at all; NaN becomes null."""
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_text(json.dumps(_finite(facts), indent=2, sort_keys=False) + "\n", encoding="utf-8")
+    shutil.move(partial, path)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {k: _finite(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(v) for v in value]
+    if isinstance(value, float) and not np.isfinite(value):
+        return None
+    return value
+
+
+def select_frames(
+    poses: Sequence[Transform] | npt.NDArray[np.float64], num_frames: int | None
+) -> npt.NDArray[np.float64]:
+    """The first so many poses.
+
+    Raises:
+        UserError: More frames than poses, or fewer than one.
+    """
+    if num_frames is None:
+        return np.asarray(poses)
+    if not 1 <= num_frames <= len(poses):
+        raise UserError(
+            f"--frames from 1 to {len(poses)} (the length of the path)", str(num_frames), "give a longer path or fewer"
+        )
+    return np.asarray(poses[:num_frames])

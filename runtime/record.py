@@ -1,0 +1,125 @@
+"""The log of a walk: intents per tick, and the ticks of requests and merges; enough to play it again exactly.
+
+The file is a msgpack stream: a header, then one map for each tick, request and merge. A request is stored in full (poses,
+camera, seed, prompt), so that a replay does not depend on when planning finished.
+"""
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from os import PathLike
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import msgpack
+import numpy as np
+import numpy.typing as npt
+
+from ..generator.requests import ClipRequest
+from ..input.intents import Intent
+from ..world.camera import Pinhole
+from ..world.transforms import Transform
+from .director import ClipPlan
+from .errors import UserError
+
+RECORD_FORMAT = "spatia-record"
+RECORD_VERSION = 1
+
+
+class Recorder:
+    """Appends to a log; one thread uses it."""
+
+    def __init__(self, path: str | PathLike[str], header: dict[str, Any]) -> None:
+        self._file: BinaryIO = Path(path).open("wb")
+        self._write({"format": RECORD_FORMAT, "version": RECORD_VERSION, **header})
+
+    def _write(self, entry: dict[str, Any]) -> None:
+        self._file.write(msgpack.packb(entry))
+
+    def tick(self, tick: int, intent: Intent, world_T_camera: Transform) -> None:
+        """A tick was run; the pose is kept to check a replay, not to drive it."""
+        self._write({"tick": tick, "intent": asdict(intent), "pose": world_T_camera.tobytes()})
+
+    def request(self, tick: int, request: ClipRequest, missing_share: float) -> None:
+        """A clip was asked for during the tick that follows ``tick - 1``."""
+        entry = {
+            "request": request.request_id,
+            "at": tick,
+            "poses": request.world_T_camera.astype(np.float64).tobytes(),
+            "pinhole": asdict(request.pinhole),
+            "purpose": request.purpose,
+            "missing": missing_share,
+        }
+        self._write(entry)
+
+    def merge(self, tick: int, request_id: int) -> None:
+        """A clip was merged."""
+        self._write({"merge": request_id, "at": tick})
+
+    def close(self) -> None:
+        """Flush and close; safe to call twice."""
+        self._file.close()
+
+
+@dataclass(slots=True)
+class Recording:
+    """A log that was read.
+
+    Attributes:
+        header: World, generator, seed and tick length.
+        ticks: (tick, intent, (4, 4) pose) in order.
+        requests: Plans by the tick that they were submitted in.
+        merges: Request identities by the tick that they were merged in.
+    """
+
+    header: dict[str, Any]
+    ticks: list[tuple[int, Intent, npt.NDArray[np.float64]]] = field(default_factory=list)
+    requests: dict[int, list[ClipPlan]] = field(default_factory=dict)
+    merges: dict[int, list[int]] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, path: str | PathLike[str]) -> "Recording":
+        """Read a log.
+
+        Raises:
+            UserError: It is no log of ours, or it is cut off before its first tick.
+        """
+        entries = _entries(Path(path))
+        header = next(entries, None)
+        if not isinstance(header, dict) or header.get("format") != RECORD_FORMAT:
+            raise UserError("a file written by --record", str(path), "record a walk with `spatia walk --record FILE`")
+        if header.get("version") != RECORD_VERSION:
+            raise UserError(
+                f"a record of version {RECORD_VERSION}", f"version {header.get('version')}", "record the walk again"
+            )
+        recording = cls(header)
+        for entry in entries:
+            recording._take(entry)
+        if not recording.ticks:
+            raise UserError("a record with at least one tick", f"none in {path}", "record the walk again")
+        return recording
+
+    def _take(self, entry: dict[str, Any]) -> None:
+        if "tick" in entry:
+            values = dict(entry["intent"])
+            values["commands"] = tuple(values["commands"])
+            pose = np.frombuffer(entry["pose"], np.float64).reshape(4, 4)
+            self.ticks.append((entry["tick"], Intent(**values), pose))
+        elif "request" in entry:
+            poses = np.frombuffer(entry["poses"], np.float64).reshape(-1, 4, 4).copy()
+            plan = ClipPlan(poses, Pinhole(**entry["pinhole"]), entry["purpose"], entry["missing"])
+            self.requests.setdefault(entry["at"], []).append(plan)
+        elif "merge" in entry:
+            self.merges.setdefault(entry["at"], []).append(entry["merge"])
+
+
+def _entries(path: Path) -> Iterator[dict[str, Any]]:
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise UserError("a readable record", f"{path}: {error.strerror}", "check the path") from None
+    unpacker = msgpack.Unpacker(max_buffer_size=max(len(data), 1))
+    unpacker.feed(data)
+    try:
+        yield from unpacker
+    except (ValueError, msgpack.UnpackException):
+        return  # a walk that was killed leaves a cut last entry: what came before is whole

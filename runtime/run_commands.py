@@ -1,0 +1,155 @@
+"""What each command does."""
+
+import json
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from ..generator.registry import generator_names
+from ..input.script import action_poses, parse_actions
+from ..saves.sources import load_source, read_trajectory
+from . import commands
+from .errors import UserError
+from .headless import Rollout, prepare_output, run_rollout, select_frames
+from .progress import progress_bar
+from .samples import SAMPLES, sample_source
+from .world import Progress, World, create
+from .world import open as open_world
+
+WORLD_SUFFIX = ".spatia"
+
+
+def check_generator(name: str) -> None:
+    """Refuse an unknown generator before anything is loaded.
+
+    Raises:
+        UserError: There is no such generator.
+    """
+    names = generator_names()
+    if name not in names:
+        raise UserError(f"--generator {' | '.join(names)}", repr(name), "name one of these")
+
+
+def is_world_file(source: str) -> bool:
+    """True for the path of a saved world."""
+    return source.endswith(WORLD_SUFFIX)
+
+
+def make_world(source: str, options: dict[str, Any], *, seed: int, prompt: str, progress: Progress) -> World:
+    """A new world from a sample's name or a path.
+
+    Raises:
+        UserError: A sample was given what only files take.
+        SourceError: The source cannot be used.
+    """
+    given = {k: v for k, v in options.items() if v is not None}
+    if source in SAMPLES and not Path(source).exists():
+        if given:
+            raise UserError(f"no --{next(iter(given))} with a sample", "one", "leave it out")
+        return create(sample_source(source), seed=seed, prompt=prompt, progress=progress)
+    if not Path(source).exists() and not any(c in source for c in "/\\."):
+        raise UserError(f"a file, a folder or a sample ({', '.join(SAMPLES)})", repr(source), "check the name")
+    return create(load_source(source, **given), seed=seed, prompt=prompt, progress=progress)
+
+
+def rollout(command: commands.Rollout) -> int:
+    """``spatia rollout``."""
+    ways = [w for w in (command.path, command.actions or None, command.replay) if w is not None]
+    if len(ways) != 1:
+        raise UserError("one of --path, --actions and --replay", f"{len(ways)} of them", "give exactly one")
+    check_generator(command.generator)
+    size = commands.parse_size(command.size)
+    prepare_output(command.out)
+    path = None if command.path is None else read_trajectory(command.path)
+    try:
+        actions = parse_actions(command.actions) if command.actions else []
+    except ValueError as error:
+        raise UserError("--actions such as w-20,right-10", str(error).replace("\n", " "), "see docs/cli.md") from None
+    if command.replay is not None:
+        from .replay import run_replay
+
+        return run_replay(command)
+    with progress_bar("opening") as report:
+        world = _world_of(command, report)
+        poses = action_poses(actions, world.walk.world_T_camera, world.info.up_world) if path is None else path
+        poses = select_frames(poses, command.frames)
+        job = Rollout(poses, command.out, size or world.default_size, command.generator, command.seed)
+        run_rollout(world, job, report)
+    print(command.out / "video.mp4")
+    return 0
+
+
+def _world_of(command: commands.Rollout, report: Progress) -> World:
+    if is_world_file(command.source):
+        _refuse_source_options(command)
+        world = open_world(command.source, read_only=True)
+        if command.prompt:
+            world.walk.prompt = command.prompt
+        return world
+    options = {"depth": command.depth, "intrinsics": command.intrinsics, "mask": command.mask}
+    return make_world(command.source, options, seed=command.seed or 0, prompt=command.prompt, progress=report)
+
+
+def _refuse_source_options(command: commands.Rollout | commands.Walk) -> None:
+    given = [n for n in ("depth", "intrinsics", "mask") if getattr(command, n) is not None]
+    if given:
+        raise UserError(f"no --{given[0]} with a saved world", f"--{given[0]}", "leave it out")
+
+
+def info(command: commands.Info) -> int:
+    """``spatia info``."""
+    from .persistence import describe
+
+    facts = describe(command.world)
+    if command.json:
+        print(json.dumps(facts, indent=2))
+        return 0
+    width = max(len(k) for k in facts)
+    for key, value in facts.items():
+        text = ", ".join(f"{k} {v:,}" for k, v in value.items()) if isinstance(value, dict) else value
+        print(f"{key.replace('_', ' '):<{width}}  {text}")
+    return 0
+
+
+def export(command: commands.Export) -> int:
+    """``spatia export``."""
+    from ..saves.exports import export_world
+
+    with progress_bar("opening") as report:
+        world = open_world(command.world, read_only=True)
+        export_world(command.out, world.memory.snapshot(), progress=lambda share: report("writing", share))
+    print(command.out)
+    return 0
+
+
+def walk(command: commands.Walk) -> int:
+    """``spatia walk``."""
+    check_generator(command.generator)
+    size = commands.parse_size(command.size)
+    limit = commands.parse_bytes(command.memory_limit)
+    from .walk import run_walk
+
+    return run_walk(command, size, limit)
+
+
+def bench(command: commands.Bench) -> int:
+    """``spatia bench``."""
+    from .bench import run_bench
+
+    return run_bench(command)
+
+
+@contextmanager
+def terminated_is_interrupted() -> Iterator[None]:
+    """SIGTERM leaves like Ctrl-C does: with everything saved."""
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

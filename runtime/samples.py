@@ -1,0 +1,66 @@
+"""Worlds that need no download: what travels inside the dependencies."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from ..saves.sources import Source, SourceFrame
+from ..world.camera import Pinhole
+from .errors import UserError
+from .world import Progress, World, create
+
+# Calibration of the Middlebury 2014 "Motorcycle" pair at the size that scikit-image ships, from its docstring. Its
+# principal points count whole pixel centres; ours lie at +0.5.
+GARAGE_FOCAL_PX = 994.978
+GARAGE_BASELINE_M = 0.193001
+GARAGE_DISPARITY_OFFSET_PX = 31.086
+GARAGE_LEFT_CENTRE = (311.193, 254.877)
+
+
+def garage_source() -> Source:
+    """The photographed garage: the left photo of the pair with its measured depth, 741x500."""
+    from skimage import data
+
+    left, _, disparity = data.stereo_motorcycle()
+    known = np.isfinite(disparity)
+    depth = np.zeros(disparity.shape, np.float32)
+    depth[known] = GARAGE_FOCAL_PX * GARAGE_BASELINE_M / (disparity[known] + GARAGE_DISPARITY_OFFSET_PX)
+    height, width = depth.shape
+    cx, cy = GARAGE_LEFT_CENTRE
+    pinhole = Pinhole(width, height, GARAGE_FOCAL_PX, GARAGE_FOCAL_PX, cx + 0.5, cy + 0.5)
+    frame = SourceFrame(np.ascontiguousarray(left), depth, pinhole, np.eye(4), None)
+    note = "Middlebury 2014 stereo pair, left photo with measured depth"
+    return Source(name="garage", kind="sample", frames=(frame,), metric=True, note=note)
+
+
+def garage_truth() -> tuple[np.ndarray, Pinhole, np.ndarray]:
+    """The right photo, which the walk never sees: (H, W, 3) uint8, its camera and its pose in the garage's world."""
+    from skimage import data
+
+    _, right, _ = data.stereo_motorcycle()
+    height, width = right.shape[:2]
+    cx, cy = GARAGE_LEFT_CENTRE
+    f = GARAGE_FOCAL_PX
+    pinhole = Pinhole(width, height, f, f, cx + GARAGE_DISPARITY_OFFSET_PX + 0.5, cy + 0.5)
+    pose = np.eye(4)
+    pose[0, 3] = GARAGE_BASELINE_M
+    return np.ascontiguousarray(right), pinhole, pose
+
+
+SAMPLES: dict[str, Callable[[], Source]] = {"garage": garage_source}
+
+
+def garage(*, seed: int = 0, progress: Progress | None = None) -> World:
+    """A world of the photographed garage."""
+    return create(garage_source(), seed=seed, progress=progress)
+
+
+def sample_source(name: str) -> Source:
+    """The source of a sample.
+
+    Raises:
+        UserError: There is no such sample.
+    """
+    if name not in SAMPLES:
+        raise UserError(f"one of the samples {', '.join(sorted(SAMPLES))}", repr(name), "name a sample or a file")
+    return SAMPLES[name]()

@@ -1,0 +1,494 @@
+"""The session: owns time and wires input, memory, generation and drawing together.
+
+The order of a tick is ``TICK_ORDER``. Only the thread that calls ``tick`` changes the world; staging a merge and planning
+run on one background thread unless the session waits for its clips.
+"""
+
+import logging
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..generator.pipeline import ClipResult
+from ..generator.queue import Ended, GenerationQueue, Outcome
+from ..generator.registry import generator_class
+from ..generator.requests import ClipRequest, ReferenceFrame
+from ..input.intents import Intent
+from ..renderer.interface import DrawOptions, Renderer
+from ..renderer.software import SoftwareRenderer
+from ..world.camera import Pinhole
+from ..world.errors import StaleChangeError
+from ..world.keyframes import Keyframe
+from ..world.memory import MemorySnapshot
+from ..world.merge import StagedChange, stage_update
+from ..world.points import PointClass, priority_of
+from ..world.transforms import Transform, interpolate
+from .clock import Clock, WallClock
+from .collision import Collision
+from .director import ClipPlan, Director, predict_along
+from .metrics import Metrics
+from .record import Recorder
+from .rig import CameraRig, RigState
+from .world import World
+
+logger = logging.getLogger(__name__)
+
+TICK_ORDER = (
+    "look: turn by the mouse's angle, never scaled by time",
+    "move: rig, collision, floor",
+    "drain: poll the generator, apply staged merges",
+    "plan: ask the director for the next clip",
+    "record: write the tick to the log",
+)
+ROLLOUT_RATE_HZ = 24.0
+PLAN_EVERY_S = 0.25
+MAX_OUTSTANDING = 2
+MAX_UNDO = 16
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Frame:
+    """What one step shows.
+
+    Attributes:
+        color: (H, W, 3) uint8 sRGB, the unknown painted as fog.
+        depth_m: (H, W) float32 metres, 0 where memory has nothing.
+        coverage: (H, W) float32 in [0, 1].
+        world_T_camera: (4, 4) pose that was drawn.
+        tick: Simulation tick.
+    """
+
+    color: npt.NDArray[np.uint8]
+    depth_m: npt.NDArray[np.float32]
+    coverage: npt.NDArray[np.float32]
+    world_T_camera: Transform
+    tick: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Undo:
+    request_id: int
+    memory: MemorySnapshot
+    bank: Any
+
+
+@dataclass(slots=True, eq=False)
+class _Merge:
+    """A finished clip on its way into memory."""
+
+    ended: Ended
+    result: ClipResult
+    staged: "Future[StagedChange] | None" = None
+
+
+@dataclass(slots=True)
+class SessionStatus:
+    """What the overlay and the report show of the loop."""
+
+    phase: str = ""
+    fraction: float = 0.0
+    merged_clips: int = 0
+    last_update: Any = None
+    last_error: str = ""
+    notice: str = ""
+    coverage_ahead: float = 1.0
+    outcomes: dict[str, int] = field(default_factory=dict)
+
+
+class Session:
+    """One walk through one world.
+
+    Args:
+        world: The world; the session changes it, the caller saves it.
+        generator: Name of the clip generator.
+        seed: Of everything random; the world's own if not given.
+        wait: True simulates time and waits for every clip, so that the same seed and intents give the same world.
+            False never waits: clips are made by a worker process and merged when they are done.
+        size: (width, height) of the frames; the source's floored to even if not given.
+        tick_s: Length of a tick; 1/24 s where the session waits, 1/60 s otherwise.
+        renderer: Draws the frames; a software renderer if not given.
+        clock: Time source.
+        recorder: Receives every tick's intents, requests and merges.
+    """
+
+    def __init__(
+        self,
+        world: World,
+        generator: str = "outpaint",
+        *,
+        seed: int | None = None,
+        wait: bool = True,
+        size: tuple[int, int] | None = None,
+        tick_s: float | None = None,
+        renderer: Renderer | None = None,
+        clock: Clock | None = None,
+        recorder: Recorder | None = None,
+    ) -> None:
+        kind = generator_class(generator)
+        self.world = world
+        self.generator = generator
+        self.rank = kind.rank
+        self.seed = world.info.seed if seed is None else seed
+        self.is_waiting = wait
+        self.clock = clock or WallClock()
+        self.tick_s = tick_s or (1.0 / ROLLOUT_RATE_HZ if wait else 1.0 / 60.0)
+        self.pinhole = world.pinhole_for(size or world.default_size)
+        self.renderer = renderer or SoftwareRenderer()
+        self.metrics = Metrics()
+        self.status = SessionStatus(
+            notice="" if world.info.is_metric else "not metric: depth is guessed from the photo"
+        )
+        self.rig = CameraRig(world.walk.world_T_camera, world.info.up_world)
+        self.rig.state = replace(self.rig.state, is_flying=world.walk.is_flying)
+        self.collision = Collision(world)
+        self.director = Director(
+            wants_key_views=kind.wants_key_views,
+            native_speed=kind.native_speed,
+            min_priority=priority_of(PointClass.INVENTED, kind.rank),
+            up_world=world.info.up_world,
+        )
+        self.director.settled = list(world.walk.settled)
+        self.director.held = list(world.walk.held)
+        self.queue = GenerationQueue(generator, backend="inline" if wait else "process", clock=self.clock)
+        self._recorder = recorder
+        self._background = ThreadPoolExecutor(1, "spatia-background")
+        self._planning: Future[ClipPlan | None] | None = None
+        self._merging: list[_Merge] = []
+        self._requests: dict[int, tuple[ClipRequest, ClipPlan]] = {}
+        self._undo: list[_Undo] = []
+        self._last_plan_tick = -(10**9)
+        self._previous = self.rig.state
+        self._predict: Callable[[float], Transform] | None = None
+        self._is_closed = False
+
+    def __enter__(self) -> "Session":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def tick_count(self) -> int:
+        """Simulation ticks since the world began."""
+        return self.world.walk.tick
+
+    # -- stepping -----------------------------------------------------------------------------------------------------
+
+    def step(self, intent: Intent) -> Frame:
+        """One tick, then the picture. Call from the thread that owns the session."""
+        self.rig.apply_look(intent)
+        self.tick(intent)
+        return self.draw()
+
+    def tick(self, intent: Intent) -> None:
+        """Advance by one fixed step; see ``TICK_ORDER``."""
+        self._check_open()
+        self._run_commands(intent.commands)
+        self._previous = self.rig.state
+        pace = 1.0 if self.is_waiting else self._pace()
+        wish = self.rig.wish(intent, self.tick_s, pace)
+        self.rig.state = wish if wish.is_flying else self.collision.resolve(self.rig, self._previous, wish, self.tick_s)
+        self._predict = None
+        self._after_move(intent)
+
+    def follow(self, poses: Sequence[Transform]) -> Frame:
+        """Stand at the first of the poses, with the others known to come next; one tick.
+
+        Args:
+            poses: world_T_camera of this frame and the frames ahead, 24 a second.
+        """
+        self._check_open()
+        self._previous = self.rig.state
+        self.rig.state = replace(self.rig.state_of(poses[0]), is_flying=self.rig.state.is_flying)
+        self._predict = predict_along(poses, ROLLOUT_RATE_HZ)
+        self._after_move(Intent())
+        return self.draw(poses[0])
+
+    def _after_move(self, intent: Intent) -> None:
+        walk = self.world.walk
+        walk.tick += 1
+        walk.world_T_camera = self.rig.world_T_camera
+        walk.is_flying = self.rig.state.is_flying
+        self._drain()
+        self._plan()
+        if self._recorder is not None:
+            self._recorder.tick(walk.tick, intent, walk.world_T_camera)
+
+    def _pace(self) -> float:
+        """Ease down where little is known ahead; never below a third."""
+        return float(np.clip(0.34 + self.director.coverage_ahead, 0.34, 1.0))
+
+    # -- drawing ------------------------------------------------------------------------------------------------------
+
+    def draw(
+        self,
+        world_T_camera: Transform | None = None,
+        *,
+        pinhole: Pinhole | None = None,
+        tint: bool = False,
+        budget_s: float | None = None,
+        fill: bool = True,
+    ) -> Frame:
+        """The picture from a pose, the present one if none is given."""
+        self._check_open()
+        pose = self.rig.world_T_camera if world_T_camera is None else world_T_camera
+        self.renderer.update(self.world.memory.snapshot(), self.world.bank.keyframes, budget_s=budget_s)
+        view = self.renderer.render(pose, pinhole or self.pinhole, self._options(tint, fill))
+        return Frame(view.color, view.depth_m, view.coverage, pose, self.tick_count)
+
+    def _options(self, tint: bool, fill: bool) -> DrawOptions:
+        floor = self.world.info.floor
+        height = 1.6 if floor is None else abs(float(floor.height_m(np.asarray(self.rig.state.position))))
+        return DrawOptions(tint=tint, fill=fill, up_world=self.world.info.up_world, floor_height_m=height)
+
+    def pose_between(self, fraction: float) -> Transform:
+        """Pose between the last two ticks, for drawing."""
+        return interpolate(self.rig.pose_of(self._previous), self.rig.world_T_camera, fraction)
+
+    # -- generation ---------------------------------------------------------------------------------------------------
+
+    def predict(self, seconds: float) -> Transform:
+        """Pose in so many seconds if the walker goes on like this."""
+        if self._predict is not None:
+            return self._predict(seconds)
+        now, before = self.rig.state, self._previous
+        rate = min(seconds, 1.2) / self.tick_s  # nobody turns on for long at the rate of a moment
+        position = np.asarray(now.position) + np.asarray(now.velocity) * seconds
+        ahead: RigState = replace(
+            now,
+            position=(float(position[0]), float(position[1]), float(position[2])),
+            yaw_rad=now.yaw_rad + (now.yaw_rad - before.yaw_rad) * rate,
+            pitch_rad=float(np.clip(now.pitch_rad + (now.pitch_rad - before.pitch_rad) * rate, -1.4, 1.4)),
+        )
+        return self.rig.pose_of(ahead)
+
+    def _plan(self) -> None:
+        if self.generator == "none":
+            return
+        if self.is_waiting:
+            self._plan_and_wait()
+            return
+        if self._planning is not None:
+            if self._planning.done():
+                plan, self._planning = self._planning.result(), None
+                if plan is not None:
+                    self._submit(plan)
+            return
+        is_due = (self.tick_count - self._last_plan_tick) * self.tick_s >= PLAN_EVERY_S
+        if is_due and len(self._requests) < MAX_OUTSTANDING and self.queue.state not in ("failed", "closed"):
+            self._last_plan_tick = self.tick_count
+            predicted = [self.predict(s / ROLLOUT_RATE_HZ) for s in range(97)]
+            self._planning = self._background.submit(
+                self.director.plan,
+                self.world.memory.snapshot(),
+                self.pinhole,
+                predict_along(predicted, ROLLOUT_RATE_HZ),
+            )
+
+    def _plan_and_wait(self) -> None:
+        if (self.tick_count - self._last_plan_tick) * self.tick_s < PLAN_EVERY_S - 1e-9:
+            return
+        self._last_plan_tick = self.tick_count
+        while True:
+            plan = self.director.plan(self.world.memory.snapshot(), self.pinhole, self.predict, ring=False)
+            if plan is None or not self._submit(plan):
+                return
+            self._wait_for_all()
+
+    def generate_ring(self, max_clips: int = 64) -> int:
+        """Close the ring around the walker, waiting for every clip; the number of clips made."""
+        for done in range(max_clips):
+            plan = self.director.plan(self.world.memory.snapshot(), self.pinhole, self.predict, ring=True)
+            if plan is None or not self._submit(plan):
+                return done
+            self._wait_for_all()
+        return max_clips
+
+    def _wait_for_all(self) -> None:
+        while self._requests or self._merging:
+            for ended in self.queue.wait(600.0):
+                self._receive(ended)
+            self._merge_ready()
+
+    def _submit(self, plan: ClipPlan) -> bool:
+        walk = self.world.walk
+        request = self._request_of(plan, walk.next_request_id)
+        walk.next_request_id += 1
+        self._requests[request.request_id] = (request, plan)
+        self.director.submitted(request.request_id, plan)
+        if self._recorder is not None:
+            self._recorder.request(self.tick_count, request, plan.missing_share)
+        return self.queue.submit(request)
+
+    def _request_of(self, plan: ClipPlan, request_id: int) -> ClipRequest:
+        snapshot = self.world.memory.snapshot()
+        keys = snapshot.chunks_in_frusta(plan.pinhole, plan.world_T_camera)
+        floor = self.world.info.floor
+        return ClipRequest(
+            request_id=request_id,
+            epoch=self.queue.epoch,
+            seed=int(np.random.SeedSequence([self.seed, request_id]).generate_state(1)[0]),
+            prompt=self.world.walk.prompt,
+            world_T_camera=plan.world_T_camera,
+            pinhole=plan.pinhole,
+            memory=snapshot.subset(keys),
+            first_keyframe_id=self.world.bank.reserve_ids(len(plan.world_T_camera)),
+            references=tuple(_reference(k) for k in self._references(snapshot, plan)),
+            up_world=self.world.info.up_world,
+            floor=None if floor is None else (*floor.normal, floor.offset_m),
+            purpose=plan.purpose,
+            tick=self.tick_count,
+        )
+
+    def _references(self, snapshot: MemorySnapshot, plan: ClipPlan) -> list[Keyframe]:
+        """Source frames first (the place is modelled from them), then what shares surface with the path."""
+        sources = [k for k in self.world.bank.keyframes if k.request_id == 0][:4]
+        shared = self.world.bank.retrieve(snapshot, plan.pinhole, plan.world_T_camera, k=7)
+        seen = {k.keyframe_id for k in sources}
+        return (sources + [k for k in shared if k.keyframe_id not in seen])[:7]
+
+    def _drain(self) -> None:
+        for ended in self.queue.poll():
+            self._receive(ended)
+        self._merge_ready()
+        progress = self.queue.progress
+        self.status.phase = "" if progress is None else progress.phase
+        self.status.fraction = 0.0 if progress is None else progress.fraction
+        self.status.coverage_ahead = self.director.coverage_ahead
+
+    def _receive(self, ended: Ended) -> None:
+        name = ended.outcome.name.lower()
+        self.status.outcomes[name] = self.status.outcomes.get(name, 0) + 1
+        self.metrics.clip_ended(ended)
+        if ended.outcome is Outcome.DONE and ended.result is not None:
+            self._merging.append(_Merge(ended, ended.result))
+            return
+        self.status.last_error = ended.reason
+        self._finish(ended.request_id, merged=False, journal={"outcome": name, "reason": ended.reason})
+
+    def _merge_ready(self) -> None:
+        while self._merging:
+            merge = self._merging[0]
+            if self.is_waiting:
+                self._apply(merge, stage_update(self.world.memory.snapshot(), merge.result.update))
+            else:
+                if merge.staged is None:
+                    snapshot = self.world.memory.snapshot()
+                    merge.staged = self._background.submit(stage_update, snapshot, merge.result.update)
+                if not merge.staged.done():
+                    return
+                try:
+                    self._apply(merge, merge.staged.result())
+                except StaleChangeError:
+                    merge.staged = None
+                    return
+            self._merging.pop(0)
+
+    def _apply(self, merge: _Merge, staged: StagedChange) -> None:
+        update = merge.result.update
+        before = _Undo(merge.ended.request_id, self.world.memory.snapshot(), self.world.bank.snapshot())
+        report = self.world.memory.apply(staged)
+        self._undo = [*self._undo[-MAX_UNDO + 1 :], before]
+        for keyframe in update.keyframes:
+            self.world.bank.add(keyframe)
+        facts = replace(
+            update.report,
+            added=report.added,
+            refreshed=report.refreshed,
+            replaced=report.replaced,
+            outranked=report.outranked,
+            removed=report.removed,
+        )
+        self.collision.merged(report.changed, self.rig.state)
+        self.status.last_update = facts
+        self.status.merged_clips += 1
+        self.metrics.clip_merged(self.clock.now_s(), facts)
+        if self._recorder is not None:
+            self._recorder.merge(self.tick_count, merge.ended.request_id)
+        self._finish(merge.ended.request_id, merged=not facts.rejected, journal={"outcome": "done", "update": facts})
+
+    def _finish(self, request_id: int, *, merged: bool, journal: dict[str, Any]) -> None:
+        request, plan = self._requests.pop(request_id)
+        snapshot = self.world.memory.snapshot() if merged or journal["outcome"] == "failed" else None
+        self.director.ended(request_id, snapshot, plan.pinhole)
+        self.world.walk.settled = list(self.director.settled)
+        self.world.add_journal(request, journal)
+
+    # -- commands -----------------------------------------------------------------------------------------------------
+
+    def _run_commands(self, commands: Sequence[str]) -> None:
+        for command in commands:
+            if command == "undo":
+                self.undo()
+            elif command == "reroll":
+                self.reroll()
+            elif command == "home":
+                self.rig.state = replace(
+                    self.rig.state_of(self.world.info.world_T_start), is_flying=self.rig.state.is_flying
+                )
+            elif command == "fly":
+                self.rig.state = replace(self.rig.state, is_flying=not self.rig.state.is_flying)
+
+    def undo(self) -> bool:
+        """Take back the last clip: its points and keyframes; its region waits until it is re-rolled.
+
+        Returns:
+            False if there is nothing to undo.
+        """
+        if not self._undo:
+            return False
+        last = self._undo.pop()
+        report = self.world.memory.restore(last.memory)
+        self.world.bank.restore(last.bank)
+        self.queue.bump_epoch()
+        self._merging.clear()
+        for ended in self.queue.poll():
+            self._receive(ended)
+        self.director.hold(last.request_id)
+        self.world.walk.settled = list(self.director.settled)
+        self.world.walk.held = list(self.director.held)
+        self.collision.merged(report.changed, self.rig.state)
+        return True
+
+    def reroll(self) -> int:
+        """Generate the held regions anew, with other seeds; the number asked for."""
+        plans = self.director.release_held()
+        self.world.walk.held = []
+        for plan in plans:
+            self._submit(plan)
+        if self.is_waiting and plans:
+            self._wait_for_all()
+        return len(plans)
+
+    def set_prompt(self, prompt: str) -> None:
+        """Words for the next clips."""
+        self.world.walk.prompt = prompt
+
+    def _check_open(self) -> None:
+        if self._is_closed:
+            raise RuntimeError("this session is closed; make a new one for the world")
+
+    def close(self) -> None:
+        """Stop generation and release what the session holds; safe to call twice. The world stays as it is."""
+        if self._is_closed:
+            return
+        self._is_closed = True
+        self.queue.close()
+        self._background.shutdown(wait=True, cancel_futures=True)
+        self.director.close()
+        self.renderer.close()
+
+
+def _reference(keyframe: Keyframe) -> ReferenceFrame:
+    return ReferenceFrame(
+        keyframe.color,
+        keyframe.depth_m,
+        keyframe.pinhole,
+        keyframe.world_T_camera,
+        keyframe.point_class is not PointClass.INVENTED,
+        keyframe.keyframe_id,
+    )

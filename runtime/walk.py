@@ -1,0 +1,245 @@
+"""``spatia walk``: finds or makes the world, then walks it in a window, or along a script where there is no display."""
+
+import os
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..input.intents import Intent
+from ..renderer.capture import VideoWriter, contact_sheet, write_png
+from . import commands
+from .errors import UserError
+from .headless import REPORT_FORMAT, machine, opening_photo, void_share, world_points, write_report
+from .progress import progress_bar
+from .record import Recorder
+from .samples import SAMPLES
+from .session import ROLLOUT_RATE_HZ, Session
+from .world import World
+from .world import open as open_world
+
+WALKS_FOLDER = Path("walk")
+DEFAULT_SIZE = (832, 480)
+CONTACT_TILES = 12
+
+SCRIPT: tuple[tuple[Intent, float], ...] = (
+    (Intent(), 0.5),
+    (Intent(forward=0.5), 1.5),
+    (Intent(right=0.5), 1.0),
+    (Intent(yaw=-0.5), 2.0),
+    (Intent(yaw=0.7), 3.0),
+    (Intent(right=-0.5, yaw=-0.2), 2.0),
+    (Intent(yaw=1.0), 2.0),
+    (Intent(forward=0.6), 1.5),
+    (Intent(yaw=1.0), 2.0),
+    (Intent(forward=0.6), 1.5),
+    (Intent(pitch=-0.3), 1.0),
+    (Intent(pitch=0.3, yaw=-0.5), 2.0),
+)
+"""What the walker does where nobody is at the keys: (intent, seconds)."""
+
+
+@dataclass(frozen=True, slots=True)
+class WalkPlace:
+    """Where a walk's world lies.
+
+    Attributes:
+        folder: For pictures, videos and the report.
+        file: The world.
+        exists: True if it is resumed.
+    """
+
+    folder: Path
+    file: Path
+    exists: bool
+
+
+def place_of(source: str, *, is_new: bool, is_frozen: bool) -> WalkPlace:
+    """Where the world of a source lies; with ``is_new`` an older one is put aside under another name.
+
+    Raises:
+        UserError: A saved world that does not exist, or ``--new`` with a saved world.
+    """
+    path = Path(source)
+    if path.suffix == ".spatia":
+        if not path.is_file():
+            raise UserError("a saved world", f"{source}, which does not exist", "check the path")
+        if is_new:
+            raise UserError("a source with --new", f"the saved world {source}", "leave --new out")
+        return WalkPlace(path.parent, path, True)
+    name = source if source in SAMPLES and not path.exists() else path.resolve().stem
+    folder = WALKS_FOLDER / name
+    file = folder / "world.spatia"
+    if is_new and file.exists() and not is_frozen:
+        _put_aside(file)
+    return WalkPlace(folder, file, file.exists() and not is_new)
+
+
+def _put_aside(file: Path) -> Path:
+    for number in range(1, 10_000):
+        other = file.with_name(f"{file.stem}-{number}{file.suffix}")
+        if not other.exists():
+            return file.rename(other)
+    raise UserError("fewer than 10000 old worlds", str(file.parent), "delete some")
+
+
+def run_walk(command: commands.Walk, size: tuple[int, int] | None, memory_limit: int | None) -> int:
+    """Walk; the exit status."""
+    place = place_of(command.source, is_new=command.new, is_frozen=command.frozen)
+    with progress_bar("opening") as report:
+        world = _open_or_make(command, place, report)
+    if not command.frozen:
+        place.folder.mkdir(parents=True, exist_ok=True)
+    print(f"{place.file}{' (frozen: nothing is written)' if command.frozen else ''}", flush=True)
+    if memory_limit is not None:
+        check_memory_limit(world, memory_limit)
+    if not command.headless and has_display():
+        from .window import run_window
+
+        return run_window(world, place, command, size)
+    return run_script(world, place, command, size)
+
+
+def _open_or_make(command: commands.Walk, place: WalkPlace, report: Any) -> World:
+    from .run_commands import make_world
+
+    options = {"depth": command.depth, "intrinsics": command.intrinsics, "mask": command.mask}
+    if place.exists:
+        given = [k for k, v in options.items() if v is not None]
+        if given:
+            raise UserError(f"no --{given[0]} when a world is resumed", f"{place.file}", "start afresh with --new")
+        world = open_world(place.file, read_only=command.frozen)
+        if command.prompt:
+            world.walk.prompt = command.prompt
+        return world
+    return make_world(command.source, options, seed=command.seed, prompt=command.prompt, progress=report)
+
+
+def check_memory_limit(world: World, limit: int) -> None:
+    """Refuse a world whose points alone are over the limit.
+
+    Raises:
+        UserError: It does not fit.
+    """
+    held = sum(chunk.num_bytes for chunk in world.memory.chunks.values())
+    if held > limit:
+        raise UserError(
+            f"a world within {limit / 2**20:.0f} MiB", f"{held / 2**20:.0f} MiB of points", "raise --memory-limit"
+        )
+
+
+def has_display() -> bool:
+    """True where a window could open."""
+    if sys.platform.startswith("linux"):
+        driver = os.environ.get("SDL_VIDEODRIVER", "")
+        return driver != "dummy" and bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
+    return True
+
+
+def scripted_intents(seconds: float, rate_hz: float) -> Iterator[Intent]:
+    """The script, over and over, as one intent a tick."""
+    left = round(seconds * rate_hz)
+    while left > 0:
+        for intent, duration_s in SCRIPT:
+            for _ in range(min(left, round(duration_s * rate_hz))):
+                yield intent
+                left -= 1
+
+
+def run_script(world: World, place: WalkPlace, command: commands.Walk, size: tuple[int, int] | None) -> int:
+    """Walk the script in simulated time through the loop that the window runs; the exit status."""
+    size = size or DEFAULT_SIZE
+    recorder = None if command.record is None else new_recorder(command.record, world, command.generator, size)
+    started = time.perf_counter()
+    session = Session(world, command.generator, wait=True, size=size, recorder=recorder)
+    try:
+        with progress_bar("walking") as report, session:
+            tiles = _walk_script(session, place, command, size, report)
+            facts = _facts(session, world, command, size, time.perf_counter() - started)
+    finally:
+        if recorder is not None:
+            recorder.close()
+        if not command.frozen:
+            world.save(place.file)
+    if not command.frozen:
+        sheet = contact_sheet([t for _, t in tiles], [n for n, _ in tiles], columns=4)
+        write_png(place.folder / "contact.png", sheet)
+        write_report(place.folder / "report.json", facts)
+    return 0
+
+
+def _walk_script(
+    session: Session, place: WalkPlace, command: commands.Walk, size: tuple[int, int], report: Any
+) -> list[tuple[str, npt.NDArray[np.uint8]]]:
+    intents = list(scripted_intents(command.seconds, ROLLOUT_RATE_HZ))
+    keep = set(np.linspace(0, len(intents) - 1, CONTACT_TILES).round().astype(int).tolist())
+    tiles = []
+    video = None if command.frozen else VideoWriter(place.folder / "video.mp4", size, fps=int(ROLLOUT_RATE_HZ))
+    try:
+        for i, intent in enumerate(intents):
+            begin = time.perf_counter()
+            frame = session.step(intent)
+            color = opening_photo(session.world, frame, size) if i == 0 else frame.color
+            if video is not None:
+                video.write(color)
+            session.metrics.frame(
+                work_s=time.perf_counter() - begin,
+                interval_s=None,
+                void_share=void_share(frame),
+                dt_s=1 / ROLLOUT_RATE_HZ,
+            )
+            if i in keep:
+                tiles.append((f"{i / ROLLOUT_RATE_HZ:.1f} s", color))
+            report(f"walking {i / ROLLOUT_RATE_HZ:.0f} s", (i + 1) / len(intents))
+    finally:
+        if video is not None:
+            video.close()
+    return tiles
+
+
+def new_recorder(path: Path, world: World, generator: str, size: tuple[int, int]) -> Recorder:
+    """A log whose header says what a replay needs to check.
+
+    Raises:
+        UserError: The file cannot be written.
+    """
+    header = {
+        "world": world.info.name,
+        "generator": generator,
+        "seed": world.info.seed,
+        "size": list(size),
+        "content_hash": world.content_hash(),
+        "start_tick": world.walk.tick,
+    }
+    try:
+        return Recorder(path, header)
+    except OSError as error:
+        raise UserError(
+            "a file that can be written with --record", f"{path}: {error.strerror}", "name another"
+        ) from None
+
+
+def _facts(
+    session: Session, world: World, command: commands.Walk, size: tuple[int, int], seconds: float
+) -> dict[str, Any]:
+    return {
+        "format": REPORT_FORMAT,
+        "kind": "walk",
+        "world": world.info.name,
+        "generator": command.generator,
+        "seed": session.seed,
+        "size": list(size),
+        "seconds": round(seconds, 3),
+        "metric": world.info.is_metric,
+        "content_hash": world.content_hash(),
+        "points": world_points(world),
+        "keyframes": len(world.bank.keyframes),
+        "machine": machine(),
+        **session.metrics.summary(),
+        "journal": world.journal[-200:],
+    }

@@ -1,0 +1,298 @@
+"""The public façade: a world that can be made, rendered, walked, saved and opened."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..renderer.interface import DrawOptions, View
+from ..renderer.software import SoftwareRenderer
+from ..saves.sources import Source, SourceFrame, load_source
+from ..world.camera import Pinhole
+from ..world.ground import Plane, fit_floor
+from ..world.keyframes import FrameBank
+from ..world.memory import DEFAULT_VOXEL_SIZE_M, SpatialMemory
+from ..world.merge import stage_update
+from ..world.points import PointClass
+from ..world.slam.estimators import FrameStack
+from ..world.slam.update import build_update, recommended_voxel_size_m
+from ..world.transforms import Transform, as_rigid
+from .director import Settled
+
+DEFAULT_UP = (0.0, -1.0, 0.0)
+Progress = Callable[[str, float], None]
+
+
+@dataclass(frozen=True, slots=True)
+class WorldInfo:
+    """What never changes in a world.
+
+    Attributes:
+        name: Short name, also of its folder.
+        note: How scale and intrinsics were come by.
+        is_metric: False where depth was guessed from a lone photo.
+        seed: Of everything random.
+        up_world: Direction away from gravity.
+        floor: Plane that carries the walker where memory is empty, or None.
+        pinhole: The first keyframe's intrinsics.
+        world_T_start: Where the walk begins.
+    """
+
+    name: str
+    note: str
+    is_metric: bool
+    seed: int
+    up_world: tuple[float, float, float]
+    floor: Plane | None
+    pinhole: Pinhole
+    world_T_start: Transform
+
+
+@dataclass(slots=True)
+class WalkState:
+    """Where the walk stands; saved with the world, changed by the session alone."""
+
+    world_T_camera: Transform
+    is_flying: bool = False
+    prompt: str = ""
+    tick: int = 0
+    next_request_id: int = 1
+    settled: list[Settled] = field(default_factory=list)
+    held: list[Settled] = field(default_factory=list)
+    path: list[tuple[float, float, float]] = field(default_factory=list)
+
+
+class World:
+    """Memory, keyframes and everything else that a ``.spatia`` file holds.
+
+    Made by ``create``, ``open`` or a sample. One thread at a time changes it.
+    """
+
+    def __init__(self, info: WorldInfo, memory: SpatialMemory, bank: FrameBank, walk: WalkState) -> None:
+        self.info = info
+        self.memory = memory
+        self.bank = bank
+        self.walk = walk
+        self.journal: list[dict[str, Any]] = []
+        self.damage: tuple[str, ...] = ()
+        self._renderer: SoftwareRenderer | None = None
+
+    @property
+    def default_size(self) -> tuple[int, int]:
+        """The source's (width, height), floored to even."""
+        return self.info.pinhole.width // 2 * 2, self.info.pinhole.height // 2 * 2
+
+    def pinhole_for(self, size: tuple[int, int]) -> Pinhole:
+        """The first keyframe's intrinsics at another size: scaled to cover it, the centre cropped."""
+        return self.info.pinhole.covering(*size)
+
+    def render(
+        self,
+        world_T_camera: npt.ArrayLike,
+        size: tuple[int, int] | None = None,
+        *,
+        intrinsics: Pinhole | None = None,
+    ) -> View:
+        """Render memory alone; nothing is filled.
+
+        Args:
+            world_T_camera: (4, 4) pose, camera to world, OpenCV axes.
+            size: (width, height); the source's floored to even if not given.
+            intrinsics: The first keyframe's, made to cover ``size``, if not given.
+
+        Returns:
+            Colour (H, W, 3) uint8, depth (H, W) float32 in metres and coverage (H, W) in [0, 1].
+
+        Raises:
+            ValueError: The pose is not a rigid transform.
+        """
+        pose = as_rigid(world_T_camera, "world_T_camera")
+        if intrinsics is None:
+            pinhole = self.pinhole_for(size or self.default_size)
+        else:
+            pinhole = intrinsics if size is None else intrinsics.covering(*size)
+        if self._renderer is None:
+            self._renderer = SoftwareRenderer()
+        self._renderer.update(self.memory.snapshot(), self.bank.keyframes)
+        return self._renderer.render(pose, pinhole, DrawOptions())
+
+    def content_hash(self) -> str:
+        """Hash of memory's content, independent of the order in which it came."""
+        return self.memory.content_hash()
+
+    def add_journal(self, request: Any, outcome: dict[str, Any]) -> None:
+        """Append what became of a request."""
+        entry: dict[str, Any] = {
+            "request_id": request.request_id,
+            "tick": request.tick,
+            "purpose": request.purpose,
+            "seed": request.seed,
+            "prompt": request.prompt,
+        }
+        for key, value in outcome.items():
+            entry[key] = _plain(value)
+        self.journal.append(entry)
+
+    def save(self, path: str | PathLike[str]) -> Path:
+        """Write the world to a ``.spatia`` file; only what changed if it is this world's file already.
+
+        Raises:
+            WorldFileError: The file is foreign, locked by another process or cannot be written; it is left as it was.
+        """
+        from .persistence import save_world
+
+        return save_world(self, Path(path))
+
+
+def create(
+    source: str | PathLike[str] | Source,
+    *,
+    depth: str | PathLike[str] | npt.NDArray[np.floating] | None = None,
+    intrinsics: Any = None,
+    mask: str | PathLike[str] | None = None,
+    frames: slice | None = None,
+    seed: int = 0,
+    voxel_size_m: float | None = None,
+    prompt: str = "",
+    progress: Progress | None = None,
+) -> World:
+    """Make a world from a photo, an RGB-D recording's folder or a point cloud.
+
+    Args:
+        source: Path, or a source that was loaded already.
+        depth: Depth of a photo: 16-bit PNG in millimetres (0 and 65535 unknown), or (H, W) metres.
+        intrinsics: Normalised (fx, fy, cx, cy), a file of them, or a ``Pinhole``.
+        mask: Picture whose white pixels move and stay out of memory.
+        frames: Which frames of a recording to take.
+        seed: Of everything random in this world.
+        voxel_size_m: Side of a voxel; near the photo's pixel footprint, or 1 cm for a recording, if not given.
+        prompt: Words for generators that take them.
+        progress: Called with what is going on and the share that is done.
+
+    Raises:
+        SourceError: The source or what came with it is not as expected.
+    """
+    loaded = (
+        source
+        if isinstance(source, Source)
+        else load_source(source, depth=depth, intrinsics=intrinsics, mask=mask, frames=frames)
+    )
+    report = progress or (lambda what, share: None)
+    if loaded.points is not None:
+        return _from_points(loaded, seed=seed, voxel_size_m=voxel_size_m, prompt=prompt)
+    first = loaded.frames[0]
+    has_depth = first.depth_m is not None
+    memory, bank = SpatialMemory(voxel_size_m or _voxel_size_m(loaded)), FrameBank()
+    for i, frame in enumerate(loaded.frames):
+        report("lifting frames", i / len(loaded.frames))
+        _merge_source(memory, bank, _stack_of(frame), has_depth, prompt)
+    report("lifting frames", 1.0)
+    return _assemble(loaded, memory, bank, first.pinhole, first.world_T_camera, seed, prompt, has_depth)
+
+
+def _from_points(source: Source, *, seed: int, voxel_size_m: float | None, prompt: str) -> "World":
+    """A world of a bare point cloud; it is looked at from outside its near side, as high as its middle."""
+    memory = SpatialMemory(voxel_size_m or DEFAULT_VOXEL_SIZE_M)
+    memory.insert(source.points)
+    low, high = memory.snapshot().extent()
+    start = np.eye(4)
+    start[:3, 3] = ((low[0] + high[0]) / 2, (low[1] + high[1]) / 2, low[2] - 0.7 * max(high - low))
+    pinhole = Pinhole.from_fov(832, 480, float(np.radians(70.0)))
+    return _assemble(source, memory, FrameBank(), pinhole, start, seed, prompt, True)
+
+
+def _assemble(
+    source: Source,
+    memory: SpatialMemory,
+    bank: FrameBank,
+    pinhole: Pinhole,
+    world_T_start: Transform,
+    seed: int,
+    prompt: str,
+    has_depth: bool,
+) -> "World":
+    floor = fit_floor(
+        memory.points().positions_world,
+        up_hint=tuple(-world_T_start[:3, 1]),
+        camera_position=tuple(world_T_start[:3, 3]),
+        seed=0,
+    )
+    info = WorldInfo(
+        name=source.name,
+        note=source.note,
+        is_metric=source.metric and has_depth,
+        seed=seed,
+        up_world=DEFAULT_UP if floor is None else floor.plane.normal,
+        floor=None if floor is None else floor.plane,
+        pinhole=pinhole,
+        world_T_start=world_T_start.copy(),
+    )
+    return World(info, memory, bank, WalkState(world_T_start.copy(), prompt=prompt))
+
+
+def open(path: str | PathLike[str], *, read_only: bool = False) -> World:
+    """Open a saved world.
+
+    Args:
+        path: A ``.spatia`` file.
+        read_only: Take no lock and never write.
+
+    Raises:
+        WorldFileError: The file is missing, foreign, too new, damaged beyond reading, or locked.
+    """
+    from .persistence import open_world
+
+    return open_world(Path(path), read_only=read_only)
+
+
+def _stack_of(frame: SourceFrame) -> FrameStack:
+    return FrameStack(
+        color=frame.color[None],
+        depth_m=None if frame.depth_m is None else frame.depth_m[None],
+        confidence=None,
+        moving=None if frame.moving is None else frame.moving[None],
+        new_surface=None,
+        world_T_camera=frame.world_T_camera[None],
+        pinhole=frame.pinhole,
+    )
+
+
+def _voxel_size_m(source: Source) -> float:
+    first = source.frames[0]
+    if len(source.frames) > 1 or first.depth_m is None:
+        return DEFAULT_VOXEL_SIZE_M
+    return recommended_voxel_size_m(first.depth_m, first.pinhole)
+
+
+def _merge_source(memory: SpatialMemory, bank: FrameBank, stack: FrameStack, has_depth: bool, prompt: str) -> None:
+    update = build_update(
+        stack,
+        memory=memory.snapshot(),
+        estimator="given" if has_depth else "diorama",
+        point_class=PointClass.OBSERVED if has_depth else PointClass.ESTIMATED,
+        rank=0,
+        request_id=0,
+        first_keyframe_id=bank.reserve_ids(len(stack.color)),
+        prompt=prompt,
+        align=False,
+    )
+    memory.apply(stage_update(memory.snapshot(), update))
+    for keyframe in update.keyframes:
+        bank.add(keyframe)
+
+
+def _plain(value: Any) -> Any:
+    """A value that msgpack and JSON know."""
+    if hasattr(value, "__dataclass_fields__"):
+        return {name: _plain(getattr(value, name)) for name in value.__dataclass_fields__}
+    if isinstance(value, dict):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(v) for v in value]
+    if isinstance(value, (np.integer, np.floating)):
+        return value.item()
+    return value
