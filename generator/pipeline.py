@@ -1,0 +1,225 @@
+"""What happens to one request in the worker: condition, generate, check, lift.
+
+``condition`` renders what memory holds along the requested path, ``generate`` asks the generator for a clip, the
+clip is checked, and ``lift`` makes a ``MapUpdate`` of it. Renderer and SLAM are imported when they are first used.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from ..renderer.interface import DrawOptions, Renderer
+from ..world.keyframes import Keyframe
+from ..world.points import PointClass, priority_of
+from ..world.updates import MapUpdate
+from .errors import GarbageClipError
+from .requests import Clip, ClipRequest, Generator, Progress, ReferenceFrame, SceneVideo
+
+TAIL_FRAMES = 9
+"""Frames that a later clip continues from, as in the paper."""
+
+CONDITION_SHARE = 0.15
+"""Share of the progress shown for rendering the scene video."""
+GENERATE_SHARE = 0.70
+"""Share of the progress shown for the generator; the rest is lifting."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ClipResult:
+    """What came of one request.
+
+    Attributes:
+        request_id: Identity of the request.
+        epoch: Its epoch.
+        update: What the clip proposes to memory; ``update.report.rejected`` says why nothing may be merged.
+        tail: (≤ 9, H, W, 3) uint8, the last frames, for a clip that continues this one.
+        frames: (F, H, W, 3) uint8 sRGB, all frames, or None if they were not kept.
+        seconds: Time by phase: "condition", "generate", "check", "lift", and "generate/…" as the generator says.
+    """
+
+    request_id: int
+    epoch: int
+    update: MapUpdate
+    tail: npt.NDArray[np.uint8]
+    frames: npt.NDArray[np.uint8] | None
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+def run_request(
+    request: ClipRequest,
+    generator: Generator,
+    progress: Progress,
+    *,
+    renderer: Renderer | None = None,
+    now_s: Callable[[], float] = time.perf_counter,
+) -> ClipResult:
+    """Make one clip and lift it.
+
+    Args:
+        request: What to make.
+        generator: Makes the clip; called in this thread.
+        progress: Told of every step; may end the work.
+        renderer: Draws the scene video; a software renderer of its own if not given. One that is given is kept
+            for the next request and copies only changed chunks.
+        now_s: Time source for ``seconds``.
+
+    Raises:
+        GenerationCancelledError: From ``progress.check``.
+        GarbageClipError: The clip is not what was asked for.
+        AlignmentError: The clip does not fit what memory holds.
+        Exception: Whatever the generator raises.
+    """
+    seconds: dict[str, float] = {}
+    generate_end = CONDITION_SHARE + GENERATE_SHARE
+    with _timed("condition", seconds, now_s):
+        scene = render_scene(request, generator.rank, renderer or new_renderer(), _Part(progress, 0.0, CONDITION_SHARE))
+    with _timed("generate", seconds, now_s):
+        clip = generator.generate(request, scene, _Part(progress, CONDITION_SHARE, generate_end))
+    with _timed("check", seconds, now_s):
+        check_clip(clip, request)
+    progress.check("lift", generate_end)
+    with _timed("lift", seconds, now_s):
+        update = lift(clip, request, generator.rank)
+    progress.check("lift", 1.0)
+    seconds |= {f"generate/{phase}": float(value) for phase, value in clip.seconds.items()}
+    frames = np.ascontiguousarray(clip.frames)
+    return ClipResult(request.request_id, request.epoch, update, frames[-TAIL_FRAMES:], frames, seconds)
+
+
+def new_renderer() -> Renderer:
+    """The renderer of scene videos: software, so that drivers do not matter."""
+    from ..renderer.software import SoftwareRenderer
+
+    return SoftwareRenderer()
+
+
+def render_scene(request: ClipRequest, rank: int, renderer: Renderer, progress: Progress) -> SceneVideo:
+    """Render memory along the requested path.
+
+    Args:
+        request: Path, memory and references.
+        rank: Of the generator: what a lower one invented is left out, and so counts as uncovered.
+        renderer: Draws; takes over the request's memory.
+        progress: Told of every frame.
+
+    Returns:
+        Scene video of the request's size. Fresh memory.
+    """
+    progress.check("condition", 0.0)
+    renderer.update(request.memory, [keyframe_of(r) for r in request.references])
+    options = DrawOptions(use_keyframes=True, min_priority=priority_of(PointClass.INVENTED, rank))
+    height, width = request.pinhole.height, request.pinhole.width
+    color = np.zeros((request.num_frames, height, width, 3), np.uint8)
+    depth_m = np.zeros((request.num_frames, height, width), np.float32)
+    coverage = np.zeros((request.num_frames, height, width), np.float32)
+    for index, world_T_camera in enumerate(request.world_T_camera):
+        view = renderer.render(world_T_camera, request.pinhole, options)
+        color[index], depth_m[index], coverage[index] = view.color, view.depth_m, view.coverage
+        progress.check("condition", (index + 1) / request.num_frames)
+    return SceneVideo(color, depth_m, coverage)
+
+
+def keyframe_of(reference: ReferenceFrame) -> Keyframe:
+    """The keyframe behind a reference, for renderers."""
+    return Keyframe(
+        reference.keyframe_id,
+        0,
+        reference.color,
+        reference.pinhole,
+        reference.world_T_camera,
+        PointClass.OBSERVED if reference.is_observed else PointClass.INVENTED,
+        depth_m=reference.depth_m,
+    )
+
+
+def check_clip(clip: Clip, request: ClipRequest) -> None:
+    """Check that a clip is what was asked for.
+
+    Raises:
+        GarbageClipError: Type, shape, dtype or range is wrong; the message says what was expected and what came.
+    """
+    if not isinstance(clip, Clip):
+        raise GarbageClipError(f"the generator returned {type(clip).__name__}, expected Clip")
+    shape = (request.num_frames, request.pinhole.height, request.pinhole.width)
+    _check_array("frames", clip.frames, (*shape, 3), np.uint8)
+    if clip.depth_m is not None:
+        _check_array("depth_m", clip.depth_m, shape, np.float32)
+        _check_range("depth_m", clip.depth_m, float("inf"), "metres, 0 unknown")
+    if clip.confidence is not None:
+        _check_array("confidence", clip.confidence, shape, np.float32)
+        _check_range("confidence", clip.confidence, 1.0, "in [0, 1]")
+    for name in ("moving", "new_surface"):
+        if getattr(clip, name) is not None:
+            _check_array(name, getattr(clip, name), shape, np.bool_)
+
+
+def _check_array(name: str, value: object, shape: tuple[int, ...], dtype: npt.DTypeLike) -> None:
+    wanted = f"{shape} {np.dtype(dtype)}"
+    if not isinstance(value, np.ndarray):
+        raise GarbageClipError(f"clip.{name}: expected an array {wanted}, got {type(value).__name__}")
+    if value.shape != shape or value.dtype != dtype:
+        raise GarbageClipError(f"clip.{name}: expected {wanted}, got {value.shape} {value.dtype}")
+
+
+def _check_range(name: str, value: npt.NDArray[np.float32], top: float, meaning: str) -> None:
+    low, high = float(value.min()), float(value.max())  # NaN spreads to both
+    if not (low >= 0.0 and high <= top and np.isfinite(high)):
+        raise GarbageClipError(f"clip.{name}: expected finite numbers {meaning}, got {low:g} to {high:g}")
+
+
+def lift(clip: Clip, request: ClipRequest, rank: int) -> MapUpdate:
+    """Make a map update of a checked clip.
+
+    Raises:
+        GarbageClipError: The clip claims new surface but brings no depth to place it.
+        AlignmentError: The clip does not fit what memory holds.
+    """
+    from ..world.slam.estimators import FrameStack
+    from ..world.slam.update import build_update
+
+    depth_m = clip.depth_m
+    if depth_m is None:
+        if clip.new_surface is None or clip.new_surface.any():
+            raise GarbageClipError("clip.depth_m: expected depth for new surface, got None")
+        depth_m = np.zeros(clip.frames.shape[:3], np.float32)
+    stack = FrameStack(
+        color=clip.frames,
+        depth_m=depth_m,
+        confidence=clip.confidence,
+        moving=clip.moving,
+        new_surface=clip.new_surface,
+        world_T_camera=request.world_T_camera,
+        pinhole=request.pinhole,
+    )
+    return build_update(
+        stack,
+        memory=request.memory,
+        point_class=PointClass.INVENTED,
+        rank=rank,
+        request_id=request.request_id,
+        first_keyframe_id=request.first_keyframe_id,
+        prompt=request.prompt,
+        tick=request.tick,
+    )
+
+
+class _Part:
+    """A share of somebody else's progress."""
+
+    def __init__(self, whole: Progress, start: float, end: float) -> None:
+        self._whole, self._start, self._end = whole, start, end
+
+    def check(self, phase: str, fraction: float) -> None:
+        share = min(max(fraction, 0.0), 1.0)
+        self._whole.check(phase, self._start + (self._end - self._start) * share)
+
+
+@contextmanager
+def _timed(phase: str, seconds: dict[str, float], now_s: Callable[[], float]) -> Iterator[None]:
+    start = now_s()
+    yield
+    seconds[phase] = now_s() - start

@@ -1,0 +1,248 @@
+"""The worker's side: one process that owns one generator and answers one request after the other.
+
+Started as ``python -m spatia.generator.worker FD PARENT_PID GENERATOR``. It never outlives its parent: the kernel
+kills it with the thread that started it (Linux), and a closed connection ends it everywhere.
+
+Messages in: ("request", ClipRequest), ("cancel", request_id), ("stop", None).
+Messages out: ("ready", None), ("unfit", fault), ("progress", (request_id, phase, fraction)),
+("done", ClipResult), ("cancelled", request_id), ("failed", (request_id, fault)), where a fault is
+(reason, traceback, kind).
+"""
+
+import ctypes
+import faulthandler
+import math
+import os
+import queue
+import signal
+import socket
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import IntEnum
+
+from .errors import ChannelClosedError, GarbageClipError, MissingExtraError, TransportError
+from .pipeline import ClipResult, new_renderer, run_request
+from .registry import explain_import_error, generator_class
+from .requests import ClipRequest, GenerationCancelledError, Generator, Progress
+from .transport import Channel
+
+NICENESS = 10
+"""The walk comes first."""
+OOM_SCORE = 800
+"""When memory runs out the kernel should take the worker, not the walk; its range is ±1000."""
+PROGRESS_INTERVAL_S = 0.05
+"""Steps may be a thousand a second; the walker sees twenty."""
+MAX_PHASE_LENGTH = 80
+MAX_TRACEBACK_LENGTH = 20_000
+
+_PR_SET_PDEATHSIG = 1
+
+
+class FaultKind(IntEnum):
+    """What a fault means for the worker."""
+
+    REQUEST = 1
+    """This request only; the worker goes on."""
+    WORKER = 2
+    """The worker may be damaged: start another one."""
+    PERMANENT = 3
+    """Another worker would fail as well."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Why a request or a worker failed.
+
+    Attributes:
+        reason: One line for the walker.
+        traceback: For the log, may be empty.
+        kind: What it means for the worker.
+    """
+
+    reason: str
+    traceback: str
+    kind: FaultKind
+
+    def to_message(self) -> tuple[str, str, int]:
+        """As it crosses."""
+        return self.reason, self.traceback, int(self.kind)
+
+    @classmethod
+    def from_message(cls, message: tuple[str, str, int]) -> "Fault":
+        """Read it.
+
+        Raises:
+            TransportError: It is no fault.
+        """
+        try:
+            reason, text, kind = message
+            return cls(str(reason), str(text), FaultKind(kind))
+        except (TypeError, ValueError) as error:
+            raise TransportError(f"expected a fault, got {message!r:.200}") from error
+
+
+def fault_of(error: BaseException) -> Fault:
+    """Name what went wrong in a generator."""
+    text = "".join(traceback.format_exception(error))[-MAX_TRACEBACK_LENGTH:]
+    reason = " ".join(f"{type(error).__name__}: {error}".split())[:500]
+    if isinstance(error, MemoryError) or "OutOfMemory" in type(error).__name__:
+        return Fault(f"out of memory: {reason}", text, FaultKind.WORKER)
+    if isinstance(error, GarbageClipError):
+        return Fault(f"garbage: {' '.join(str(error).split())[:500]}", text, FaultKind.WORKER)
+    if isinstance(error, MissingExtraError):
+        return Fault(str(error), "", FaultKind.PERMANENT)
+    return Fault(reason, text, FaultKind.REQUEST)
+
+
+class Runner:
+    """A generator with the renderer that feeds it. Used by one thread.
+
+    Args:
+        name: Name of the generator.
+
+    Raises:
+        MissingExtraError: A library that it needs is not installed.
+    """
+
+    def __init__(self, name: str) -> None:
+        kind = generator_class(name)
+        try:
+            self.generator: Generator = kind()
+        except ImportError as error:
+            raise explain_import_error(name, error) from error
+        self._renderer = None
+        self._epoch = -1
+
+    def run(self, request: ClipRequest, progress: Progress) -> ClipResult:
+        """Run one request; raises whatever ``run_request`` raises."""
+        if self._renderer is None or request.epoch != self._epoch:
+            self.close_renderer()  # chunk revisions tell changes apart only within an epoch
+            self._renderer, self._epoch = new_renderer(), request.epoch
+        return run_request(request, self.generator, progress, renderer=self._renderer)
+
+    def close_renderer(self) -> None:
+        """Drop what the renderer holds."""
+        if self._renderer is not None:
+            self._renderer.close()
+            self._renderer = None
+
+
+class _WorkerProgress:
+    """Progress that goes to the session, at most every ``PROGRESS_INTERVAL_S`` within a phase."""
+
+    def __init__(self, send: Callable[[str, object], None], request_id: int, is_cancelled: Callable[[], bool]) -> None:
+        self._send, self._request_id, self._is_cancelled = send, request_id, is_cancelled
+        self._last_phase = ""
+        self._last_s = -math.inf
+
+    def check(self, phase: str, fraction: float) -> None:
+        if self._is_cancelled():
+            raise GenerationCancelledError(f"request {self._request_id} is no longer wanted")
+        now_s = time.monotonic()
+        if phase != self._last_phase or now_s - self._last_s >= PROGRESS_INTERVAL_S:
+            self._last_phase, self._last_s = phase, now_s
+            self._send("progress", (self._request_id, str(phase)[:MAX_PHASE_LENGTH], float(fraction)))
+
+
+class Worker:
+    """The worker's loop.
+
+    The main thread runs the generator. A second one reads messages, so that a cancellation is seen between steps and
+    the end of the parent even within one.
+
+    Args:
+        channel: Connection to the session.
+        generator: Name of the generator.
+    """
+
+    def __init__(self, channel: Channel, generator: str) -> None:
+        self._channel = channel
+        self._name = generator
+        self._inbox: queue.SimpleQueue[ClipRequest | None] = queue.SimpleQueue()
+        self._cancelled: set[int] = set()
+        self._is_stopping = False
+
+    def run(self) -> int:
+        """Serve until told to stop; the exit status."""
+        threading.Thread(target=self._read, name="spatia-worker-reader", daemon=True).start()
+        try:
+            runner = Runner(self._name)
+        except Exception as error:
+            self._channel.send("unfit", fault_of(error).to_message())
+            return 1
+        self._channel.send("ready")
+        while (request := self._inbox.get()) is not None:
+            self._serve(runner, request)
+        return 0
+
+    def _serve(self, runner: Runner, request: ClipRequest) -> None:
+        identity = request.request_id
+        progress = _WorkerProgress(
+            self._channel.send, identity, lambda: self._is_stopping or identity in self._cancelled
+        )
+        try:
+            progress.check("start", 0.0)
+            result = runner.run(request, progress)
+            self._channel.send("done", result)
+        except GenerationCancelledError:
+            self._channel.send("cancelled", identity)
+        except ChannelClosedError:
+            raise
+        except Exception as error:
+            self._channel.send("failed", (identity, fault_of(error).to_message()))
+        finally:
+            self._cancelled.discard(identity)
+
+    def _read(self) -> None:
+        """Take messages until the other side is gone, which ends the process at once, whatever it is doing."""
+        try:
+            while True:
+                kind, value = self._channel.receive()
+                if kind == "request":
+                    self._inbox.put(value)
+                elif kind == "cancel":
+                    self._cancelled.add(value)
+                elif kind == "stop":
+                    self._is_stopping = True
+                    self._inbox.put(None)
+        except ChannelClosedError:
+            os._exit(0)
+        except BaseException:
+            traceback.print_exc()
+            os._exit(1)
+
+
+def _prepare_process(parent_pid: int) -> None:
+    """Lower the priority, leave Ctrl-C to the parent, and make sure never to outlive it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    faulthandler.enable()
+    os.nice(NICENESS)
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL))
+        try:
+            with open("/proc/self/oom_score_adj", "w") as file:
+                file.write(str(OOM_SCORE))
+        except OSError:
+            pass  # some containers forbid it; the kernel then chooses by size, which is the worker as a rule
+    if os.getppid() != parent_pid:
+        os._exit(0)  # it died before it could be watched
+
+
+def main() -> int:
+    """Run a worker as its session asked for."""
+    descriptor, parent_pid, generator = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
+    os.set_inheritable(descriptor, False)
+    _prepare_process(parent_pid)
+    channel = Channel(socket.socket(fileno=descriptor))
+    try:
+        return Worker(channel, generator).run()
+    except ChannelClosedError:
+        return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
