@@ -6,6 +6,7 @@ the chunk. All of it floors, so -0.1 m has key -1. Because every stored number i
 points in any order or split gives the same bits.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -61,8 +62,8 @@ class Chunk:
         rows: (N, 8) uint32: weighted sums of the offset (x, y, z; 256 steps a voxel), sum of weights, weighted sums of
             red, green, blue, and the smallest keyframe identity among the points that count.
         priority: (N,) uint8, class and rank of the points that count (``points.priority_of``).
-        evidence: (N, 2) uint8: how often later views confirmed the voxel, and how often they saw through it. Saturating;
-            not part of the content hash.
+        evidence: (N, 2) uint8: how often later views confirmed the voxel, and how often they saw through it.
+            Saturating; not part of the content hash.
     """
 
     key: ChunkKey
@@ -140,3 +141,21 @@ def check_chunk(chunk: Chunk) -> None:
         raise ValueError(f"chunk {chunk.key}: expected weights in 1..{MAX_VOXEL_WEIGHT} and sums of at most 255 times")
     if chunk.priority.min() < 64:
         raise ValueError(f"chunk {chunk.key}: expected priorities in 64..255")
+
+
+def addresses_of(chunks: Sequence[Chunk | None]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Where the arrays of chunks lie, for kernels that read many chunks in one call.
+
+    Args:
+        chunks: M chunks, or None for one that holds nothing. They must outlive the use of the addresses.
+
+    Returns:
+        (M,) voxels of each, and (M, 4) addresses of codes, rows, priority and evidence.
+    """
+    counts = np.array([0 if c is None else c.num_points for c in chunks], np.int64)
+    addresses = np.zeros((len(chunks), 4), np.int64)
+    for i, chunk in enumerate(chunks):
+        if chunk is not None:
+            arrays = (chunk.codes, chunk.rows, chunk.priority, chunk.evidence)
+            addresses[i] = [array.__array_interface__["data"][0] for array in arrays]
+    return counts, addresses

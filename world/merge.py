@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from .carve import stage_carve
 from .changes import MergeReport, StagedChange
-from .chunks import CHUNK_SIDE, MAX_VOXEL_WEIGHT, Chunk, ChunkKey
+from .chunks import MAX_VOXEL_WEIGHT, Chunk, ChunkKey, addresses_of
 from .errors import WeightOverflowError
 from .points import PointBatch
 from .snapshot import MemorySnapshot
@@ -56,7 +56,8 @@ def stage_insert(
     """Merge points into chunks: per voxel only points of the highest priority count, equal ones add up.
 
     The result has the same bits for any order and split of the points. One exception: a voxel whose weights would
-    exceed ``chunks.MAX_VOXEL_WEIGHT`` (a million points of full confidence) keeps what it has and leaves a batch's points out.
+    exceed ``chunks.MAX_VOXEL_WEIGHT`` (a million points of full confidence) keeps what it has and leaves a batch's
+    points out.
 
     Args:
         chunks: Present chunks by key.
@@ -74,7 +75,7 @@ def stage_insert(
 
     keys, bounds, records = _partition(batch, voxel_size_m)
     old = [chunks.get(key) for key in keys]
-    counts, addresses = _addresses_of(old)
+    counts, addresses = addresses_of(old)
     report, status = np.zeros(5, np.int64), np.zeros(len(keys), np.uint8)
     buffers = kernels.merge_records(bounds, records, counts, addresses, MAX_VOXEL_WEIGHT, report, status)
     if (status == kernels.OVERFLOWED).any():
@@ -135,17 +136,6 @@ def _partition(
         records,
     )
     return [(x, y, z) for x, y, z in found[:num_chunks].tolist()], bounds, records
-
-
-def _addresses_of(chunks: list[Chunk | None]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """(M,) voxels and (M, 4) addresses of codes, rows, priority and evidence; valid while the chunks live."""
-    counts = np.array([0 if c is None else c.num_points for c in chunks], np.int64)
-    addresses = np.zeros((len(chunks), 4), np.int64)
-    for i, chunk in enumerate(chunks):
-        if chunk is not None:
-            arrays = (chunk.codes, chunk.rows, chunk.priority, chunk.evidence)
-            addresses[i] = [array.__array_interface__["data"][0] for array in arrays]
-    return counts, addresses
 
 
 def _chunk_from(key: ChunkKey, revision: int, buffer: npt.NDArray[np.uint8]) -> Chunk:

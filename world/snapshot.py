@@ -2,7 +2,7 @@
 
 import hashlib
 import struct
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -12,7 +12,6 @@ import numpy.typing as npt
 from .camera import Pinhole
 from .chunks import CHUNK_SIDE, COLUMN_WEIGHT, Chunk, ChunkKey
 from .points import PointBatch, PointClass, class_of
-from .transforms import Transform
 
 FRUSTUM_CAMERAS_AT_ONCE = 16
 """Cameras tested together, so that the table of chunks by planes stays in cache."""
@@ -112,15 +111,12 @@ class MemorySnapshot:
             far_m: Farthest depth along +Z.
         """
         poses = np.asarray(world_T_camera, np.float64).reshape(-1, 4, 4)
-        keys = np.array(list(self.chunks), np.int64).reshape(-1, 3)
-        centers = (keys + 0.5) * self.chunk_size_m
+        keys = list(self.chunks)
         seen = np.zeros(len(keys), np.bool_)
         for first in range(0, len(poses), FRUSTUM_CAMERAS_AT_ONCE):
-            normals, offsets = frustum_planes(pinhole, poses[first : first + FRUSTUM_CAMERAS_AT_ONCE], near_m, far_m)
-            reach = np.abs(normals).sum(-1) * (self.chunk_size_m / 2.0)
-            side = centers @ normals.reshape(-1, 3).T + (offsets + reach).reshape(-1)
-            seen |= (side.reshape(len(keys), -1, normals.shape[1]) >= 0).all(2).any(1)
-        return _as_keys(keys[seen])
+            some = poses[first : first + FRUSTUM_CAMERAS_AT_ONCE]
+            seen |= chunks_by_camera(keys, self.chunk_size_m, pinhole, some, near_m=near_m, far_m=far_m).any(1)
+        return sorted(key for key, is_seen in zip(keys, seen.tolist(), strict=True) if is_seen)
 
     def subset(self, keys: Iterable[ChunkKey]) -> "MemorySnapshot":
         """The same view of some chunks only; unknown keys are passed over."""
@@ -136,6 +132,26 @@ class MemorySnapshot:
             chunk.priority.copy(),
             chunk.keyframes().copy(),
         )
+
+
+def chunks_by_camera(
+    keys: Sequence[ChunkKey],
+    chunk_size_m: float,
+    pinhole: Pinhole,
+    world_T_camera: npt.NDArray[np.float64],
+    *,
+    near_m: float,
+    far_m: float,
+) -> npt.NDArray[np.bool_]:
+    """(C, F) bool: which of C chunks' cubes may be seen by which of F cameras; conservative.
+
+    A cube is out if it lies wholly behind one plane of the frustum (positive-vertex test).
+    """
+    normals, offsets = frustum_planes(pinhole, world_T_camera, near_m, far_m)
+    centers = (np.array(keys, np.float64).reshape(-1, 3) + 0.5) * chunk_size_m
+    reach = np.abs(normals).sum(-1) * (chunk_size_m / 2.0)
+    side = centers @ normals.reshape(-1, 3).T + (offsets + reach).reshape(-1)
+    return (side.reshape(len(centers), *offsets.shape) >= 0).all(2)
 
 
 def frustum_planes(
