@@ -15,7 +15,7 @@ import numpy.typing as npt
 from ..renderer.interface import DrawOptions, Renderer
 from ..world.keyframes import Keyframe
 from ..world.points import PointClass, priority_of
-from ..world.updates import MapUpdate
+from ..world.updates import DepthView, MapUpdate
 from .errors import GarbageClipError
 from .requests import Clip, ClipRequest, Generator, Progress, ReferenceFrame, SceneVideo
 
@@ -204,6 +204,17 @@ def lift(clip: Clip, request: ClipRequest, rank: int) -> MapUpdate:
         first_keyframe_id=request.first_keyframe_id,
         prompt=request.prompt,
         tick=request.tick,
+        keep_visible=observed_views(request.references),
+    )
+
+
+def observed_views(references: tuple[ReferenceFrame, ...]) -> tuple[DepthView, ...]:
+    """Photos with depth among the references: nothing invented may hide what they see."""
+    priority = priority_of(PointClass.OBSERVED)
+    return tuple(
+        DepthView(r.depth_m, r.pinhole, r.world_T_camera, priority)
+        for r in references
+        if r.is_observed and r.depth_m is not None
     )
 
 

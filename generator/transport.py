@@ -146,7 +146,7 @@ def pack(kind: str, value: Any) -> Packed:
     """
     encoder = _Encoder()
     tree = encoder.encode(value)
-    return Packed(msgpack.packb([kind, encoder.table, tree]), encoder.buffers)
+    return Packed(bytes(msgpack.packb([kind, encoder.table, tree]) or b""), encoder.buffers)
 
 
 class _Decoder:
@@ -241,7 +241,7 @@ def _product(shape: tuple[int, ...]) -> int:
 
 def _transfer(buffers: Sequence[Array], call: Callable[[list[memoryview], int], int]) -> None:
     """Run scattered reads or writes to their end; ``call`` gets buffers and the place in the block."""
-    views = [memoryview(b) for b in buffers]
+    views: list[memoryview] = [b.data for b in buffers]
     at = first = 0
     while first < len(views):
         moved = call(views[first : first + BUFFERS_PER_CALL], at)

@@ -1,0 +1,200 @@
+"""Stand-ins that honour the real interfaces: a clock, generators good and bad, and a small world.
+
+Generators are named to a queue as ``spatia.tests.fakes:Class``; the worker imports them by that name.
+"""
+
+import os
+import signal
+import threading
+from typing import Any
+
+import numpy as np
+from spatia.generator import pipeline
+from spatia.generator.requests import Clip, ClipRequest, Progress, SceneVideo
+from spatia.world.camera import Pinhole
+from spatia.world.memory import MemorySnapshot, SpatialMemory
+from spatia.world.points import PointBatch, PointClass, priority_of
+
+MODULE = "spatia.tests.fakes"
+PLANE_DEPTH_M = 2.0
+
+
+class FakeClock:
+    """A clock that stands still until it is told to go on."""
+
+    def __init__(self) -> None:
+        self._now_s = 100.0
+
+    def now_s(self) -> float:
+        return self._now_s
+
+    def advance(self, seconds: float) -> None:
+        self._now_s += seconds
+
+
+class RecordingProgress:
+    """Keeps every step; cancels at the step that a test names."""
+
+    def __init__(self, cancel_at: str = "") -> None:
+        self.steps: list[tuple[str, float]] = []
+        self._cancel_at = cancel_at
+
+    def check(self, phase: str, fraction: float) -> None:
+        from spatia.generator.requests import GenerationCancelledError
+
+        self.steps.append((phase, fraction))
+        if phase == self._cancel_at:
+            raise GenerationCancelledError(phase)
+
+
+class InstantGenerator:
+    """Paints a green plane, 2 m ahead, wherever memory shows nothing."""
+
+    name = "instant"
+    rank = 3
+    native_speed = None
+    wants_key_views = True
+
+    def generate(self, request: ClipRequest, scene: SceneVideo, progress: Progress) -> Clip:
+        progress.check("paint", 0.5)
+        return self.painted(scene)
+
+    @staticmethod
+    def painted(scene: SceneVideo) -> Clip:
+        new = scene.coverage < 0.5
+        frames = np.where(new[..., None], np.array([0, 200, 0], np.uint8), scene.color)
+        depth_m = np.where(new, np.float32(PLANE_DEPTH_M), scene.depth_m)
+        return Clip(frames, depth_m, new_surface=new, seconds={"paint": 0.0})
+
+
+class SlowGenerator(InstantGenerator):
+    """Steps for ever, until it is cancelled."""
+
+    name = "slow"
+
+    def generate(self, request: ClipRequest, scene: SceneVideo, progress: Progress) -> Clip:
+        pace = threading.Event()
+        while True:
+            progress.check("dream", 0.5)
+            pace.wait(0.005)
+
+
+class LazyLoadingGenerator(InstantGenerator):
+    """Cannot be made: it needs a library of an extra that nobody has."""
+
+    name = "lazy"
+
+    def __init__(self) -> None:
+        raise ModuleNotFoundError("No module named 'sam2'", name="sam2")
+
+
+class BrokenStartGenerator(InstantGenerator):
+    """Cannot be made, for a reason that might pass."""
+
+    name = "broken"
+
+    def __init__(self) -> None:
+        raise RuntimeError("no room on the device")
+
+
+class FaultyGenerator(InstantGenerator):
+    """Does what the prompt says: "crash in condition", "hang", "garbage depth", …; otherwise paints.
+
+    Faults outside of ``generate`` are put into the pipeline of the process that it is made in, so make it in a worker
+    only.
+    """
+
+    name = "faulty"
+
+    def __init__(self) -> None:
+        self._render_scene, self._lift = pipeline.render_scene, pipeline.lift
+        setattr(pipeline, "render_scene", self._faulty_render_scene)  # noqa: B010 - a fault on purpose
+        setattr(pipeline, "lift", self._faulty_lift)  # noqa: B010
+
+    def _faulty_render_scene(self, request: ClipRequest, *rest: Any) -> SceneVideo:
+        if request.prompt == "crash in condition":
+            os.kill(os.getpid(), signal.SIGKILL)
+        return self._render_scene(request, *rest)
+
+    def _faulty_lift(self, clip: Clip, request: ClipRequest, *rest: Any) -> Any:
+        if request.prompt == "crash in lift":
+            os.kill(os.getpid(), signal.SIGKILL)
+        return self._lift(clip, request, *rest)
+
+    def generate(self, request: ClipRequest, scene: SceneVideo, progress: Progress) -> Clip:
+        progress.check("paint", 0.5)
+        match request.prompt:
+            case "crash in generate":
+                os.kill(os.getpid(), signal.SIGKILL)
+            case "leave":
+                os._exit(3)
+            case "abort":
+                os.abort()
+            case "crash beside a child":
+                leave_child_behind()
+                os.kill(os.getpid(), signal.SIGKILL)
+            case "hang":
+                threading.Event().wait()
+            case "step":
+                SlowGenerator().generate(request, scene, progress)
+            case "raise":
+                raise ValueError("the prompt asked for it")
+            case "allocate":
+                np.empty(1 << 50, np.uint8)
+            case "garbage depth":
+                return Clip(scene.color, np.full(scene.depth_m.shape, np.nan, np.float32))
+            case "garbage type":
+                return "no clip"  # type: ignore[return-value]
+            case "modules":
+                import sys
+
+                raise ValueError(" ".join(sorted({m.partition(".")[0] for m in sys.modules})))
+            case "settings":
+                threads = os.environ["OMP_NUM_THREADS"]
+                raise ValueError(f"pid {os.getpid()} nice {os.nice(0)} threads {threads} main {is_main_ours()}")
+        return self.painted(scene)
+
+
+def is_main_ours() -> bool:
+    """True where the process runs the worker and not the user's script."""
+    import __main__
+
+    return str(__main__.__file__).endswith("worker.py")
+
+
+def leave_child_behind() -> None:
+    """Fork a child that holds every descriptor open and sleeps."""
+    if os.fork() == 0:
+        threading.Event().wait()
+
+
+def wall_memory(voxel_size_m: float = 0.05) -> SpatialMemory:
+    """A red wall 1 m ahead that covers the left half of the view of ``make_request``."""
+    x, y = np.meshgrid(np.arange(-1.5, 0.0, 0.02), np.arange(-1.5, 1.5, 0.02))
+    points = np.stack([x.ravel(), y.ravel(), np.full(x.size, 1.0)], 1).astype(np.float32)
+    colors = np.broadcast_to(np.array([200, 0, 0], np.uint8), points.shape).copy()
+    memory = SpatialMemory(voxel_size_m)
+    memory.insert(PointBatch.uniform(points, colors, priority=priority_of(PointClass.OBSERVED), keyframe=1, weights=8))
+    return memory
+
+
+def make_request(
+    request_id: int = 1,
+    *,
+    memory: MemorySnapshot | None = None,
+    epoch: int = 0,
+    prompt: str = "",
+    num_frames: int = 1,
+    size: tuple[int, int] = (32, 24),
+) -> ClipRequest:
+    """A request for frames at the origin, looking along +Z, 90° wide."""
+    return ClipRequest(
+        request_id=request_id,
+        epoch=epoch,
+        seed=7,
+        prompt=prompt,
+        world_T_camera=np.repeat(np.eye(4)[None], num_frames, 0),
+        pinhole=Pinhole.from_fov(*size, fov_x_rad=np.pi / 2),
+        memory=memory if memory is not None else SpatialMemory(0.05).snapshot(),
+        first_keyframe_id=100 * request_id,
+    )
