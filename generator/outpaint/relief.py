@@ -1,0 +1,286 @@
+"""Walls as pictures with relief: drawn from known points, cleaned, and turned back into closed surface."""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+from numba import njit
+
+from .layout import RELIEF_MAX_M, RoomLayout
+
+RELIEF_WEIGHT = 150.0
+"""Levels of colour that one metre of relief counts for in a seam."""
+BEHIND_M = 0.08
+"""Points this far behind a wall's plane are noise of the wall."""
+FLOOR_CLEARANCE_M = 0.02
+"""Lower points belong to the floor."""
+SPECK_M2 = 0.003
+"""Smaller patches of known wall are specks between things that stand further in front."""
+SKIRT_TEXELS = 1.5
+"""Steps of relief higher than this are closed by a skirt."""
+
+
+@dataclass(frozen=True, slots=True)
+class WallFrame:
+    """Coordinates on one wall, seen from inside: columns to the right, rows from the ceiling down.
+
+    Attributes:
+        corner: (x, z) of the left end in room axes.
+        along: (x, z) unit vector to the right.
+        inward: (x, z) unit vector into the room.
+        length_m: Extent along the wall.
+        height_m: Height of the ceiling.
+    """
+
+    corner: tuple[float, float]
+    along: tuple[float, float]
+    inward: tuple[float, float]
+    length_m: float
+    height_m: float
+
+    def to_wall(self, points_room: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """(N, 3) along, height, relief in metres of points in room axes."""
+        x, z = points_room[:, 0] - self.corner[0], points_room[:, 2] - self.corner[1]
+        out = np.empty_like(points_room)
+        out[:, 0] = x * self.along[0] + z * self.along[1]
+        out[:, 1] = -points_room[:, 1]
+        out[:, 2] = x * self.inward[0] + z * self.inward[1]
+        return out
+
+    def to_room(self, points_wall: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Room axes of (N, 3) along, height, relief."""
+        out = np.empty_like(points_wall)
+        for k, index in ((0, 0), (1, 2)):
+            out[:, index] = self.corner[k] + points_wall[:, 0] * self.along[k] + points_wall[:, 2] * self.inward[k]
+        out[:, 1] = -points_wall[:, 1]
+        return out
+
+
+def wall_frames(layout: RoomLayout) -> tuple[WallFrame, ...]:
+    """Frames of the four walls, clockwise: +z, +x, -z, -x; each ends where the next begins."""
+    (x0, _, z0), (x1, _, z1) = layout.low, layout.high
+    h = layout.ceiling_m
+    return (
+        WallFrame((x0, z1), (1.0, 0.0), (0.0, -1.0), x1 - x0, h),
+        WallFrame((x1, z1), (0.0, -1.0), (-1.0, 0.0), z1 - z0, h),
+        WallFrame((x1, z0), (-1.0, 0.0), (0.0, 1.0), x1 - x0, h),
+        WallFrame((x0, z0), (0.0, 1.0), (1.0, 0.0), z1 - z0, h),
+    )
+
+
+@dataclass(slots=True, eq=False)
+class WallMap:
+    """A wall as a picture.
+
+    Attributes:
+        frame: Where it stands.
+        texel_m: Side of a texel.
+        picture: (H, W, 4) float32: colour and relief times ``RELIEF_WEIGHT``.
+        known: (H, W) bool.
+    """
+
+    frame: WallFrame
+    texel_m: float
+    picture: npt.NDArray[np.float32]
+    known: npt.NDArray[np.bool_]
+
+    @property
+    def relief_m(self) -> npt.NDArray[np.float32]:
+        """(H, W) metres in front of the wall's plane."""
+        return self.picture[..., 3] / RELIEF_WEIGHT
+
+
+def draw_wall(
+    frame: WallFrame,
+    texel_m: float,
+    points_room: npt.NDArray[np.float32],
+    colors: npt.NDArray[np.uint8],
+    spacing_m: npt.NDArray[np.float32],
+) -> WallMap:
+    """Draw known points on a wall, the foremost within its relief.
+
+    Args:
+        frame: The wall.
+        texel_m: Side of a texel.
+        points_room: (N, 3) room axes; any points, those off the wall are passed over.
+        colors: (N, 3).
+        spacing_m: (N,) distance between neighbouring points.
+    """
+    shape = (max(1, round(frame.height_m / texel_m)), max(1, round(frame.length_m / texel_m)))
+    wall = frame.to_wall(points_room)
+    keep = (wall[:, 2] > -BEHIND_M) & (wall[:, 2] < RELIEF_MAX_M) & (wall[:, 1] > FLOOR_CLEARANCE_M)
+    keep &= (wall[:, 0] > 0) & (wall[:, 0] < frame.length_m) & (wall[:, 1] < frame.height_m)
+    wall = wall[keep]
+    column = wall[:, 0] / texel_m
+    row = shape[0] - wall[:, 1] / texel_m
+    reach = np.clip(0.6 * spacing_m[keep] / texel_m, 0.5, 4.0).astype(np.float32)
+    picture = np.zeros((*shape, 4), np.float32)
+    weight = np.zeros(shape, np.float32)
+    _draw_foremost(column, row, wall[:, 2], colors[keep], reach, np.float32(0.03), picture, weight)
+    known = weight > 0
+    picture[known] /= weight[known][:, None]
+    picture[..., 3] = np.clip(picture[..., 3], -0.02, RELIEF_MAX_M) * RELIEF_WEIGHT
+    result = WallMap(frame, texel_m, picture, known)
+    _clean(result)
+    return result
+
+
+@njit(cache=True, nogil=True)
+def _draw_foremost(column, row, relief, colors, reach, tolerance, picture, weight):
+    """Two passes: the foremost relief of each texel, then the mean of what lies within a tolerance of it."""
+    height, width = weight.shape
+    front = np.full((height, width), np.float32(-9.0))
+    for turn in range(2):
+        for i in range(len(relief)):
+            r = reach[i]
+            y0, y1 = max(int(np.floor(row[i] - r + 0.5)), 0), min(int(np.floor(row[i] + r - 0.5)), height - 1)
+            x0, x1 = max(int(np.floor(column[i] - r + 0.5)), 0), min(int(np.floor(column[i] + r - 0.5)), width - 1)
+            y1, x1 = max(y0, y1), max(x0, x1)
+            if y1 >= height or x1 >= width:
+                continue
+            for y in range(y0, y1 + 1):
+                for x in range(x0, x1 + 1):
+                    if turn == 0:
+                        front[y, x] = max(front[y, x], relief[i])
+                    elif relief[i] > front[y, x] - tolerance:
+                        d = (y + 0.5 - row[i]) ** 2 + (x + 0.5 - column[i]) ** 2
+                        w = np.float32(1.0 / (0.1 + d))
+                        weight[y, x] += w
+                        picture[y, x, 0] += w * colors[i, 0]
+                        picture[y, x, 1] += w * colors[i, 1]
+                        picture[y, x, 2] += w * colors[i, 2]
+                        picture[y, x, 3] += w * relief[i]
+
+
+def _clean(wall: WallMap) -> None:
+    """Drop specks and thinly known parts, close pinholes, smooth the relief's noise. In place."""
+    relief = _nearest_filled(wall.picture, wall.known)[..., 3]
+    smooth = cv2.medianBlur(relief, 5)
+    close = (np.abs(relief - smooth) < 0.05 * RELIEF_WEIGHT) & wall.known
+    size = max(3, round(0.10 / wall.texel_m)) | 1
+    density = cv2.blur(wall.known.astype(np.float32), (size, size))
+    known = close & (density > 0.45)
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(known.astype(np.uint8), connectivity=8)
+    large = stats[:, cv2.CC_STAT_AREA] * wall.texel_m**2 > SPECK_M2
+    large[0] = False
+    known = large[labels] if count > 1 else known
+    kernel = np.ones((5, 5), np.uint8)
+    closed = cv2.morphologyEx(np.pad(known, 4).astype(np.uint8), cv2.MORPH_CLOSE, kernel)[4:-4, 4:-4] > 0
+    wall.picture[:] = _nearest_filled(wall.picture, known)
+    wall.picture[..., 3] = cv2.medianBlur(wall.picture[..., 3], 5)
+    wall.known[:] = closed | known
+
+
+def _nearest_filled(picture: npt.NDArray[np.float32], known: npt.NDArray[np.bool_]) -> npt.NDArray[np.float32]:
+    """Every unknown texel takes its nearest known one."""
+    if not known.any() or known.all():
+        return picture.copy()
+    _, labels = cv2.distanceTransformWithLabels(
+        (~known).astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
+    )
+    of_label = np.zeros(labels.max() + 1, np.int64)
+    of_label[labels[known]] = np.flatnonzero(known)
+    return picture.reshape(-1, picture.shape[2])[of_label[labels]]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Surface:
+    """Points of one kind of surface in room axes.
+
+    Attributes:
+        points_room: (N, 3) float32.
+        colors: (N, 3) float32, 0..255.
+        spacing_m: (N,) float32.
+    """
+
+    points_room: npt.NDArray[np.float32]
+    colors: npt.NDArray[np.float32]
+    spacing_m: npt.NDArray[np.float32]
+
+    @classmethod
+    def concatenate(cls, parts: "list[Surface]") -> "Surface":
+        """All points, in order."""
+        return cls(
+            np.concatenate([p.points_room for p in parts]),
+            np.concatenate([p.colors for p in parts]),
+            np.concatenate([p.spacing_m for p in parts]),
+        )
+
+    def where(self, keep: npt.NDArray[np.bool_]) -> "Surface":
+        """The points that are kept."""
+        return Surface(self.points_room[keep], self.colors[keep], self.spacing_m[keep])
+
+
+def wall_surface(wall: WallMap) -> Surface:
+    """Points of the wall's face and the skirts that close the steps of its relief."""
+    relief, color = np.ascontiguousarray(wall.relief_m), np.ascontiguousarray(wall.picture[..., :3])
+    total = relief.size + _emit_skirts(relief, color, wall.texel_m, np.zeros((0, 3), np.float32), color[0, :0])
+    points = np.empty((total, 3), np.float32)
+    colors = np.empty((total, 3), np.float32)
+    h, w = relief.shape
+    rows, columns = np.mgrid[:h, :w]
+    points[: relief.size] = np.stack([columns.ravel() + 0.5, rows.ravel() + 0.5, relief.ravel()], 1)
+    colors[: relief.size] = color.reshape(-1, 3)
+    _emit_skirts(relief, color, wall.texel_m, points[relief.size :], colors[relief.size :])
+    points[:, 0] *= wall.texel_m
+    points[:, 1] = wall.frame.height_m - points[:, 1] * wall.texel_m
+    spacing = np.full(total, 1.15 * wall.texel_m, np.float32)
+    spacing[relief.size :] = 1.6 * wall.texel_m
+    return Surface(wall.frame.to_room(points), colors, spacing)
+
+
+@njit(cache=True, nogil=True)
+def _emit_skirts(relief, color, texel_m, points, colors):
+    """Close every step of the relief; returns the number of points, and writes them where there is room.
+
+    A skirt continues the face's own texture round the edge, mirrored, and darkens away from the light.
+    """
+    height, width = relief.shape
+    room = len(points)
+    n = 0
+    for y in range(height):
+        for x in range(width):
+            here = relief[y, x]
+            for side in range(4):
+                dy, dx = 0, 0
+                shade = np.float32(0.74)
+                if side == 0:
+                    dx = 1
+                elif side == 1:
+                    dx = -1
+                elif side == 2:
+                    dy = 1
+                    shade = np.float32(0.5)
+                else:
+                    dy = -1
+                    shade = np.float32(0.95)
+                yn, xn = y + dy, x + dx
+                if yn < 0 or xn < 0 or yn >= height or xn >= width:
+                    continue
+                step = here - relief[yn, xn]
+                if step <= SKIRT_TEXELS * texel_m:
+                    continue
+                count = int(step / texel_m)
+                if room == 0:
+                    n += count
+                    continue
+                run = 1
+                while run < count:
+                    yb, xb = y - dy * run, x - dx * run
+                    if yb < 0 or xb < 0 or yb >= height or xb >= width or abs(relief[yb, xb] - here) > 0.03:
+                        break
+                    run += 1
+                for k in range(count):
+                    if n >= room:
+                        return n
+                    fold = k % (2 * run)
+                    back = fold if fold < run else 2 * run - 1 - fold
+                    points[n, 0] = x + 0.5 + 0.5 * dx
+                    points[n, 1] = y + 0.5 + 0.5 * dy
+                    points[n, 2] = here - (k + 0.5) * texel_m
+                    depth = np.float32(shade * (1.0 - 0.35 * min(1.0, k * texel_m / 0.4)))
+                    for c in range(3):
+                        colors[n, c] = color[y - dy * back, x - dx * back, c] * depth
+                    n += 1
+    return n
