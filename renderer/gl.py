@@ -1,0 +1,525 @@
+"""The ModernGL renderer: memory drawn as soft round splats, on screen or without a display."""
+
+import sys
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..world.camera import Pinhole
+from ..world.chunks import Chunk, ChunkKey
+from ..world.keyframes import Keyframe
+from ..world.memory import MemorySnapshot
+from ..world.points import PointClass
+from ..world.transforms import Transform, invert, level_frame, rotation_angle_rad
+from . import shaders
+from .extract import ChunkExtractor, ExtractedChunk
+from .gl_arena import PointArena
+from .gl_table import MAX_SLOTS, NEAR_M, NEAREST, ChunkTable, is_fresh, pack_points
+from .interface import DrawOptions, DrawStatistics, View
+
+AGREEMENT = 1.02
+"""Points up to this factor behind the nearest surface are blended with it."""
+
+TICK_S = 1.0 / 60.0
+"""Length of a tick of ``DrawOptions.fade_tick``."""
+
+KEPT_PHOTOS = 12
+"""Keyframes whose pixels stay in graphics memory."""
+
+LONG_AGO_S = -1e9
+
+SOFTWARE_DRIVERS = ("llvmpipe", "softpipe", "swiftshader", "swrast", "software rasterizer", "basic render driver")
+
+
+class GLUnavailableError(RuntimeError):
+    """OpenGL 3.3 cannot be had on this machine."""
+
+
+def create_offscreen_context() -> Any:
+    """A ModernGL context without a window: through EGL on Linux, the system's own way elsewhere.
+
+    Raises:
+        GLUnavailableError: There is no OpenGL 3.3 driver.
+    """
+    import moderngl
+
+    try:
+        if sys.platform.startswith("linux"):
+            return moderngl.create_context(standalone=True, backend="egl", require=330)  # type: ignore[call-arg]
+        return moderngl.create_context(standalone=True, require=330)
+    except Exception as error:  # glcontext and moderngl raise several kinds, bare Exception among them
+        raise GLUnavailableError(
+            f"expected OpenGL 3.3 through EGL, got: {error}. On Debian and Ubuntu install libegl1 and libgl1-mesa-dri,"
+            " or use the software renderer"
+        ) from error
+
+
+def is_hardware_gl(ctx: Any = None) -> bool:
+    """Whether OpenGL runs on graphics hardware; False without OpenGL or where its driver computes on the processor.
+
+    Args:
+        ctx: A ModernGL context to ask; one is made and released (some 50 ms) when not given.
+    """
+    if ctx is not None:
+        name = str(ctx.info["GL_RENDERER"]).lower()
+        return not any(software in name for software in SOFTWARE_DRIVERS)
+    try:
+        probe = create_offscreen_context()
+    except GLUnavailableError:
+        return False
+    try:
+        return is_hardware_gl(probe)
+    finally:
+        probe.release()
+
+
+@dataclass(slots=True)
+class _Slot:
+    """A chunk in graphics memory."""
+
+    index: int
+    first: int
+    count: int
+    codes: npt.NDArray[np.uint32]
+    arrival_s: float
+
+
+class _Targets:
+    """Textures and framebuffers of one picture size."""
+
+    def __init__(self, ctx: Any, size: tuple[int, int]) -> None:
+        self.size = size
+        padded = (size[0] + 2 * shaders.MARGIN, size[1] + 2 * shaders.MARGIN)
+        self.padded = padded
+        self.sum_color = ctx.texture(padded, 4, dtype="f4")
+        self.sum_facts = ctx.texture(padded, 4, dtype="f4")
+        self.depth = ctx.depth_renderbuffer(padded)
+        self.points = ctx.framebuffer([self.sum_color, self.sum_facts], self.depth)
+        self.known = ctx.texture(size, 4, dtype="f2")
+        self.known_facts = ctx.texture(size, 4, dtype="f4")
+        self.resolved = ctx.framebuffer([self.known, self.known_facts])
+        self.color = ctx.texture(size, 4)
+        self.finished = ctx.framebuffer([self.color])
+        self.num_levels = int(np.ceil(np.log2(max(size)))) + 1
+
+    def release(self) -> None:
+        """Free all of it."""
+        for item in (self.points, self.resolved, self.finished, self.depth, self.sum_color, self.sum_facts):
+            item.release()
+        for item in (self.known, self.known_facts, self.color):
+            item.release()
+
+
+@dataclass(slots=True)
+class _Photo:
+    """A keyframe in graphics memory, and the memory revision that its depth was drawn from (-1: its own depth)."""
+
+    keyframe: Keyframe
+    color: Any
+    depth: Any
+    revision: int
+
+
+class GLRenderer:
+    """Draws memory with OpenGL 3.3. The thread that made the context uses it.
+
+    Nearest surface first (a depth pass), then all points within 2 % of it are blended by a Gaussian of their distance
+    from the pixel; photos are sampled at the depth that results.
+
+    Args:
+        ctx: ModernGL context to draw with, such as the window's; one of its own, without a window, if not given.
+
+    Raises:
+        GLUnavailableError: There is no OpenGL 3.3.
+    """
+
+    name = "gl"
+
+    def __init__(self, ctx: Any = None) -> None:
+        self._owns_context = ctx is None
+        self.ctx: Any = create_offscreen_context() if ctx is None else ctx
+        self._extractor = ChunkExtractor()
+        self._arena = PointArena(self.ctx)
+        self._slots: dict[ChunkKey, _Slot] = {}
+        self._free_slots: list[int] = []
+        self._table = ChunkTable(self.ctx)
+        self._photos: OrderedDict[int, _Photo] = OrderedDict()
+        self._keyframes: Sequence[Keyframe] = ()
+        self._takes_all = True
+        self._revision = 0
+        self._focus = np.zeros(3)
+        self._targets: OrderedDict[tuple[int, int], _Targets] = OrderedDict()
+        self._statistics = DrawStatistics()
+        self._uploaded = 0
+        self._make_programs()
+
+    def _make_programs(self) -> None:
+        program = self.ctx.program
+        points = shaders.POINT_VERTEX
+        self._depth_program = program(vertex_shader=points, fragment_shader=shaders.DEPTH_FRAGMENT)
+        self._color_program = program(vertex_shader=points, fragment_shader=shaders.COLOR_FRAGMENT)
+        screen = shaders.SCREEN_VERTEX
+        self._resolve_program = program(vertex_shader=screen, fragment_shader=shaders.RESOLVE_FRAGMENT)
+        self._finish_program = program(vertex_shader=screen, fragment_shader=shaders.FINISH_FRAGMENT)
+        self._resolve_array = self.ctx.vertex_array(self._resolve_program, [])
+        self._finish_array = self.ctx.vertex_array(self._finish_program, [])
+        self._commands: Any = self.ctx.buffer(reserve=20 * 64, dynamic=True)
+        self._blank = self.ctx.texture((1, 1), 4, b"\0\0\0\0")
+        self._make_point_arrays()
+
+    def _make_point_arrays(self) -> None:
+        for name in ("_depth_array", "_color_array"):
+            if hasattr(self, name):
+                getattr(self, name).release()
+        buffer = self._arena.buffer
+        self._color_array = self.ctx.vertex_array(self._color_program, [(buffer, "4u2 4u1", "in_place", "in_color")])
+        self._depth_array = self.ctx.vertex_array(self._depth_program, [(buffer, "4u2 4u1", "in_place", "in_color")])
+
+    # what memory holds
+
+    def update(
+        self,
+        snapshot: MemorySnapshot,
+        keyframes: Sequence[Keyframe] = (),
+        *,
+        budget_s: float | None = None,
+        now_s: float = LONG_AGO_S,
+    ) -> bool:
+        """Take over changed chunks and keyframes, nearest to the last camera first.
+
+        Args:
+            snapshot: What memory holds now.
+            keyframes: Photos that may be sampled, in order of preference.
+            budget_s: Stop after about this time and go on at the next call; None takes all.
+            now_s: Time of ``DrawOptions.fade_tick`` in seconds; new surface fades in from here. Long ago unless given.
+
+        Returns:
+            True when everything was taken over.
+        """
+        for key in self._extractor.begin(snapshot, self._focus):
+            self._drop(key)
+        for extracted in self._extractor.take(budget_s):
+            self._put(extracted, snapshot.chunks[extracted.key], now_s)
+        self._keyframes = tuple(keyframes)
+        self._takes_all = budget_s is None
+        self._revision = snapshot.revision
+        present = {k.keyframe_id for k in keyframes}
+        for identity in [i for i in self._photos if i not in present]:
+            self._release_photo(identity)
+        return self._extractor.num_pending == 0
+
+    def _drop(self, key: ChunkKey) -> None:
+        slot = self._slots.pop(key, None)
+        if slot is not None:
+            self._arena.drop(slot.index)
+            self._table.clear(slot.index)
+            self._free_slots.append(slot.index)
+
+    def _put(self, extracted: ExtractedChunk, chunk: Chunk, now_s: float) -> None:
+        n = extracted.num_points
+        if n == 0:
+            self._drop(extracted.key)
+            return
+        before = self._slots.get(extracted.key)
+        index = before.index if before is not None else self._new_slot()
+        if index >= MAX_SLOTS:
+            return
+        vertices = pack_points(extracted, index)
+        fades = now_s > LONG_AGO_S
+        if fades:
+            known = before.codes if before is not None else np.empty(0, np.uint32)
+            vertices[:, 0] |= is_fresh(chunk.codes, known).astype(np.uint16) << np.uint16(15)
+        first, moved = self._arena.put(index, vertices)
+        if moved:
+            self._make_point_arrays()
+        self._slots[extracted.key] = _Slot(index, first, n, chunk.codes, now_s)
+        self._table.set(index, extracted, first=first, arrival_s=now_s)
+        self._uploaded += vertices.nbytes
+
+    def _new_slot(self) -> int:
+        return self._free_slots.pop() if self._free_slots else len(self._slots)
+
+    # drawing
+
+    def render(
+        self,
+        world_T_camera: Transform,
+        pinhole: Pinhole,
+        options: DrawOptions = DrawOptions(),  # noqa: B008 - frozen
+    ) -> View:
+        """Draw one view and read it back. Fresh arrays.
+
+        Args:
+            world_T_camera: Camera pose.
+            pinhole: Size and intrinsics of the picture.
+            options: What to draw.
+        """
+        self.draw(world_T_camera, pinhole, options)
+        targets = self._targets[pinhole.size]
+        shape = (pinhole.height, pinhole.width, 4)
+        rgba = np.frombuffer(targets.color.read(), np.uint8).reshape(shape)
+        facts = np.frombuffer(targets.known_facts.read(), np.float32).reshape(shape)
+        return View(
+            np.ascontiguousarray(rgba[..., :3]),
+            np.ascontiguousarray(facts[..., 3]),
+            np.ascontiguousarray(facts[..., 1]),
+        )
+
+    def draw(
+        self,
+        world_T_camera: Transform,
+        pinhole: Pinhole,
+        options: DrawOptions = DrawOptions(),  # noqa: B008 - frozen
+    ) -> Any:
+        """Draw one view and leave it in graphics memory.
+
+        Returns:
+            A ModernGL texture (RGBA, the first row is the picture's top; alpha is the coverage), valid until the next
+            picture of that size.
+        """
+        self._focus = world_T_camera[:3, 3].copy()
+        targets = self._targets_for(pinhole.size)
+        photos = self._photos_for(world_T_camera) if options.use_keyframes else []
+        self._draw_points(targets, world_T_camera, pinhole, options)
+        self._resolve(targets, world_T_camera, pinhole, photos, options)
+        self._finish(targets, world_T_camera, pinhole, photos, options)
+        return targets.color
+
+    @property
+    def statistics(self) -> DrawStatistics:
+        """Counts of the last picture."""
+        return self._statistics
+
+    def close(self) -> None:
+        """Release graphics memory, and the context if it is its own; safe to call twice."""
+        if self.ctx is None:
+            return
+        for targets in self._targets.values():
+            targets.release()
+        for identity in list(self._photos):
+            self._release_photo(identity)
+        for item in (self._depth_array, self._color_array, self._resolve_array, self._finish_array):
+            item.release()
+        for item in (self._depth_program, self._color_program, self._resolve_program, self._finish_program):
+            item.release()
+        for item in (self._commands, self._blank, self._arena, self._table):
+            item.release()
+        self._targets.clear()
+        self._slots.clear()
+        if self._owns_context:
+            self.ctx.release()
+        self.ctx = None
+
+    def _targets_for(self, size: tuple[int, int]) -> _Targets:
+        if size not in self._targets:
+            self._targets[size] = _Targets(self.ctx, size)
+            if len(self._targets) > 3:
+                self._targets.popitem(last=False)[1].release()
+        self._targets.move_to_end(size)
+        return self._targets[size]
+
+    def _draw_points(
+        self, targets: _Targets, world_T_camera: Transform, pinhole: Pinhole, options: DrawOptions
+    ) -> None:
+        import moderngl
+
+        ctx, table = self.ctx, self._table
+        order, far_m = table.visible(world_T_camera, pinhole)
+        now_s = None if options.fade_tick is None else options.fade_tick * TICK_S
+        table.upload(world_T_camera, now_s)
+        table.texture.use(0)
+        targets.points.use()
+        targets.points.color_mask = ((True,) * 4, (True,) * 4)
+        targets.points.depth_mask = True
+        targets.points.clear(0.0, 0.0, 0.0, 0.0, depth=1.0)
+        ctx.enable_only(moderngl.DEPTH_TEST | moderngl.PROGRAM_POINT_SIZE)
+        ctx.depth_func = "<="
+        for program, scale in ((self._depth_program, 1.0), (self._color_program, 1.0 / AGREEMENT)):
+            self._set_camera(program, world_T_camera, pinhole, targets.padded)
+            program["far_m"], program["depth_scale"] = far_m, scale
+            program["min_priority"] = options.min_priority
+        targets.points.color_mask = ((False,) * 4, (False,) * 4)
+        self._draw_ranges(self._depth_array, order)
+        targets.points.color_mask = ((True,) * 4, (True,) * 4)
+        targets.points.depth_mask = False
+        ctx.enable(moderngl.BLEND)
+        ctx.blend_func = moderngl.ONE, moderngl.ONE
+        self._draw_ranges(self._color_array, order)
+        ctx.disable(moderngl.BLEND | moderngl.DEPTH_TEST)
+        targets.points.depth_mask = True
+        self._statistics = DrawStatistics(
+            int(table.slots["count"][order].sum()),
+            len(order),
+            len(self._slots) - len(order),
+            self._uploaded,
+            self._extractor.num_pending,
+        )
+        self._uploaded = 0
+
+    @staticmethod
+    def _set_camera(program: Any, world_T_camera: Transform, pinhole: Pinhole, padded: tuple[int, int]) -> None:
+        program["camera_R_world"].write(
+            np.ascontiguousarray(world_T_camera[:3, :3], np.float32)
+        )  # columns of its inverse
+        program["intrinsics"] = _intrinsics(pinhole)
+        program["picture_size"] = padded
+        program["margin"] = float(shaders.MARGIN)
+        program["near_m"] = NEAR_M
+
+    def _draw_ranges(self, array: Any, order: npt.NDArray[np.int64]) -> None:
+        """Draw chunks in the given order: one call where the driver can, one a chunk otherwise."""
+        import moderngl
+
+        if len(order) == 0:
+            return
+        slots = self._table.slots[order]
+        if self.ctx.version_code < 430:
+            for slot in slots:
+                array.render(moderngl.POINTS, int(slot["count"]), first=int(slot["first"]))
+            return
+        commands = np.zeros((len(order), 5), np.uint32)
+        commands[:, 0], commands[:, 1], commands[:, 2] = slots["count"], 1, slots["first"]
+        if commands.nbytes > self._commands.size:
+            self._commands.orphan(2 * commands.nbytes)
+        self._commands.write(commands)
+        array.render_indirect(self._commands, moderngl.POINTS, len(order))
+
+    def _resolve(
+        self, targets: _Targets, world_T_camera: Transform, pinhole: Pinhole, photos: list[_Photo], options: DrawOptions
+    ) -> None:
+        program = self._resolve_program
+        targets.sum_color.use(0)
+        targets.sum_facts.use(1)
+        program["sum_color"], program["sum_facts"] = 0, 1
+        program["intrinsics"] = _intrinsics(pinhole)
+        program["margin"] = shaders.MARGIN
+        program["tint"] = 0.55 if options.tint else 0.0
+        self._set_photos(program, world_T_camera, photos)
+        targets.resolved.use()
+        self._resolve_array.render(vertices=3)
+
+    def _finish(
+        self, targets: _Targets, world_T_camera: Transform, pinhole: Pinhole, photos: list[_Photo], options: DrawOptions
+    ) -> None:
+        program = self._finish_program
+        if options.fill:
+            for texture in (targets.known, targets.known_facts):
+                texture.build_mipmaps()
+        targets.known.use(0)
+        targets.known_facts.use(1)
+        program["known"], program["known_facts"] = 0, 1
+        program["intrinsics"] = _intrinsics(pinhole)
+        program["num_levels"] = targets.num_levels
+        program["fill"] = options.fill
+        level_R_world = level_frame(options.up_world).T
+        level_R_camera = level_R_world @ world_T_camera[:3, :3]
+        position = level_R_world @ world_T_camera[:3, 3]
+        program["level_R_camera"].write(np.ascontiguousarray(level_R_camera.T, np.float32))
+        program["position_level"] = float(position[0] % 1.0), float(position[2] % 1.0)
+        program["floor_height_m"] = options.floor_height_m
+        self._set_photos(program, world_T_camera, photos)
+        targets.finished.use()
+        self._finish_array.render(vertices=3)
+
+    # photos
+
+    def _photos_for(self, world_T_camera: Transform) -> list[_Photo]:
+        """The photos to sample from here; new ones are uploaded, one a picture while an update has a budget."""
+        chosen = choose_keyframes(self._keyframes, world_T_camera, shaders.MAX_KEYFRAMES)
+        ready: list[_Photo] = []
+        allowed = len(chosen) if self._takes_all else 1
+        for keyframe in chosen:
+            photo = self._photos.get(keyframe.keyframe_id)
+            is_stale = photo is None or photo.keyframe is not keyframe or photo.revision not in (-1, self._revision)
+            if is_stale and allowed > 0:
+                photo = self._upload_photo(keyframe)
+                allowed -= 1
+            if photo is not None:
+                self._photos.move_to_end(keyframe.keyframe_id)
+                ready.append(photo)
+        while len(self._photos) > KEPT_PHOTOS:
+            self._release_photo(next(iter(self._photos)))
+        return ready
+
+    def _upload_photo(self, keyframe: Keyframe) -> _Photo:
+        self._release_photo(keyframe.keyframe_id)
+        depth, revision = keyframe.depth_m, -1
+        if depth is None:
+            depth, revision = self._drawn_depth(keyframe), self._revision
+        if keyframe.moving is not None:
+            depth = np.where(keyframe.moving, np.float32(-1.0), depth)
+        size = keyframe.pinhole.size
+        color = self.ctx.texture(size, 3, np.ascontiguousarray(keyframe.color), alignment=1)
+        texture = self.ctx.texture(size, 1, np.ascontiguousarray(depth, np.float32), dtype="f4")
+        texture.filter = NEAREST  # depth must not be blended over an edge
+        texture.repeat_x = texture.repeat_y = color.repeat_x = color.repeat_y = False
+        self._uploaded += keyframe.color.nbytes + 4 * depth.size
+        self._photos[keyframe.keyframe_id] = _Photo(keyframe, color, texture, revision)
+        return self._photos[keyframe.keyframe_id]
+
+    def _drawn_depth(self, keyframe: Keyframe) -> npt.NDArray[np.float32]:
+        """(H, W) depth of memory at a keyframe's pose, for a keyframe that keeps none of its own."""
+        statistics = self._statistics
+        targets = self._targets_for(keyframe.pinhole.size)
+        pose = np.array(keyframe.world_T_camera)
+        self._draw_points(targets, pose, keyframe.pinhole, DrawOptions())
+        self._resolve(targets, pose, keyframe.pinhole, [], DrawOptions())
+        self._statistics = statistics
+        shape = (keyframe.pinhole.height, keyframe.pinhole.width, 4)
+        return np.frombuffer(targets.known_facts.read(), np.float32).reshape(shape)[..., 3].copy()
+
+    def _release_photo(self, identity: int) -> None:
+        photo = self._photos.pop(identity, None)
+        if photo is not None:
+            photo.color.release()
+            photo.depth.release()
+
+    def _set_photos(self, program: Any, world_T_camera: Transform, photos: list[_Photo]) -> None:
+        program["num_photos"] = len(photos)
+        rotations = np.zeros((shaders.MAX_KEYFRAMES, 3, 3), np.float32)
+        offsets = np.zeros((shaders.MAX_KEYFRAMES, 3), np.float32)
+        intrinsics = np.ones((shaders.MAX_KEYFRAMES, 4), np.float32)
+        for k in range(shaders.MAX_KEYFRAMES):
+            color, depth = (photos[k].color, photos[k].depth) if k < len(photos) else (self._blank, self._blank)
+            color.use(2 + k)
+            depth.use(2 + shaders.MAX_KEYFRAMES + k)
+            if k < len(photos):
+                photo_T_camera = invert(photos[k].keyframe.world_T_camera) @ world_T_camera
+                rotations[k] = photo_T_camera[:3, :3].T  # GL reads columns
+                offsets[k] = photo_T_camera[:3, 3]
+                intrinsics[k] = _intrinsics(photos[k].keyframe.pinhole)
+        units = np.arange(shaders.MAX_KEYFRAMES, dtype=np.int32) + 2
+        program["photo"].write(units)
+        program["photo_depth"].write(units + shaders.MAX_KEYFRAMES)
+        program["photo_R_camera"].write(rotations)
+        program["photo_t_camera"].write(offsets)
+        program["photo_intrinsics"].write(intrinsics)
+
+
+def choose_keyframes(keyframes: Sequence[Keyframe], world_T_camera: Transform, limit: int) -> list[Keyframe]:
+    """The photos that look at the same things from nearest by; observed ones first, then by nearness.
+
+    Args:
+        keyframes: Candidates, in order of preference where they are equally near.
+        world_T_camera: Camera pose.
+        limit: At most this many.
+    """
+    ranked: list[tuple[float, int]] = []
+    for index, keyframe in enumerate(keyframes):
+        between = invert(world_T_camera) @ keyframe.world_T_camera
+        angle = rotation_angle_rad(between)
+        if angle > np.pi / 2:
+            continue
+        is_observed = keyframe.point_class == PointClass.OBSERVED
+        cost = float(np.linalg.norm(between[:3, 3])) + angle / 0.5 - (1.0 if is_observed else 0.0)
+        ranked.append((cost, index))
+    chosen = [keyframes[index] for _, index in sorted(ranked)[:limit]]
+    return sorted(chosen, key=lambda k: -int(k.point_class))  # stable: nearness decides within a class
+
+
+def _intrinsics(pinhole: Pinhole) -> tuple[float, float, float, float]:
+    return pinhole.fx, pinhole.fy, pinhole.cx, pinhole.cy
