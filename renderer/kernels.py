@@ -1,0 +1,614 @@
+"""Compiled loops of the software renderer.
+
+A picture is kept in planes with a border of ``PAD`` pixels on every side and a row stride of ``width + 2 * PAD``, so
+that splats and 3x3 neighbourhoods need no bounds test. The z-buffer packs depth (float32 bits, high half) and a colour
+word (low half) into one 64-bit number: positive floats sort like integers, so the nearest wins by one comparison.
+
+A colour word is red, green, blue from the lowest byte on; the top byte is ``class << 6 | freshness``.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from numba import njit
+
+PAD = 24
+"""Border of the planes in pixels; also bounds the size of a splat."""
+
+MAX_SPLAT = PAD - 1
+"""Largest side of a splat in pixels."""
+
+PAGE = 512
+"""Points in a page of the pool: projected together, neighbours in space."""
+
+FAR = np.float32(1e9)
+"""Depth where nothing is drawn."""
+
+NEAR_M = np.float32(0.02)
+"""Nothing nearer than this is drawn."""
+
+TILE = 16
+"""Side of an occlusion tile in pixels."""
+
+OCCLUSION_INTERVAL = 100_000
+"""Points between two looks at what is hidden by now."""
+
+f4, i4, u4, u8, u1 = np.float32, np.int32, np.uint32, np.uint64, np.uint8
+EMPTY = np.uint64(0x4E6E6B28_00000000)
+"""Z-buffer word of an empty pixel: depth ``FAR``, no colour."""
+
+OPTIONS = {"cache": True, "nogil": True, "fastmath": True, "error_model": "numpy", "boundscheck": False}
+
+
+class Pages(NamedTuple):
+    """The points of all chunks in pages of ``PAGE``, structure of arrays.
+
+    Attributes:
+        x, y, z: Positions in their chunk, 256 steps a voxel.
+        word: Colour words.
+        prio: Class and rank.
+        next_page: The page after each page in its chunk, -1 at the end.
+    """
+
+    x: npt.NDArray[np.uint16]
+    y: npt.NDArray[np.uint16]
+    z: npt.NDArray[np.uint16]
+    word: npt.NDArray[np.uint32]
+    prio: npt.NDArray[np.uint8]
+    next_page: npt.NDArray[np.int32]
+
+
+class Slots(NamedTuple):
+    """What is known of each chunk.
+
+    Attributes:
+        head: First page. count: Points, 0 in an unused slot.
+        origin: (C, 3) metres. step: Metres of a local step. spacing: Metres between neighbouring points.
+        prio_low, prio_high: Range of its points' priority.
+        mask: And-ed to its colour words.
+    """
+
+    head: npt.NDArray[np.int32]
+    count: npt.NDArray[np.int32]
+    origin: npt.NDArray[np.float64]
+    step: npt.NDArray[np.float64]
+    spacing: npt.NDArray[np.float64]
+    prio_low: npt.NDArray[np.uint8]
+    prio_high: npt.NDArray[np.uint8]
+    mask: npt.NDArray[np.uint32]
+
+
+class Found(NamedTuple):
+    """Chunks in the frustum, front to back.
+
+    Attributes:
+        slot: Their slots. near: Depth of the nearest corner. box: (C, 4) tiles covered, as in ``cull_chunks``.
+    """
+
+    slot: npt.NDArray[np.int32]
+    near: npt.NDArray[np.float64]
+    box: npt.NDArray[np.int32]
+
+
+@njit(cache=True, nogil=True)
+def _compact(v):
+    """Every third bit of an 18-bit Morton code, as a number of 6 bits."""
+    v &= u4(0x9249249)
+    v = (v ^ (v >> u4(2))) & u4(0x30C30C3)
+    v = (v ^ (v >> u4(4))) & u4(0x300F00F)
+    v = (v ^ (v >> u4(8))) & u4(0x30000FF)
+    v = (v ^ (v >> u4(16))) & u4(0x3FF)
+    return v
+
+
+@njit(cache=True, nogil=True)
+def unpack_chunk(codes, rows, local, color, bounds):
+    """Mean positions and colours of a chunk's voxels, rounded to nearest.
+
+    Args:
+        codes: (N,) uint32 Morton codes, rising.
+        rows: (N, 8) uint32 sums, as in ``Chunk``.
+        local: (N, 3) uint16, out: positions in the chunk, 256 steps a voxel.
+        color: (N,) uint32, out: RGBA, red lowest, alpha 255.
+        bounds: (2, 3) int64, out: lowest and highest local x, y, z.
+    """
+    low, high = bounds[0], bounds[1]
+    low[:] = 1 << 30
+    high[:] = -1
+    for i in range(codes.shape[0]):
+        code = codes[i]
+        w = rows[i, 3]
+        wide = u8(w)
+        for axis in range(3):
+            base = _compact(code >> u4(axis)) << u4(8)
+            q = base + u4((u8(rows[i, axis]) * u8(2) + wide) // (wide * u8(2)))
+            q = min(q, u4(16383))
+            local[i, axis] = q
+            low[axis] = min(low[axis], np.int64(q))
+            high[axis] = max(high[axis], np.int64(q))
+        word = u4(0xFF000000)
+        for channel in range(3):
+            mean = u4((u8(rows[i, 4 + channel]) * u8(2) + wide) // (wide * u8(2)))
+            word |= (mean & u4(255)) << u4(8 * channel)
+        color[i] = word
+
+
+@njit(cache=True, nogil=True)
+def measure_spacing(local, samples, reach):
+    """Median distance to the third nearest neighbour: how far apart points lie on their surface.
+
+    Looks only at neighbours in storage order, which is near in space for Morton order.
+
+    Args:
+        local: (N, 3) uint16 positions.
+        samples: About how many points to look at.
+        reach: How many points before and after each of them to search.
+
+    Returns:
+        Local steps; 0 for fewer than 4 points.
+    """
+    n = local.shape[0]
+    if n < 4:
+        return 0.0
+    every = max(1, n // samples)
+    found = np.empty((n + every - 1) // every, np.float64)
+    num = 0
+    for i in range(every // 2, n, every):
+        a, b, c = 1e18, 1e18, 1e18
+        for k in range(max(0, i - reach), min(n, i + reach + 1)):
+            dx = float(local[k, 0]) - float(local[i, 0])
+            dy = float(local[k, 1]) - float(local[i, 1])
+            dz = float(local[k, 2]) - float(local[i, 2])
+            d = dx * dx + dy * dy + dz * dz
+            if k == i or d >= c:
+                continue
+            if d < a:
+                a, b, c = d, a, b
+            elif d < b:
+                b, c = d, b
+            else:
+                c = d
+        found[num] = c
+        num += 1
+    return np.sqrt(np.median(found[:num]))
+
+
+@njit(cache=True, nogil=True)
+def store_chunk(local, color, priority, numbers, pages):
+    """Copy a chunk into its pages of the pool.
+
+    Args:
+        local: (N, 3) uint16.
+        color: (N,) uint32 RGBA.
+        priority: (N,) uint8.
+        numbers: (ceil(N / PAGE),) int32 page numbers.
+        pages: ``Pages``, changed.
+    """
+    for i in range(color.shape[0]):
+        to = np.int64(numbers[i // PAGE]) * PAGE + i % PAGE
+        pages.x[to] = local[i, 0]
+        pages.y[to] = local[i, 1]
+        pages.z[to] = local[i, 2]
+        pages.word[to] = (color[i] & u4(0xFFFFFF)) | (u4(priority[i] >> u1(6)) << u4(30))
+        pages.prio[to] = priority[i]
+
+
+@njit(cache=True, nogil=True)
+def _spread(v):
+    """The 6 bits of a number on every third bit."""
+    v = (v | (v << u4(8))) & u4(0x300F)
+    v = (v | (v << u4(4))) & u4(0x30C3)
+    return (v | (v << u4(2))) & u4(0x9249)
+
+
+@njit(cache=True, nogil=True)
+def _voxel_code(x, y, z):
+    return _spread(u4(x) >> u4(8)) | _spread(u4(y) >> u4(8)) << u4(1) | _spread(u4(z) >> u4(8)) << u4(2)
+
+
+@njit(cache=True, nogil=True)
+def mark_fresh(old_page, old_count, page, count, pages):
+    """Set the freshness bits of points whose voxel was empty in the chunk's last revision.
+
+    Args:
+        old_page: First page of the last revision. old_count: Its points; 0 where there was none.
+        page, count: The same of the new one.
+        pages: ``Pages``, changed; points are in rising Morton order.
+    """
+    k = 0
+    old_code = i4(-1)
+    for i in range(count):
+        at = np.int64(page) * PAGE + i % PAGE
+        code = i4(_voxel_code(pages.x[at], pages.y[at], pages.z[at]))
+        while k < old_count and old_code < code:
+            old_at = np.int64(old_page) * PAGE + k % PAGE
+            old_code = i4(_voxel_code(pages.x[old_at], pages.y[old_at], pages.z[old_at]))
+            k += 1
+            if k % PAGE == 0:
+                old_page = pages.next_page[old_page]
+        if old_code != code:
+            pages.word[at] |= u4(63 << 24)
+        if (i + 1) % PAGE == 0:
+            page = pages.next_page[page]
+
+
+@njit(**OPTIONS)
+def cull_chunks(count, low, high, m, width, height, near, seen, box):
+    """Find the chunks whose box meets the frustum.
+
+    Args:
+        count: (C,) int32 points of each slot; empty slots are passed over.
+        low, high: (C, 3) float64 boxes in the world.
+        m: (3, 4) float64, world to homogeneous pixels.
+        width, height: Size in pixels.
+        near: (C,) float64, out: depth of the nearest corner of each found chunk.
+        seen: (C,) int32, out: slots found.
+        box: (C, 4) int32, out: tiles covered: first and last column, first and last row.
+
+    Returns:
+        Number of chunks found.
+    """
+    found = 0
+    for c in range(count.shape[0]):
+        if count[c] == 0:
+            continue
+        z_low, z_high = 1e30, -1e30
+        left, right, above, below = True, True, True, True
+        u_low, u_high, v_low, v_high = 1e30, -1e30, 1e30, -1e30
+        for corner in range(8):
+            x = high[c, 0] if corner & 1 else low[c, 0]
+            y = high[c, 1] if corner & 2 else low[c, 1]
+            z = high[c, 2] if corner & 4 else low[c, 2]
+            d = m[2, 0] * x + m[2, 1] * y + m[2, 2] * z + m[2, 3]
+            u = m[0, 0] * x + m[0, 1] * y + m[0, 2] * z + m[0, 3]
+            v = m[1, 0] * x + m[1, 1] * y + m[1, 2] * z + m[1, 3]
+            left = left and u < 0
+            right = right and u > width * d
+            above = above and v < 0
+            below = below and v > height * d
+            z_low = min(z_low, d)
+            z_high = max(z_high, d)
+            if d > NEAR_M:
+                u_low = min(u_low, u / d)
+                u_high = max(u_high, u / d)
+                v_low = min(v_low, v / d)
+                v_high = max(v_high, v / d)
+        if z_high < NEAR_M or left or right or above or below:
+            continue
+        if z_low < NEAR_M:
+            u_low, u_high, v_low, v_high = 0.0, 1.0 * width, 0.0, 1.0 * height
+            z_low = 1.0 * NEAR_M
+        seen[found] = c
+        near[found] = z_low
+        box[found, 0] = int(max(u_low - 1, 0.0)) // TILE
+        box[found, 1] = int(min(u_high + 1, width - 1.0)) // TILE
+        box[found, 2] = int(max(v_low - 1, 0.0)) // TILE
+        box[found, 3] = int(min(v_high + 1, height - 1.0)) // TILE
+        found += 1
+    return found
+
+
+@njit(**OPTIONS)
+def _rebuild_tiles(zbuffer, width, height, small, tiles):
+    """Farthest depth bits drawn in each tile; pinholes of up to 3 pixels are closed first.
+
+    Args:
+        small: (ceil(H / 4), ceil(W / 4)) uint32 scratch.
+        tiles: (ceil(H / 16), ceil(W / 16)) uint32, out.
+    """
+    stride = width + 2 * PAD
+    for j in range(small.shape[0]):
+        for i in range(small.shape[1]):
+            small[j, i] = u4(0xFFFFFFFF)
+        for jj in range(4 * j, min(4 * j + 4, height)):
+            start = (jj + PAD) * stride + PAD
+            row = small[j]
+            for i in range(width // 4):
+                k = start + 4 * i
+                a = min(zbuffer[k], zbuffer[k + 1])
+                b = min(zbuffer[k + 2], zbuffer[k + 3])
+                row[i] = min(row[i], u4(min(a, b) >> u8(32)))
+            for i in range(4 * (width // 4), width):
+                row[i // 4] = min(row[i // 4], u4(zbuffer[start + i] >> u8(32)))
+    for j in range(tiles.shape[0]):
+        for i in range(tiles.shape[1]):
+            far = u4(0)
+            for jj in range(4 * j, min(4 * j + 4, small.shape[0])):
+                for ii in range(4 * i, min(4 * i + 4, small.shape[1])):
+                    far = max(far, small[jj, ii])
+            tiles[j, i] = far
+
+
+@njit(**OPTIONS)
+def _is_hidden(box, depth_bits, tiles):
+    for j in range(box[2], box[3] + 1):
+        for i in range(box[0], box[1] + 1):
+            if tiles[j, i] >= depth_bits:
+                return False
+    return True
+
+
+@njit(**OPTIONS)
+def _project(x, y, z, m, width, height, us, vs, ds):
+    """Pixels and depths of a page; what is outside gets depth ``3e9``, which never wins.
+
+    Returns:
+        Smallest depth inside.
+    """
+    a0, a1, a2, a3 = m[0], m[1], m[2], m[3]
+    b0, b1, b2, b3 = m[4], m[5], m[6], m[7]
+    c0, c1, c2, c3 = m[8], m[9], m[10], m[11]
+    margin = f4(PAD // 2)
+    u_end = f4(width) + margin
+    v_end = f4(height) + margin
+    nearest = f4(3e9)
+    for i in range(x.shape[0]):
+        px, py, pz = f4(x[i]), f4(y[i]), f4(z[i])
+        d = c0 * px + c1 * py + c2 * pz + c3
+        inverse = f4(1) / max(d, NEAR_M)
+        u = (a0 * px + a1 * py + a2 * pz + a3) * inverse
+        v = (b0 * px + b1 * py + b2 * pz + b3) * inverse
+        inside = (d > NEAR_M) & (u > -margin) & (u < u_end) & (v > -margin) & (v < v_end)
+        d = d if inside else f4(3e9)
+        us[i] = u if inside else f4(0)
+        vs[i] = v if inside else f4(0)
+        ds[i] = d
+        nearest = min(nearest, d)
+    return nearest
+
+
+@njit(**OPTIONS)
+def _scatter_1(us, vs, bits, words, mask, stride, zbuffer):
+    """Draw a page as single pixels."""
+    shift = f4(PAD)
+    for i in range(us.shape[0]):
+        p = i4(vs[i] + shift) * stride + i4(us[i] + shift)
+        key = (u8(bits[i]) << u8(32)) | u8(words[i] & mask)
+        if key < zbuffer[p]:
+            zbuffer[p] = key
+
+
+@njit(**OPTIONS)
+def _scatter_2(us, vs, bits, words, mask, stride, zbuffer):
+    """Draw a page as squares of 2 pixels."""
+    shift = f4(PAD - 0.5)
+    for i in range(us.shape[0]):
+        p = i4(vs[i] + shift) * stride + i4(us[i] + shift)
+        key = (u8(bits[i]) << u8(32)) | u8(words[i] & mask)
+        for j in range(2):
+            for k in range(2):
+                o = p + j * stride + k
+                if key < zbuffer[o]:
+                    zbuffer[o] = key
+
+
+@njit(**OPTIONS)
+def _scatter_3(us, vs, bits, words, mask, stride, zbuffer):
+    """Draw a page as squares of 3 pixels; points well behind what their centre shows are left out."""
+    shift = f4(PAD - 1)
+    for i in range(us.shape[0]):
+        p = i4(vs[i] + shift) * stride + i4(us[i] + shift)
+        d = bits[i]
+        if (d >> u4(17)) > u4(zbuffer[p + stride + 1] >> u8(49)) + u4(1):  # 1.6 to 3 % behind
+            continue
+        key = (u8(d) << u8(32)) | u8(words[i] & mask)
+        for j in range(3):
+            for k in range(3):
+                o = p + j * stride + k
+                if key < zbuffer[o]:
+                    zbuffer[o] = key
+
+
+@njit(**OPTIONS)
+def _scatter_round(us, vs, bits, words, mask, stride, zbuffer, side, left):
+    """Draw a page as rounded splats of ``side`` pixels; ``left`` is the first column of each of its rows."""
+    shift = f4(PAD) - f4(side - 1) * f4(0.5)
+    centre = (side // 2) * stride + side // 2
+    for i in range(us.shape[0]):
+        p = i4(vs[i] + shift) * stride + i4(us[i] + shift)
+        d = bits[i]
+        if (d >> u4(17)) > u4(zbuffer[p + centre] >> u8(49)) + u4(1):
+            continue
+        key = (u8(d) << u8(32)) | u8(words[i] & mask)
+        for j in range(side):
+            o = p + j * stride
+            for k in range(left[j], side - left[j]):
+                if key < zbuffer[o + k]:
+                    zbuffer[o + k] = key
+
+
+@njit(**OPTIONS)
+def draw_points(
+    pages, slots, found, m, focal, width, height, min_priority, left_end, zbuffer, small, tiles, statistics
+):
+    """Draw chunks front to back into the z-buffer.
+
+    Args:
+        pages: ``Pages``.
+        slots: ``Slots``.
+        found: ``Found``.
+        m: (3, 4) float64, world to homogeneous pixels.
+        focal: Focal length in pixels.
+        width, height: Size in pixels.
+        min_priority: Points below it are left out.
+        left_end: (MAX_SPLAT + 1, MAX_SPLAT + 1) int32 first column of each row of a round splat of each size.
+        zbuffer: (planes,) uint64.
+        small, tiles: Scratch of ``_rebuild_tiles``.
+        statistics: (3,) int64, out: points drawn, chunks in the frustum, chunks hidden.
+    """
+    stride = i4(width + 2 * PAD)
+    us, vs = np.empty(PAGE, np.float32), np.empty(PAGE, np.float32)
+    ds = np.empty(PAGE, np.float32)
+    bits = ds.view(np.uint32)
+    local = np.empty(12, np.float32)
+    one = np.empty(1, np.float32)
+    one_bits = one.view(np.uint32)
+    drawn, since, hidden = 0, 0, 0
+    have_tiles = False
+    for k in range(found.slot.shape[0]):
+        c = found.slot[k]
+        if slots.prio_high[c] < min_priority:
+            continue
+        if since > OCCLUSION_INTERVAL:
+            _rebuild_tiles(zbuffer, width, height, small, tiles)
+            have_tiles = True
+            since = 0
+        if have_tiles:
+            one[0] = f4(found.near[k] * 0.98)
+            if _is_hidden(found.box[k], one_bits[0], tiles):
+                hidden += 1
+                continue
+        for r in range(3):
+            for t in range(3):
+                local[4 * r + t] = f4(m[r, t] * slots.step[c])
+            half = 0.5 * slots.step[c] * (m[r, 0] + m[r, 1] + m[r, 2])
+            local[4 * r + 3] = f4(
+                m[r, 0] * slots.origin[c, 0]
+                + m[r, 1] * slots.origin[c, 1]
+                + m[r, 2] * slots.origin[c, 2]
+                + m[r, 3]
+                + half
+            )
+        page = slots.head[c]
+        left = slots.count[c]
+        while left > 0:
+            n = min(PAGE, left)
+            s = np.int64(page) * PAGE
+            x, y, z = pages.x[s : s + n], pages.y[s : s + n], pages.z[s : s + n]
+            nearest = _project(x, y, z, local, width, height, us, vs, ds)
+            if slots.prio_low[c] < min_priority:
+                for i in range(n):
+                    if pages.prio[s + i] < min_priority:
+                        bits[i] = u4(0xF0000000)
+            if nearest < f4(1e9):
+                side = int(np.ceil(slots.spacing[c] * focal / nearest - 0.15))
+                side = min(max(side, 1), MAX_SPLAT)
+                w = pages.word[s : s + n]
+                if side == 1:
+                    _scatter_1(us[:n], vs[:n], bits[:n], w, slots.mask[c], stride, zbuffer)
+                elif side == 2:
+                    _scatter_2(us[:n], vs[:n], bits[:n], w, slots.mask[c], stride, zbuffer)
+                elif side == 3:
+                    _scatter_3(us[:n], vs[:n], bits[:n], w, slots.mask[c], stride, zbuffer)
+                else:
+                    _scatter_round(us[:n], vs[:n], bits[:n], w, slots.mask[c], stride, zbuffer, side, left_end[side])
+            drawn += n
+            since += n
+            left -= n
+            page = pages.next_page[page]
+    statistics[0] = drawn
+    statistics[1] = found.slot.shape[0]
+    statistics[2] = hidden
+
+
+@njit(**OPTIONS)
+def split_planes(zbuffer, depth, color):
+    """Unpack the z-buffer into a depth plane (``FAR`` where empty) and a plane of colour words."""
+    bits = depth.view(np.uint32)
+    for i in range(zbuffer.shape[0]):
+        q = zbuffer[i]
+        bits[i] = u4(q >> u8(32))
+        color[i] = u4(q & u8(0xFFFFFFFF))
+
+
+@njit(**OPTIONS)
+def close_gaps(depth, color, width, height, flags, found, new_depth, new_color):
+    """Fill pixels that are seen through a nearer surface, and gaps of one pixel in it.
+
+    A drawn pixel counts when 6 of its 8 neighbours are nearer by 4 %, an empty one when 5 are drawn.
+
+    Args:
+        depth, color: Planes, changed in place.
+        flags: (W,) uint8 scratch.
+        found: (H * W,) int32 scratch.
+        new_depth, new_color: (H * W,) scratch.
+
+    Returns:
+        Number of pixels filled.
+    """
+    stride = width + 2 * PAD
+    num = 0
+    for j in range(height):
+        o = (j + PAD) * stride + PAD
+        c = depth[o : o + width]
+        up, down = depth[o - stride - 1 : o - stride + width + 1], depth[o + stride - 1 : o + stride + width + 1]
+        mid = depth[o - 1 : o + width + 1]
+        for i in range(width):
+            z = c[i] * f4(0.96)
+            n = i4(up[i] < z) + i4(up[i + 1] < z) + i4(up[i + 2] < z) + i4(mid[i] < z) + i4(mid[i + 2] < z)
+            n += i4(down[i] < z) + i4(down[i + 1] < z) + i4(down[i + 2] < z)
+            flags[i] = u1(n + i4(c[i] >= FAR))
+        for i in range(width):
+            found[num] = o + i
+            num += i4(flags[i] >= 6)
+    for k in range(num):
+        p = found[k]
+        nearest = FAR
+        for dy in range(-1, 2):
+            for dx in range(-1, 2):
+                nearest = min(nearest, depth[p + dy * stride + dx])
+        limit = nearest * f4(1.04)
+        red, green, blue, z_sum, total = f4(0), f4(0), f4(0), f4(0), f4(0)
+        top = u4(0)
+        for dy in range(-1, 2):
+            for dx in range(-1, 2):
+                q = p + dy * stride + dx
+                if depth[q] < limit:
+                    w = f4(2) if dx == 0 or dy == 0 else f4(1)
+                    v = color[q]
+                    red += w * f4(v & u4(255))
+                    green += w * f4((v >> u4(8)) & u4(255))
+                    blue += w * f4((v >> u4(16)) & u4(255))
+                    z_sum += w * depth[q]
+                    total += w
+                    top = max(top, v >> u4(24))
+        s = f4(1) / total
+        new_depth[k] = z_sum * s
+        packed = u4(red * s + f4(0.5)) | (u4(green * s + f4(0.5)) << u4(8)) | (u4(blue * s + f4(0.5)) << u4(16))
+        new_color[k] = packed | (top << u4(24))
+    for k in range(num):
+        depth[found[k]] = new_depth[k]
+        color[found[k]] = new_color[k]
+    return num
+
+
+@njit(**OPTIONS)
+def finish_view(depth, color, width, height, rgba, rgb, depth_out, coverage, rows):
+    """Crop the planes to what a view gives out.
+
+    Args:
+        depth, color: Planes.
+        rgba: (H, W) uint32, out; red in the lowest byte, alpha 255.
+        rgb: (H, W, 3) uint8, out.
+        depth_out: (H, W) float32, out; 0 where nothing is.
+        coverage: (H, W) float32, out; where drawn, how full the 3x3 pixels around are, 6 of 9 counting as full.
+        rows: (3, W + 2) uint8 scratch.
+    """
+    stride = width + 2 * PAD
+    for j in range(height + 1):
+        line = rows[j % 3]
+        if j < height:
+            o = (j + PAD) * stride + PAD
+            c, d = color[o : o + width], depth[o : o + width]
+            out, out_d, out_rgb = rgba[j], depth_out[j], rgb[j]
+            for i in range(width):
+                z = d[i]
+                line[i + 1] = u1(z < FAR)
+                out[i] = c[i] | u4(0xFF000000)
+                out_d[i] = z if z < FAR else f4(0)
+            for i in range(width):
+                v = c[i]
+                out_rgb[i, 0] = u1(v & u4(255))
+                out_rgb[i, 1] = u1((v >> u4(8)) & u4(255))
+                out_rgb[i, 2] = u1((v >> u4(16)) & u4(255))
+            line[0] = line[1]
+            line[width + 1] = line[width]
+        if j > 0:  # rows beyond the picture repeat its edge
+            above, here, below = rows[max(j - 2, 0) % 3], rows[(j - 1) % 3], rows[min(j, height - 1) % 3]
+            out_c = coverage[j - 1]
+            for i in range(width):
+                n = u1(above[i] + above[i + 1] + above[i + 2] + below[i] + below[i + 1] + below[i + 2])
+                n = u1(n + here[i] + here[i + 1] + here[i + 2])
+                full = min(f4(n) * f4(1.0 / 6.0), f4(1))
+                out_c[i] = full if here[i + 1] > u1(0) else f4(0)

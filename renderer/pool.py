@@ -1,0 +1,138 @@
+"""Where the software renderer keeps points: pages of equal size, chained into chunks."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from ..world.chunks import ChunkKey
+from .extract import ExtractedChunk
+from .kernels import PAGE, Pages, Slots, mark_fresh, store_chunk
+
+INITIAL_PAGES = 8192
+"""4 M points; memory is reserved by the operating system only where it is touched."""
+
+INITIAL_SLOTS = 1024
+
+
+class PointPool:
+    """Points of all chunks as structure of arrays. Replacing a chunk moves no other chunk.
+
+    Attributes:
+        pages, slots: What ``kernels.draw_points`` reads.
+        low, high: (C, 3) float64 boxes of the slots in the world.
+        arrival_s: (C,) float64, when each slot's content came.
+        slot_of: Slot of each chunk.
+    """
+
+    def __init__(self) -> None:
+        self.slot_of: dict[ChunkKey, int] = {}
+        self._free_slots: list[int] = []
+        self._free_pages: list[int] = []
+        self._num_pages = 0
+        self._num_slots = 0
+        self.pages = Pages(
+            *(np.empty(0, np.uint16) for _ in range(3)), np.empty(0, np.uint32), np.empty(0, np.uint8), _no_ints()
+        )
+        self.slots = Slots(
+            _no_ints(), _no_ints(), np.empty((0, 3)), np.empty(0), np.empty(0),
+            np.empty(0, np.uint8), np.empty(0, np.uint8), np.empty(0, np.uint32),
+        )  # fmt: skip
+        self.low, self.high, self.arrival_s = np.empty((0, 3)), np.empty((0, 3)), np.empty(0)
+        self._grow_pages(INITIAL_PAGES)
+        self._grow_slots(INITIAL_SLOTS)
+
+    @property
+    def num_slots(self) -> int:
+        """Chunk slots in use or free again; later ones were never used."""
+        return self._num_slots
+
+    @property
+    def num_points(self) -> int:
+        """Points of all chunks."""
+        return int(self.slots.count[: self._num_slots].sum())
+
+    def put(self, chunk: ExtractedChunk, arrival_s: float) -> None:
+        """Store a chunk in place of its older revision.
+
+        Args:
+            chunk: What to draw from now on; an empty one is only removed.
+            arrival_s: Time from which its new points fade in.
+        """
+        if chunk.num_points == 0:
+            self.remove(chunk.key)
+            return
+        numbers = np.array(self._take_pages(-(-chunk.num_points // PAGE)), np.int32)
+        store_chunk(chunk.local_q8, chunk.color_rgba, chunk.priority, numbers, self.pages)
+        self.pages.next_page[numbers[:-1]] = numbers[1:]
+        self.pages.next_page[numbers[-1]] = -1
+        self._mark_fresh(chunk, int(numbers[0]))
+        self.remove(chunk.key)
+        self._fill_slot(self._take_slot(), chunk, int(numbers[0]), arrival_s)
+
+    def _fill_slot(self, slot: int, chunk: ExtractedChunk, head: int, arrival_s: float) -> None:
+        self.slot_of[chunk.key] = slot
+        slots = self.slots
+        slots.head[slot], slots.count[slot] = head, chunk.num_points
+        slots.origin[slot], slots.step[slot], slots.spacing[slot] = chunk.origin_world, chunk.step_m, chunk.spacing_m
+        slots.prio_low[slot], slots.prio_high[slot] = chunk.priority.min(), chunk.priority.max()
+        self.low[slot], self.high[slot] = chunk.low_world, chunk.high_world
+        self.arrival_s[slot] = arrival_s
+
+    def _mark_fresh(self, chunk: ExtractedChunk, page: int) -> None:
+        slot = self.slot_of.get(chunk.key)
+        old_page, old_count = (0, 0) if slot is None else (int(self.slots.head[slot]), int(self.slots.count[slot]))
+        mark_fresh(old_page, old_count, page, chunk.num_points, self.pages)
+
+    def remove(self, key: ChunkKey) -> None:
+        """Forget a chunk; unknown keys are passed over."""
+        slot = self.slot_of.pop(key, None)
+        if slot is None:
+            return
+        self._free_pages.extend(self._pages(slot))
+        self.slots.count[slot] = 0
+        self._free_slots.append(slot)
+
+    def _pages(self, slot: int) -> list[int]:
+        pages, page = [], int(self.slots.head[slot])
+        while page >= 0:
+            pages.append(page)
+            page = int(self.pages.next_page[page])
+        return pages
+
+    def _take_slot(self) -> int:
+        if self._free_slots:
+            return self._free_slots.pop()
+        if self._num_slots == len(self.slots.head):
+            self._grow_slots(2 * len(self.slots.head))
+        self._num_slots += 1
+        return self._num_slots - 1
+
+    def _take_pages(self, num: int) -> Sequence[int]:
+        reused = min(num, len(self._free_pages))
+        pages = [self._free_pages.pop() for _ in range(reused)]
+        fresh = num - reused
+        while self._num_pages + fresh > len(self.pages.next_page):
+            self._grow_pages(2 * len(self.pages.next_page))
+        pages.extend(range(self._num_pages, self._num_pages + fresh))
+        self._num_pages += fresh
+        return pages
+
+    def _grow_pages(self, num_pages: int) -> None:
+        *points, next_page = self.pages
+        self.pages = Pages(*(_longer(a, num_pages * PAGE) for a in points), _longer(next_page, num_pages))
+
+    def _grow_slots(self, num_slots: int) -> None:
+        self.slots = Slots(*(_longer(a, num_slots) for a in self.slots))
+        self.low, self.high = _longer(self.low, num_slots), _longer(self.high, num_slots)
+        self.arrival_s = _longer(self.arrival_s, num_slots)
+
+
+def _no_ints() -> npt.NDArray[np.int32]:
+    return np.empty(0, np.int32)
+
+
+def _longer(array: npt.NDArray, length: int) -> npt.NDArray:
+    out = np.empty((length, *array.shape[1:]), array.dtype)
+    out[: len(array)] = array
+    return out

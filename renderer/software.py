@@ -1,0 +1,190 @@
+"""The software renderer: memory drawn by compiled loops on one thread, without GL."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from ..world.camera import Pinhole
+from ..world.keyframes import Keyframe
+from ..world.memory import MemorySnapshot
+from ..world.transforms import Transform, invert
+from . import kernels
+from .extract import ChunkExtractor
+from .interface import DrawOptions, DrawStatistics, View
+from .pool import PointPool
+
+FADE_S = 0.2
+"""New surface is blended in over this time."""
+
+TICK_S = 1.0 / 60.0
+"""Length of a tick of ``DrawOptions.fade_tick``."""
+
+
+def _round_splats() -> npt.NDArray[np.int32]:
+    """First column of each row of a rounded splat, for every size: discs a little wider than their square."""
+    out = np.zeros((kernels.MAX_SPLAT + 1, kernels.MAX_SPLAT + 1), np.int32)
+    for side in range(4, kernels.MAX_SPLAT + 1):
+        offset = np.arange(side) - (side - 1) / 2
+        half = np.sqrt((0.62 * side) ** 2 - offset**2)
+        out[side, :side] = np.maximum(np.ceil((side - 1) / 2 - half), 0)
+    return out
+
+
+class _Planes:
+    """Buffers of one picture size."""
+
+    def __init__(self, width: int, height: int) -> None:
+        pad = 2 * kernels.PAD
+        num = (width + pad) * (height + pad)
+        self.size = (width, height)
+        self.zbuffer = np.empty(num, np.uint64)
+        self.depth, self.color = np.empty(num, np.float32), np.empty(num, np.uint32)
+        self.small = np.empty((-(-height // 4), -(-width // 4)), np.uint32)
+        self.tiles = np.empty((-(-height // kernels.TILE), -(-width // kernels.TILE)), np.uint32)
+        self.flags = np.empty(width, np.uint8)
+        self.found = np.empty(width * height + 1, np.int32)
+        self.new_depth = np.empty(width * height, np.float32)
+        self.new_color = np.empty(width * height, np.uint32)
+        self.rows = np.zeros((3, width + 2), np.uint8)
+        self.rgba = np.empty((height, width), np.uint32)
+        self.view = self.fresh_view()
+
+    def fresh_view(self) -> View:
+        width, height = self.size
+        return View(
+            np.empty((height, width, 3), np.uint8),
+            np.empty((height, width), np.float32),
+            np.empty((height, width), np.float32),
+        )
+
+
+class SoftwareRenderer:
+    """Draws memory on one thread of the processor.
+
+    Nearest point wins in a packed z-buffer; chunks are culled, drawn front to back, and passed over when what is drawn
+    already hides them. Splats follow the measured distance of a chunk's points.
+
+    Args:
+        threads: Only 1 is supported: a second core belongs to the generator.
+    """
+
+    name = "software"
+
+    def __init__(self, threads: int = 1) -> None:
+        if threads != 1:
+            raise ValueError(f"threads: the software renderer draws on 1 thread, got {threads}")
+        self._pool = PointPool()
+        self._extractor = ChunkExtractor()
+        self._left_end = _round_splats()
+        self._planes: _Planes | None = None
+        self._focus = np.zeros(3)
+        self._statistics = DrawStatistics()
+        self._uploaded = 0
+
+    def update(
+        self,
+        snapshot: MemorySnapshot,
+        keyframes: Sequence[Keyframe] = (),
+        *,
+        budget_s: float | None = None,
+        now_s: float = -1e9,
+    ) -> bool:
+        """Take over changed chunks and keyframes, nearest to the last camera first.
+
+        Args:
+            snapshot: What memory holds now.
+            keyframes: Photos that may be sampled, in order of preference.
+            budget_s: Stop after about this time and go on at the next call; None takes all.
+            now_s: Time of ``DrawOptions.fade_tick`` in seconds; new surface fades in from here. Long ago unless given.
+
+        Returns:
+            True when everything was taken over.
+        """
+        for key in self._extractor.begin(snapshot, self._focus):
+            self._pool.remove(key)
+        for chunk in self._extractor.take(budget_s):
+            self._pool.put(chunk, now_s)
+            self._uploaded += chunk.local_q8.nbytes + chunk.color_rgba.nbytes
+        return self._extractor.num_pending == 0
+
+    def render(
+        self,
+        world_T_camera: Transform,
+        pinhole: Pinhole,
+        options: DrawOptions = DrawOptions(),  # noqa: B008 - frozen
+        *,
+        reuse: bool = False,
+    ) -> View:
+        """Draw one view.
+
+        Args:
+            world_T_camera: Camera pose.
+            pinhole: Size and intrinsics of the picture.
+            options: What to draw.
+            reuse: Give out the renderer's own arrays, valid until the next picture; otherwise they are fresh.
+        """
+        self._focus = world_T_camera[:3, 3].copy()
+        planes = self._planes_for(pinhole)
+        self._draw_points(planes, world_T_camera, pinhole, options)
+        kernels.split_planes(planes.zbuffer, planes.depth, planes.color)
+        kernels.close_gaps(
+            planes.depth, planes.color, pinhole.width, pinhole.height,
+            planes.flags, planes.found, planes.new_depth, planes.new_color,
+        )  # fmt: skip
+        view = planes.view if reuse else planes.fresh_view()
+        kernels.finish_view(
+            planes.depth, planes.color, pinhole.width, pinhole.height,
+            planes.rgba, view.color, view.depth_m, view.coverage, planes.rows,
+        )  # fmt: skip
+        return view
+
+    @property
+    def rgba(self) -> npt.NDArray[np.uint32]:
+        """(H, W) uint32 words of the last picture, red in the lowest byte, alpha 255; valid until the next picture."""
+        return np.zeros((1, 1), np.uint32) if self._planes is None else self._planes.rgba
+
+    @property
+    def statistics(self) -> DrawStatistics:
+        """Counts of the last picture."""
+        return self._statistics
+
+    def close(self) -> None:
+        """Release the points; safe to call twice."""
+        self._pool = PointPool()
+        self._extractor = ChunkExtractor()
+        self._planes = None
+
+    def _planes_for(self, pinhole: Pinhole) -> _Planes:
+        if self._planes is None or self._planes.size != pinhole.size:
+            self._planes = _Planes(pinhole.width, pinhole.height)
+        return self._planes
+
+    def _draw_points(self, planes: _Planes, world_T_camera: Transform, pinhole: Pinhole, options: DrawOptions) -> None:
+        pool, n = self._pool, self._pool.num_slots
+        matrix = pinhole.matrix @ invert(world_T_camera)[:3]
+        near, seen, box = np.empty(n), np.empty(n, np.int32), np.empty((n, 4), np.int32)
+        num = kernels.cull_chunks(
+            pool.slots.count[:n], pool.low, pool.high, matrix, pinhole.width, pinhole.height, near, seen, box
+        )
+        order = np.argsort(near[:num], kind="stable")
+        pool.slots.mask[:n] = self._fade_masks(n, options)
+        planes.zbuffer.fill(kernels.EMPTY)
+        counts = np.zeros(3, np.int64)
+        kernels.draw_points(
+            pool.pages, pool.slots, kernels.Found(seen[order], near[order], box[order]),
+            matrix, max(pinhole.fx, pinhole.fy), pinhole.width, pinhole.height, options.min_priority,
+            self._left_end, planes.zbuffer, planes.small, planes.tiles, counts,
+        )  # fmt: skip
+        self._statistics = DrawStatistics(
+            int(counts[0]), int(counts[1]), int(counts[2]), self._uploaded, self._extractor.num_pending
+        )
+        self._uploaded = 0
+
+    def _fade_masks(self, num: int, options: DrawOptions) -> npt.NDArray[np.uint32]:
+        """(num,) uint32: and-ed to the colour words; leaves how much of a fresh point is still missing, 0..63."""
+        missing = np.zeros(num)
+        if options.fade_tick is not None:
+            age_s = options.fade_tick * TICK_S - self._pool.arrival_s[:num]
+            missing = np.clip(1.0 - age_s / FADE_S, 0.0, 1.0) * 63.0
+        return np.uint32(0xC0FFFFFF) | missing.astype(np.uint32) << np.uint32(24)
