@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-
 from spatia.renderer.interface import DrawOptions, Renderer, View
 from spatia.world.camera import Pinhole
 from spatia.world.memory import MemorySnapshot, SpatialMemory
