@@ -95,7 +95,7 @@ def continue_depth(depth_m: npt.NDArray[np.float32], known: npt.NDArray[np.bool_
 
 
 def _fit_planes(inverse: npt.NDArray[np.float32], weight: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """Affine fits of the weighted inverse depth in Gaussian windows of doubling width, finest that has support first."""
+    """Affine fits of weighted inverse depth in Gaussian windows of doubling width, the finest with support first."""
     height, width = weight.shape
     small = (max(1, width // FIT_SHRINK), max(1, height // FIT_SHRINK))
     x = (np.arange(width, dtype=np.float32) - width / 2.0)[None, :] / width

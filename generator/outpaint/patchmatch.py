@@ -18,7 +18,7 @@ ROUNDS = (2, 3, 6)
 """Rounds of matching and voting a level, finest first."""
 SWEEPS = 2
 """Sweeps over the picture in a round."""
-GUIDE_RANGE = 96.0
+GUIDE_RANGE = 48.0
 """The guide's 1st to 99th percentile spans this many of 255 grey levels."""
 MIN_SOURCES = 64
 """Fewer whole known patches than this are no texture to copy."""
@@ -54,10 +54,8 @@ def synthesize(
         picture, level_hole, level_source = pictures[level], holes[level], sources[level]
         if np.count_nonzero(level_source) < MIN_SOURCES:
             continue
-        if match is None:
-            match = np.full((*level_hole.shape, 2), -1, np.int32)
-        else:
-            match = _double(match, level_hole.shape)
+        unmatched = np.full((*level_hole.shape, 2), -1, np.int32)
+        match = unmatched if match is None else _double(match, level_hole.shape)
         _seed_matches(level_hole, level_source, np.flatnonzero(level_source), match, state)
         if level < len(pictures) - 1:
             cost = np.zeros(level_hole.shape, np.int32)
@@ -180,10 +178,9 @@ def _match(picture, hole, source, match, cost, sweeps, reach, state):
                 if not hole[y, x]:
                     continue
                 by, bx = np.int64(match[y, x, 0]), np.int64(match[y, x, 1])
+                best = cost[y, x]
                 if sweep == 0:
                     best = _distance(picture, y, x, by, bx, np.int32(1 << 24))
-                else:
-                    best = cost[y, x]
                 for side in range(2):
                     yn, xn = (y, x - step) if side == 0 else (y - step, x)
                     if yn < 0 or xn < 0 or yn >= height or xn >= width or not hole[yn, xn]:
