@@ -450,14 +450,13 @@ class GLRenderer:
         depth, revision = keyframe.depth_m, -1
         if depth is None:
             depth, revision = self._drawn_depth(keyframe), self._revision
-        if keyframe.moving is not None:
-            depth = np.where(keyframe.moving, np.float32(-1.0), depth)
         size = keyframe.pinhole.size
         color = self.ctx.texture(size, 3, np.ascontiguousarray(keyframe.color), alignment=1)
-        texture = self.ctx.texture(size, 1, np.ascontiguousarray(depth, np.float32), dtype="f4")
+        facts = photo_depth(depth, keyframe.moving)
+        texture = self.ctx.texture(size, 2, facts, dtype="f4")
         texture.filter = NEAREST  # depth must not be blended over an edge
         texture.repeat_x = texture.repeat_y = color.repeat_x = color.repeat_y = False
-        self._uploaded += keyframe.color.nbytes + 4 * depth.size
+        self._uploaded += keyframe.color.nbytes + facts.nbytes
         self._photos[keyframe.keyframe_id] = _Photo(keyframe, color, texture, revision)
         return self._photos[keyframe.keyframe_id]
 
@@ -498,6 +497,34 @@ class GLRenderer:
         program["photo_R_camera"].write(rotations)
         program["photo_t_camera"].write(offsets)
         program["photo_intrinsics"].write(intrinsics)
+
+
+def photo_depth(
+    depth_m: npt.NDArray[np.float32], moving: npt.NDArray[np.bool_] | None
+) -> npt.NDArray[np.float32]:
+    """A photo's depth as the shaders read it.
+
+    Args:
+        depth_m: (H, W) float32 metres, 0 unknown.
+        moving: (H, W) True where the photo shows what moves, or None.
+
+    Returns:
+        (H, W, 2) float32: depth, of the nearest known pixel where it is unknown; then 1 known, 0 unknown, -1 moving.
+    """
+    import cv2
+
+    known = depth_m > 0
+    out = np.zeros((*depth_m.shape, 2), np.float32)
+    out[..., 0], out[..., 1] = depth_m, known
+    if known.any() and not known.all():
+        mask = (~known).astype(np.uint8)
+        _, labels = cv2.distanceTransformWithLabels(mask, cv2.DIST_L2, 3, labelType=cv2.DIST_LABEL_PIXEL)
+        by_label = np.zeros(int(labels.max()) + 1, np.float32)
+        by_label[labels[known]] = depth_m[known]
+        out[..., 0] = by_label[labels]
+    if moving is not None:
+        out[moving, 1] = -1.0
+    return out
 
 
 def choose_keyframes(keyframes: Sequence[Keyframe], world_T_camera: Transform, limit: int) -> list[Keyframe]:

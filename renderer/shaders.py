@@ -88,33 +88,52 @@ void main() {  // one triangle over the whole target
 
 KEYFRAME_SAMPLING = """
 uniform sampler2D photo[3];
-uniform sampler2D photo_depth[3];    // metres; 0 unknown, below 0 never to be sampled
+uniform sampler2D photo_depth[3];    // metres (of the nearest known pixel where unknown); 1 known, 0 not, -1 moves
 uniform mat3 photo_R_camera[3];
 uniform vec3 photo_t_camera[3];
 uniform vec4 photo_intrinsics[3];
 uniform int num_photos;
 
-// Colour of a photo where the camera point falls on it, and how well its depth agrees.
-vec4 sample_photo(sampler2D image, sampler2D depth, int k, vec3 p, bool where_unknown) {
+// Where a camera point falls on a photo: pixel and depth there, z <= 0 when outside.
+vec3 onto_photo(vec2 size, int k, vec3 p) {
     vec3 q = photo_R_camera[k] * p + photo_t_camera[k];
-    if (q.z < 0.01) return vec4(0.0);
+    vec2 at = photo_intrinsics[k].xy * q.xy / max(q.z, 0.01) + photo_intrinsics[k].zw;
+    bool inside = q.z >= 0.01 && all(greaterThanEqual(at, vec2(0.0))) && all(lessThan(at, size));
+    return vec3(at, inside ? q.z : 0.0);
+}
+
+// Colour of a photo at depth z along the ray, and how well its own depth agrees. A photo that sees through the drawn
+// point tells that only a splat's rim reached this pixel; then z becomes the depth of what the photo sees behind it.
+// With where_unknown only pixels whose depth the photo does not know count, at any depth.
+vec4 sample_photo(sampler2D image, sampler2D depth, int k, vec3 ray, bool where_unknown, inout float z) {
     vec2 size = vec2(textureSize(image, 0));
-    vec2 at = photo_intrinsics[k].xy * q.xy / q.z + photo_intrinsics[k].zw;
-    if (any(lessThan(at, vec2(0.0))) || any(greaterThanEqual(at, size))) return vec4(0.0);
-    float seen = texelFetch(depth, ivec2(at), 0).r;
-    float agrees = seen > 0.0 ? 1.0 - smoothstep(0.015, 0.025, abs(seen - q.z) / q.z) : 0.0;
-    if (where_unknown) agrees = seen == 0.0 ? 1.0 : 0.0;
-    return vec4(texture(image, at / size).rgb, agrees);
+    vec3 q = onto_photo(size, k, ray * z);
+    if (q.z <= 0.0) return vec4(0.0);
+    vec2 seen = texelFetch(depth, ivec2(q.xy), 0).rg;
+    if (seen.y < 0.0) return vec4(0.0);
+    if (where_unknown) return vec4(texture(image, q.xy / size).rgb, 1.0 - seen.y);
+    if (seen.x > q.z * 1.02) {
+        vec3 behind = vec3((q.xy - photo_intrinsics[k].zw) / photo_intrinsics[k].xy, 1.0) * seen.x;
+        float z_behind = (transpose(photo_R_camera[k]) * (behind - photo_t_camera[k])).z;
+        q = onto_photo(size, k, ray * z_behind);
+        if (q.z <= 0.0) return vec4(0.0);
+        seen = texelFetch(depth, ivec2(q.xy), 0).rg;
+        if (seen.y >= 0.0 && abs(seen.x - q.z) < 0.02 * q.z) z = z_behind;
+    }
+    float agrees = seen.y >= 0.0 ? 1.0 - smoothstep(0.015, 0.025, abs(seen.x - q.z) / q.z) : 0.0;
+    return vec4(texture(image, q.xy / size).rgb, agrees);
 }
 
 // Photos in their order, each where the ones before it do not agree. Premultiplied.
-vec4 sample_photos(vec3 p, bool where_unknown) {
+vec4 sample_photos(vec3 ray, bool where_unknown, inout float z) {
     vec4 sum = vec4(0.0);
-    if (num_photos > 0) { vec4 s = sample_photo(photo[0], photo_depth[0], 0, p, where_unknown);
+    if (num_photos > 0) { vec4 s = sample_photo(photo[0], photo_depth[0], 0, ray, where_unknown, z);
         sum += (1.0 - sum.a) * s.a * vec4(s.rgb, 1.0); }
-    if (num_photos > 1) { vec4 s = sample_photo(photo[1], photo_depth[1], 1, p, where_unknown);
+    if (num_photos > 1 && sum.a < 0.99) {
+        vec4 s = sample_photo(photo[1], photo_depth[1], 1, ray, where_unknown, z);
         sum += (1.0 - sum.a) * s.a * vec4(s.rgb, 1.0); }
-    if (num_photos > 2) { vec4 s = sample_photo(photo[2], photo_depth[2], 2, p, where_unknown);
+    if (num_photos > 2 && sum.a < 0.99) {
+        vec4 s = sample_photo(photo[2], photo_depth[2], 2, ray, where_unknown, z);
         sum += (1.0 - sum.a) * s.a * vec4(s.rgb, 1.0); }
     return sum;
 }
@@ -146,13 +165,13 @@ void main() {
     vec4 facts = texelFetch(sum_facts, texel, 0) / sum.a;
     vec3 rgb = sum.rgb / sum.a;
     float z = facts.x;
-    vec3 p = vec3((gl_FragCoord.xy - intrinsics.zw) / intrinsics.xy, 1.0) * z;
-    vec4 sampled = sample_photos(p, false);
+    vec3 ray = vec3((gl_FragCoord.xy - intrinsics.zw) / intrinsics.xy, 1.0);
+    vec4 sampled = sample_photos(ray, false, z);
     rgb = sampled.rgb + (1.0 - sampled.a) * rgb;
     vec3 kind = facts.y * INVENTED + facts.z * ESTIMATED + max(1.0 - facts.y - facts.z, 0.0) * OBSERVED;
     float grey = dot(rgb, vec3(0.299, 0.587, 0.114));
     rgb = mix(rgb, kind * (0.25 + 0.75 * grey), tint);
-    float coverage = clamp(sum.a / 0.3, 0.0, 1.0);
+    float coverage = max(clamp(sum.a / 0.3, 0.0, 1.0), sampled.a);
     known = vec4(rgb * coverage, coverage);
     known_facts = vec4(coverage / z, coverage, facts.w, z);
 }
@@ -202,7 +221,7 @@ vec3 fog(vec2 at, vec3 ray) {
     vec4 near = spread(known, at, level);
     vec3 base = mix(vec3(0.075, 0.085, 0.1), near.rgb / max(near.a, 1e-4), min(near.a * 1.2, 0.9));
     float far = clamp((level - 1.0) / 6.0, 0.0, 1.0);
-    vec3 rgb = base * mix(0.7, 0.34, far);
+    vec3 rgb = base * mix(0.75, 0.42, far);
     vec3 direction = normalize(level_R_camera * ray);
     float down = direction.y;
     rgb *= 1.0 - 0.25 * smoothstep(0.0, 0.35, down);
@@ -231,7 +250,8 @@ void main() {
     vec3 behind = fog(gl_FragCoord.xy / size, ray);  // outside the branch: fwidth needs its neighbours
     float solid = here.a * (1.0 - missing);
     if (here.a < 0.999) {  // a photo's pixels without depth stand where their surroundings do
-        vec4 sampled = sample_photos(ray * nearby_depth(gl_FragCoord.xy / size), true);
+        float z = nearby_depth(gl_FragCoord.xy / size);
+        vec4 sampled = sample_photos(ray, true, z);
         behind = sampled.rgb + (1.0 - sampled.a) * behind;
     }
     color = vec4(mix(behind, rgb, solid), here.a);
