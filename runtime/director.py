@@ -1,7 +1,7 @@
 """The director: decides what to generate next.
 
-It looks at how much of the way ahead memory covers, from the software renderer so that graphics drivers never change a
-decision, and asks for what is missing: first ahead of the walker, then, when nothing is missing there, in a ring around.
+It looks at how much of the way ahead memory covers, from the software renderer so that graphics drivers never change
+a decision, and asks for what is missing: first ahead of the walker, then in a ring around.
 """
 
 from collections.abc import Callable, Sequence

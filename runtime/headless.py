@@ -87,7 +87,7 @@ def run_rollout(world: World, rollout: Rollout, report: Report) -> dict[str, Any
         world, rollout.generator, seed=rollout.seed, wait=True, size=rollout.size, tick_s=1.0 / ROLLOUT_RATE_HZ
     ) as session:
         tiles = _walk(session, rollout, report)
-        facts = _facts(session, world, rollout, time.perf_counter() - started)
+        facts = session_facts(session, "rollout", rollout.size, time.perf_counter() - started)
     write_png(rollout.out / "contact.png", contact_sheet([t for _, t in tiles], [n for n, _ in tiles], columns=4))
     report("saving", 0.99)
     world.save(rollout.out / "world.spatia")
@@ -138,22 +138,24 @@ def is_same_pose(world_T_a: Transform, world_T_b: Transform) -> bool:
     return bool(np.linalg.norm(a_T_b[:3, 3]) <= SAME_POSITION_M and rotation_angle_rad(a_T_b) <= SAME_ANGLE_RAD)
 
 
-def _facts(session: Session, world: World, rollout: Rollout, seconds: float) -> dict[str, Any]:
-    summary = session.metrics.summary()
+def session_facts(session: Session, kind: str, size: tuple[int, int], seconds: float) -> dict[str, Any]:
+    """What ``report.json`` holds; ``docs/cli.md`` lists the keys."""
+    world = session.world
     return {
         "format": REPORT_FORMAT,
-        "kind": "rollout",
+        "kind": kind,
         "world": world.info.name,
-        "generator": rollout.generator,
+        "generator": session.generator,
         "seed": session.seed,
-        "size": list(rollout.size),
+        "size": list(size),
         "seconds": round(seconds, 3),
         "metric": world.info.is_metric,
+        "note": world.info.note,
         "content_hash": world.content_hash(),
         "points": world_points(world),
         "keyframes": len(world.bank.keyframes),
         "machine": machine(),
-        **summary,
+        **session.metrics.summary(),
         "journal": world.journal[-200:],
     }
 

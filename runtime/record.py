@@ -1,7 +1,7 @@
 """The log of a walk: intents per tick, and the ticks of requests and merges; enough to play it again exactly.
 
-The file is a msgpack stream: a header, then one map for each tick, request and merge. A request is stored in full (poses,
-camera, seed, prompt), so that a replay does not depend on when planning finished.
+The file is a msgpack stream: a header, then one map for each tick, request and merge. A request is stored in full, so
+that a replay does not depend on when planning finished.
 """
 
 from collections.abc import Iterator
@@ -29,15 +29,15 @@ class Recorder:
     """Appends to a log; one thread uses it."""
 
     def __init__(self, path: str | PathLike[str], header: dict[str, Any]) -> None:
-        self._file: BinaryIO = Path(path).open("wb")
+        self._file: BinaryIO = Path(path).open("wb")  # noqa: SIM115  (closed by close)
         self._write({"format": RECORD_FORMAT, "version": RECORD_VERSION, **header})
 
     def _write(self, entry: dict[str, Any]) -> None:
         self._file.write(msgpack.packb(entry))
 
-    def tick(self, tick: int, intent: Intent, world_T_camera: Transform) -> None:
+    def tick(self, tick: int, intent: Intent, pace: float, world_T_camera: Transform) -> None:
         """A tick was run; the pose is kept to check a replay, not to drive it."""
-        self._write({"tick": tick, "intent": asdict(intent), "pose": world_T_camera.tobytes()})
+        self._write({"tick": tick, "intent": asdict(intent), "pace": pace, "pose": world_T_camera.tobytes()})
 
     def request(self, tick: int, request: ClipRequest, missing_share: float) -> None:
         """A clip was asked for during the tick that follows ``tick - 1``."""
@@ -60,19 +60,29 @@ class Recorder:
         self._file.close()
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class RecordedTick:
+    """What a tick was given, and the (4, 4) pose that it led to."""
+
+    tick: int
+    intent: Intent
+    pace: float
+    world_T_camera: npt.NDArray[np.float64]
+
+
 @dataclass(slots=True)
 class Recording:
     """A log that was read.
 
     Attributes:
         header: World, generator, seed and tick length.
-        ticks: (tick, intent, (4, 4) pose) in order.
+        ticks: In order.
         requests: Plans by the tick that they were submitted in.
         merges: Request identities by the tick that they were merged in.
     """
 
     header: dict[str, Any]
-    ticks: list[tuple[int, Intent, npt.NDArray[np.float64]]] = field(default_factory=list)
+    ticks: list[RecordedTick] = field(default_factory=list)
     requests: dict[int, list[ClipPlan]] = field(default_factory=dict)
     merges: dict[int, list[int]] = field(default_factory=dict)
 
@@ -103,7 +113,7 @@ class Recording:
             values = dict(entry["intent"])
             values["commands"] = tuple(values["commands"])
             pose = np.frombuffer(entry["pose"], np.float64).reshape(4, 4)
-            self.ticks.append((entry["tick"], Intent(**values), pose))
+            self.ticks.append(RecordedTick(entry["tick"], Intent(**values), entry["pace"], pose))
         elif "request" in entry:
             poses = np.frombuffer(entry["poses"], np.float64).reshape(-1, 4, 4).copy()
             plan = ClipPlan(poses, Pinhole(**entry["pinhole"]), entry["purpose"], entry["missing"])

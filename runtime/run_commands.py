@@ -14,6 +14,8 @@ from . import commands
 from .errors import UserError
 from .headless import Rollout, prepare_output, run_rollout, select_frames
 from .progress import progress_bar
+from .record import Recording
+from .replay import run_replay
 from .samples import SAMPLES, sample_source
 from .world import Progress, World, create
 from .world import open as open_world
@@ -67,12 +69,13 @@ def rollout(command: commands.Rollout) -> int:
         actions = parse_actions(command.actions) if command.actions else []
     except ValueError as error:
         raise UserError("--actions such as w-20,right-10", str(error).replace("\n", " "), "see docs/cli.md") from None
-    if command.replay is not None:
-        from .replay import run_replay
-
-        return run_replay(command)
+    recording = None if command.replay is None else Recording.read(command.replay)
     with progress_bar("opening") as report:
         world = _world_of(command, report)
+        if recording is not None:
+            run_replay(command, world, recording, report)
+            print(command.out / "video.mp4")
+            return 0
         poses = action_poses(actions, world.walk.world_T_camera, world.info.up_world) if path is None else path
         poses = select_frames(poses, command.frames)
         job = Rollout(poses, command.out, size or world.default_size, command.generator, command.seed)

@@ -1,7 +1,7 @@
 """The session: owns time and wires input, memory, generation and drawing together.
 
-The order of a tick is ``TICK_ORDER``. Only the thread that calls ``tick`` changes the world; staging a merge and planning
-run on one background thread unless the session waits for its clips.
+The order of a tick is ``TICK_ORDER``. Only the thread that calls ``tick`` changes the world; staging a merge and
+planning run on one background thread unless the session waits for its clips.
 """
 
 import logging
@@ -31,7 +31,7 @@ from .clock import Clock, WallClock
 from .collision import Collision
 from .director import ClipPlan, Director, predict_along
 from .metrics import Metrics
-from .record import Recorder
+from .record import Recorder, Recording
 from .rig import CameraRig, RigState
 from .world import World
 
@@ -113,6 +113,7 @@ class Session:
         renderer: Draws the frames; a software renderer if not given.
         clock: Time source.
         recorder: Receives every tick's intents, requests and merges.
+        recording: Requests and merges happen at this log's ticks instead of being planned.
     """
 
     def __init__(
@@ -127,6 +128,7 @@ class Session:
         renderer: Renderer | None = None,
         clock: Clock | None = None,
         recorder: Recorder | None = None,
+        recording: Recording | None = None,
     ) -> None:
         kind = generator_class(generator)
         self.world = world
@@ -155,6 +157,9 @@ class Session:
         self.director.held = list(world.walk.held)
         self.queue = GenerationQueue(generator, backend="inline" if wait else "process", clock=self.clock)
         self._recorder = recorder
+        self._recording = recording
+        self._looked = (0.0, 0.0)
+        self._pace = 1.0
         self._background = ThreadPoolExecutor(1, "spatia-background")
         self._planning: Future[ClipPlan | None] | None = None
         self._merging: list[_Merge] = []
@@ -180,17 +185,28 @@ class Session:
 
     def step(self, intent: Intent) -> Frame:
         """One tick, then the picture. Call from the thread that owns the session."""
-        self.rig.apply_look(intent)
+        self.look(intent)
         self.tick(intent)
         return self.draw()
 
-    def tick(self, intent: Intent) -> None:
-        """Advance by one fixed step; see ``TICK_ORDER``."""
+    def look(self, intent: Intent) -> None:
+        """Turn by the intent's look angles, at once; comes before the frame's ticks."""
+        self.rig.apply_look(intent)
+        yaw, pitch = self._looked
+        self._looked = (yaw + intent.look_yaw_rad, pitch + intent.look_pitch_rad)
+
+    def tick(self, intent: Intent, *, pace: float | None = None) -> None:
+        """Advance by one fixed step; see ``TICK_ORDER``.
+
+        Args:
+            intent: What is wanted; its look angles were given to ``look``.
+            pace: Share of full speed; eased down where little is known ahead if not given.
+        """
         self._check_open()
         self._run_commands(intent.commands)
         self._previous = self.rig.state
-        pace = 1.0 if self.is_waiting else self._pace()
-        wish = self.rig.wish(intent, self.tick_s, pace)
+        self._pace = self._eased_pace() if pace is None else pace
+        wish = self.rig.wish(intent, self.tick_s, self._pace)
         self.rig.state = wish if wish.is_flying else self.collision.resolve(self.rig, self._previous, wish, self.tick_s)
         self._predict = None
         self._after_move(intent)
@@ -215,11 +231,16 @@ class Session:
         walk.is_flying = self.rig.state.is_flying
         self._drain()
         self._plan()
+        yaw, pitch = self._looked
+        self._looked = (0.0, 0.0)
         if self._recorder is not None:
-            self._recorder.tick(walk.tick, intent, walk.world_T_camera)
+            whole = replace(intent, look_yaw_rad=yaw, look_pitch_rad=pitch)
+            self._recorder.tick(walk.tick, whole, self._pace, walk.world_T_camera)
 
-    def _pace(self) -> float:
+    def _eased_pace(self) -> float:
         """Ease down where little is known ahead; never below a third."""
+        if self.is_waiting:
+            return 1.0
         return float(np.clip(0.34 + self.director.coverage_ahead, 0.34, 1.0))
 
     # -- drawing ------------------------------------------------------------------------------------------------------
@@ -267,6 +288,10 @@ class Session:
         return self.rig.pose_of(ahead)
 
     def _plan(self) -> None:
+        if self._recording is not None:
+            for plan in self._recording.requests.get(self.tick_count, ()):
+                self._submit(plan)
+            return
         if self.generator == "none":
             return
         if self.is_waiting:
@@ -370,7 +395,22 @@ class Session:
         self.status.last_error = ended.reason
         self._finish(ended.request_id, merged=False, journal={"outcome": name, "reason": ended.reason})
 
+    def _merge_recorded(self) -> None:
+        """Wait for and apply the merges of this tick, in their order."""
+        for request_id in self._recording.merges.get(self.tick_count, ()) if self._recording else ():
+            while not any(m.ended.request_id == request_id for m in self._merging):
+                if request_id not in self._requests:
+                    raise RuntimeError(f"request {request_id} was merged when the walk was recorded, but failed now")
+                for ended in self.queue.wait(600.0):
+                    self._receive(ended)
+            merge = next(m for m in self._merging if m.ended.request_id == request_id)
+            self._apply(merge, stage_update(self.world.memory.snapshot(), merge.result.update))
+            self._merging.remove(merge)
+
     def _merge_ready(self) -> None:
+        if self._recording is not None:
+            self._merge_recorded()
+            return
         while self._merging:
             merge = self._merging[0]
             if self.is_waiting:

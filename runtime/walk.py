@@ -15,7 +15,7 @@ from ..input.intents import Intent
 from ..renderer.capture import VideoWriter, contact_sheet, write_png
 from . import commands
 from .errors import UserError
-from .headless import REPORT_FORMAT, machine, opening_photo, void_share, world_points, write_report
+from .headless import opening_photo, session_facts, void_share, write_report
 from .progress import progress_bar
 from .record import Recorder
 from .samples import SAMPLES
@@ -154,13 +154,17 @@ def scripted_intents(seconds: float, rate_hz: float) -> Iterator[Intent]:
 def run_script(world: World, place: WalkPlace, command: commands.Walk, size: tuple[int, int] | None) -> int:
     """Walk the script in simulated time through the loop that the window runs; the exit status."""
     size = size or DEFAULT_SIZE
-    recorder = None if command.record is None else new_recorder(command.record, world, command.generator, size)
+    recorder = (
+        None
+        if command.record is None
+        else new_recorder(command.record, world, command.generator, size, 1.0 / ROLLOUT_RATE_HZ)
+    )
     started = time.perf_counter()
     session = Session(world, command.generator, wait=True, size=size, recorder=recorder)
     try:
         with progress_bar("walking") as report, session:
             tiles = _walk_script(session, place, command, size, report)
-            facts = _facts(session, world, command, size, time.perf_counter() - started)
+            facts = session_facts(session, "walk", size, time.perf_counter() - started)
     finally:
         if recorder is not None:
             recorder.close()
@@ -202,7 +206,7 @@ def _walk_script(
     return tiles
 
 
-def new_recorder(path: Path, world: World, generator: str, size: tuple[int, int]) -> Recorder:
+def new_recorder(path: Path, world: World, generator: str, size: tuple[int, int], tick_s: float) -> Recorder:
     """A log whose header says what a replay needs to check.
 
     Raises:
@@ -215,6 +219,7 @@ def new_recorder(path: Path, world: World, generator: str, size: tuple[int, int]
         "size": list(size),
         "content_hash": world.content_hash(),
         "start_tick": world.walk.tick,
+        "tick_s": tick_s,
     }
     try:
         return Recorder(path, header)
@@ -222,24 +227,3 @@ def new_recorder(path: Path, world: World, generator: str, size: tuple[int, int]
         raise UserError(
             "a file that can be written with --record", f"{path}: {error.strerror}", "name another"
         ) from None
-
-
-def _facts(
-    session: Session, world: World, command: commands.Walk, size: tuple[int, int], seconds: float
-) -> dict[str, Any]:
-    return {
-        "format": REPORT_FORMAT,
-        "kind": "walk",
-        "world": world.info.name,
-        "generator": command.generator,
-        "seed": session.seed,
-        "size": list(size),
-        "seconds": round(seconds, 3),
-        "metric": world.info.is_metric,
-        "content_hash": world.content_hash(),
-        "points": world_points(world),
-        "keyframes": len(world.bank.keyframes),
-        "machine": machine(),
-        **session.metrics.summary(),
-        "journal": world.journal[-200:],
-    }

@@ -1,6 +1,6 @@
 """The public façade: a world that can be made, rendered, walked, saved and opened."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
@@ -17,13 +17,14 @@ from ..world.ground import Plane, fit_floor
 from ..world.keyframes import FrameBank
 from ..world.memory import DEFAULT_VOXEL_SIZE_M, SpatialMemory
 from ..world.merge import stage_update
-from ..world.points import PointClass
 from ..world.slam.estimators import FrameStack
-from ..world.slam.update import build_update, recommended_voxel_size_m
+from ..world.slam.update import recommended_voxel_size_m, source_update
 from ..world.transforms import Transform, as_rigid
 from .director import Settled
 
 DEFAULT_UP = (0.0, -1.0, 0.0)
+FRAMES_PER_MERGE = 8
+"""Frames of a recording that are merged at once: each merge rewrites the voxels that it touches."""
 Progress = Callable[[str, float], None]
 
 
@@ -187,9 +188,10 @@ def create(
     first = loaded.frames[0]
     has_depth = first.depth_m is not None
     memory, bank = SpatialMemory(voxel_size_m or _voxel_size_m(loaded)), FrameBank()
-    for i, frame in enumerate(loaded.frames):
-        report("lifting frames", i / len(loaded.frames))
-        _merge_source(memory, bank, _stack_of(frame), has_depth, prompt)
+    for start in range(0, len(loaded.frames), FRAMES_PER_MERGE):
+        report("lifting frames", start / len(loaded.frames))
+        batch = list(loaded.frames[start : start + FRAMES_PER_MERGE])
+        _merge_source(memory, bank, _stack_of(batch), prompt)
     report("lifting frames", 1.0)
     return _assemble(loaded, memory, bank, first.pinhole, first.world_T_camera, seed, prompt, has_depth)
 
@@ -249,15 +251,17 @@ def open(path: str | PathLike[str], *, read_only: bool = False) -> World:
     return open_world(Path(path), read_only=read_only)
 
 
-def _stack_of(frame: SourceFrame) -> FrameStack:
+def _stack_of(frames: Sequence[SourceFrame]) -> FrameStack:
+    depths = [f.depth_m for f in frames if f.depth_m is not None]
+    masks = [f.moving for f in frames if f.moving is not None]
     return FrameStack(
-        color=frame.color[None],
-        depth_m=None if frame.depth_m is None else frame.depth_m[None],
+        color=np.stack([f.color for f in frames]),
+        depth_m=np.stack(depths) if len(depths) == len(frames) else None,
         confidence=None,
-        moving=None if frame.moving is None else frame.moving[None],
+        moving=np.stack(masks) if len(masks) == len(frames) else None,
         new_surface=None,
-        world_T_camera=frame.world_T_camera[None],
-        pinhole=frame.pinhole,
+        world_T_camera=np.stack([f.world_T_camera for f in frames]),
+        pinhole=frames[0].pinhole,
     )
 
 
@@ -268,17 +272,9 @@ def _voxel_size_m(source: Source) -> float:
     return recommended_voxel_size_m(first.depth_m, first.pinhole)
 
 
-def _merge_source(memory: SpatialMemory, bank: FrameBank, stack: FrameStack, has_depth: bool, prompt: str) -> None:
-    update = build_update(
-        stack,
-        memory=memory.snapshot(),
-        estimator="given" if has_depth else "diorama",
-        point_class=PointClass.OBSERVED if has_depth else PointClass.ESTIMATED,
-        rank=0,
-        request_id=0,
-        first_keyframe_id=bank.reserve_ids(len(stack.color)),
-        prompt=prompt,
-        align=False,
+def _merge_source(memory: SpatialMemory, bank: FrameBank, stack: FrameStack, prompt: str) -> None:
+    update = source_update(
+        stack, memory=memory.snapshot(), first_keyframe_id=bank.reserve_ids(len(stack)), prompt=prompt
     )
     memory.apply(stage_update(memory.snapshot(), update))
     for keyframe in update.keyframes:

@@ -1,0 +1,320 @@
+"""The loop of a window: fixed ticks, interpolated drawing, an overlay, and nothing that ever waits for a clip."""
+
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from ..input.intents import Intent
+from ..renderer.capture import VideoWriter, write_png
+from ..world.camera import Pinhole
+from .clock import Clock, FixedStep
+from .errors import UserError
+from .headless import void_share
+from .metrics import percentiles_ms
+from .session import Frame, Session
+
+logger = logging.getLogger(__name__)
+
+FRAME_ORDER = (
+    "events: keys, mouse and gamepad become one intent",
+    "look: turn at once by the mouse's angle",
+    "ticks: as many fixed steps as time has passed",
+    "extract: take over changed chunks within a budget",
+    "draw: from the pose between the last two ticks",
+    "overlay: only when it changed",
+    "present",
+    "pace: wait for the next frame's time",
+)
+FRAME_RATE_HZ = 60.0
+UPLOAD_BUDGET_S = 0.003
+"""Time a frame may spend on taking over changed chunks."""
+TARGET_WORK_S = 0.0125
+"""Work per frame above which the picture is drawn smaller."""
+MIN_SCALE = 0.75
+FOV_RAD = float(np.radians(75.0))
+"""The field of view opens to this as the surroundings become known."""
+FOV_OPENING_RAD_S = float(np.radians(5.0))
+KNOWN_SHARE = 0.92
+AUTOSAVE_S = 30.0
+MESSAGE_S = 2.5
+
+
+class Screen(Protocol):
+    """Where frames go: a window, or nowhere."""
+
+    size: tuple[int, int]
+
+    def events(self) -> list[Any]:
+        """What happened since the last call."""
+        ...
+
+    def present(self, color: npt.NDArray[np.uint8], overlay: npt.NDArray[np.uint8] | None = None) -> None:
+        """Show a picture."""
+        ...
+
+
+@dataclass(slots=True)
+class LoopHooks:
+    """What the loop calls and does not own: input, overlay, saving.
+
+    Attributes:
+        intent: Turns a frame's events into an intent.
+        overlay: Draws the RGBA overlay of a size, or None where there is none.
+        save: Saves the world now; the text to show.
+        autosave: Hands a snapshot to the saver; called every ``AUTOSAVE_S``.
+    """
+
+    intent: Callable[[Iterable[Any]], Intent]
+    overlay: "Callable[[WalkLoop, tuple[int, int]], npt.NDArray[np.uint8] | None] | None" = None
+    save: Callable[[], str] | None = None
+    autosave: Callable[[], None] | None = None
+
+
+class WalkLoop:
+    """Runs a session at display rate. One thread, the window's, uses it.
+
+    Args:
+        session: Made with ``wait=False``.
+        screen: Where frames go.
+        clock: Time source.
+        hooks: Input, overlay and saving.
+        folder: For pictures and videos, or None to take none.
+        size: Size that is drawn, (width, height).
+        paced: False runs as fast as it can, for measuring.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        screen: Screen,
+        clock: Clock,
+        hooks: LoopHooks,
+        *,
+        folder: Path | None = None,
+        size: tuple[int, int],
+        paced: bool = True,
+    ) -> None:
+        self.session = session
+        self.screen = screen
+        self.clock = clock
+        self.hooks = hooks
+        self.size = size
+        self.is_paced = paced
+        self.step = FixedStep(session.tick_s)
+        self.fov_rad = session.world.pinhole_for(size).fov_x_rad
+        self.scale = 1.0
+        self.tint = self.help = self.details = False
+        self.wipe: float | None = None
+        self.frame_times_s: deque[float] = deque(maxlen=240)
+        self.frame: Frame | None = None
+        self._folder = folder
+        self._message: tuple[str, float] = ("", 0.0)
+        self._video: VideoWriter | None = None
+        self._last_s: float | None = None
+        self._next_s = clock.now_s()
+        self._last_present_s: float | None = None
+        self._last_autosave_s = clock.now_s()
+        self._is_leaving = False
+
+    # -- one frame ----------------------------------------------------------------------------------------------------
+
+    def run(self, seconds: float | None = None) -> None:
+        """Run until the person leaves, or for a time."""
+        end_s = None if seconds is None else self.clock.now_s() + seconds
+        while not self._is_leaving and (end_s is None or self.clock.now_s() < end_s):
+            self.run_frame()
+        self._stop_video()
+
+    def run_frame(self) -> None:
+        """One frame, in ``FRAME_ORDER``."""
+        begin_s = self.clock.now_s()
+        passed_s = self.session.tick_s if self._last_s is None else begin_s - self._last_s
+        self._last_s = begin_s
+        events = self.screen.events()
+        intent = self.hooks.intent(events)
+        self._obey(intent.commands)
+        self.session.look(intent)
+        commands = tuple(c for c in intent.commands if c in ("undo", "reroll", "home", "fly"))
+        ticks = self.step.take(passed_s)
+        for i in range(ticks):
+            self.session.tick(replace(intent, commands=commands if i == 0 else ()))
+        if ticks == 0 and commands:
+            self.session.tick(replace(intent, commands=commands))
+        self._draw(passed_s)
+        self._finish(begin_s, has_events=bool(events))
+
+    def _draw(self, passed_s: float) -> None:
+        pinhole = self._pinhole()
+        frame = self.session.draw(
+            self.session.pose_between(self.step.overstep), pinhole=pinhole, tint=self.tint, budget_s=UPLOAD_BUDGET_S
+        )
+        self.frame = frame
+        self._open_view(passed_s, frame)
+        color = self._wiped(frame, pinhole) if self.wipe is not None else frame.color
+        if self._video is not None:
+            self._video.write(self._at_full_size(color))
+        overlay = self.hooks.overlay(self, self.screen.size) if self.hooks.overlay else None
+        self.screen.present(color, overlay)
+
+    def _finish(self, begin_s: float, *, has_events: bool) -> None:
+        now_s = self.clock.now_s()
+        metrics = self.session.metrics
+        if has_events:
+            metrics.event_to_present_s.append(now_s - begin_s)
+        interval = None if self._last_present_s is None else now_s - self._last_present_s
+        void = void_share(self.frame) if self.frame is not None else 1.0
+        metrics.frame(work_s=now_s - begin_s, interval_s=interval, void_share=void, dt_s=interval or 0.0)
+        metrics.dropped_ticks = self.step.dropped_ticks
+        if self.scale < 1.0:
+            metrics.reduced_resolution_frames += 1
+        self._last_present_s = now_s
+        self.frame_times_s.append(now_s - begin_s)
+        self._adapt()
+        if self.hooks.autosave is not None and now_s - self._last_autosave_s > AUTOSAVE_S:
+            self._last_autosave_s = now_s
+            self.hooks.autosave()
+        if self.is_paced:
+            self._next_s = max(self._next_s + 1.0 / FRAME_RATE_HZ, now_s - 1.0 / FRAME_RATE_HZ)
+            self.clock.wait_until(self._next_s)
+
+    def _adapt(self) -> None:
+        """Draw smaller while frames take too long, full size again when there is room."""
+        if len(self.frame_times_s) < 20 or len(self.frame_times_s) % 10:
+            return
+        recent = float(np.median(list(self.frame_times_s)[-20:]))
+        if recent > TARGET_WORK_S:
+            self.scale = max(MIN_SCALE, self.scale - 0.05)
+        elif recent < 0.7 * TARGET_WORK_S:
+            self.scale = min(1.0, self.scale + 0.05)
+
+    # -- view ---------------------------------------------------------------------------------------------------------
+
+    def _pinhole(self) -> Pinhole:
+        width, height = self.size
+        whole = self.session.world.pinhole_for(self.size)
+        zoom = np.tan(whole.fov_x_rad / 2) / np.tan(self.fov_rad / 2)
+        # while the field opens, the principal point moves from the photo's to the middle
+        blend = 1.0 if zoom < 0.999 else 0.0
+        share = float(np.clip((1.0 - zoom) * 4.0, 0.0, 1.0)) * blend
+        cx = whole.cx + (width / 2 - whole.cx) * share
+        cy = whole.cy + (height / 2 - whole.cy) * share
+        pinhole = replace(whole, fx=whole.fx * zoom, fy=whole.fy * zoom, cx=cx, cy=cy)
+        if self.scale >= 1.0:
+            return pinhole
+        small = (round(width * self.scale / 2) * 2, round(height * self.scale / 2) * 2)
+        return pinhole.resized(*small)
+
+    def _open_view(self, passed_s: float, frame: Frame) -> None:
+        """Open the field of view gently while the edges of the picture are known."""
+        if self.fov_rad >= FOV_RAD:
+            return
+        coverage = frame.coverage
+        rows, columns = max(1, coverage.shape[0] // 10), max(1, coverage.shape[1] // 10)
+        edges = (coverage[:, :columns], coverage[:, -columns:], coverage[:rows], coverage[-rows:])
+        if float(np.mean([(e > 0.5).mean() for e in edges])) > KNOWN_SHARE:
+            self.fov_rad = min(FOV_RAD, self.fov_rad + FOV_OPENING_RAD_S * min(passed_s, 0.1))
+
+    def _wiped(self, frame: Frame, pinhole: Pinhole) -> npt.NDArray[np.uint8]:
+        """Left of the wipe the walk, right of it the withheld photo, where there is one at this pose."""
+        from .samples import garage_truth
+
+        truth, truth_pinhole, _ = garage_truth()
+        fits = truth_pinhole.covering(pinhole.width, pinhole.height)
+        from ..world.images import cover
+
+        photo = cover(truth, pinhole.width, pinhole.height)
+        view = self.session.draw(garage_truth()[2], pinhole=fits)
+        at = int((self.wipe or 0.0) * pinhole.width)
+        out = view.color.copy()
+        out[:, at:] = photo[:, at:]
+        return out
+
+    def _at_full_size(self, color: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+        width, height = self.size
+        if color.shape[:2] == (height, width):
+            return color
+        return cv2.resize(color, (width, height), interpolation=cv2.INTER_LINEAR)
+
+    # -- commands -----------------------------------------------------------------------------------------------------
+
+    @property
+    def message(self) -> str:
+        """What was last done, for a moment."""
+        text, until_s = self._message
+        return text if self.clock.now_s() < until_s else ""
+
+    def tell(self, text: str) -> None:
+        """Show a short message."""
+        self._message = (text, self.clock.now_s() + MESSAGE_S)
+
+    def _obey(self, commands: Iterable[str]) -> None:
+        for command in commands:
+            action = getattr(self, f"_do_{command}", None)
+            if action is not None:
+                action()
+
+    def _do_quit(self) -> None:
+        self._is_leaving = True
+
+    def _do_help(self) -> None:
+        self.help = not self.help
+
+    def _do_details(self) -> None:
+        self.details = not self.details
+
+    def _do_tint(self) -> None:
+        self.tint = not self.tint
+
+    def _do_wipe(self) -> None:
+        if self.session.world.info.name != "garage":
+            self.tell("the wipe needs a withheld photo; only the garage has one")
+            return
+        self.wipe = 0.5 if self.wipe is None else None
+
+    def _do_save(self) -> None:
+        if self.hooks.save is not None:
+            self.tell(self.hooks.save())
+
+    def _do_undo(self) -> None:
+        self.tell("last clip undone; G generates it anew")
+
+    def _do_reroll(self) -> None:
+        self.tell("generating anew")
+
+    def _do_picture(self) -> None:
+        if self._folder is None or self.frame is None:
+            return
+        path = self._folder / time.strftime("picture-%Y%m%d-%H%M%S.png")
+        write_png(path, self._at_full_size(self.frame.color))
+        self.tell(f"saved {path.name}")
+
+    def _do_video(self) -> None:
+        if self._video is not None:
+            self._stop_video()
+            return
+        if self._folder is None:
+            return
+        path = self._folder / time.strftime("video-%Y%m%d-%H%M%S.mp4")
+        try:
+            self._video = VideoWriter(path, self.size, fps=int(FRAME_RATE_HZ), preset="ultrafast")
+        except OSError as error:
+            raise UserError("a folder that can be written", f"{path}: {error.strerror}", "free some space") from None
+        self.tell("recording; F10 stops")
+
+    def _stop_video(self) -> None:
+        if self._video is not None:
+            self._video.close()
+            self.tell(f"saved {self._video.path.name}")
+            self._video = None
+
+    def frame_facts(self) -> dict[str, float]:
+        """Percentiles of the recent frames' work, milliseconds."""
+        return percentiles_ms(self.frame_times_s)
