@@ -6,6 +6,7 @@ States: starting → idle ⇄ busy; a fault leads to restarting → starting, to
 import contextlib
 import logging
 import os
+import select
 import selectors
 import signal
 import socket
@@ -126,12 +127,19 @@ class _Process:
             os.close(self.exit_descriptor)
 
     def _end(self, timeout_s: float) -> int:
-        if timeout_s > 0:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self._popen.wait(timeout_s)
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self.pid, signal.SIGKILL)  # its own children as well, also after it is gone
+        if timeout_s > 0 and self._popen.returncode is None:
+            self._wait_without_reaping(timeout_s)
+        if self._popen.returncode is None:  # not reaped: nobody else can have got its number
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self.pid, signal.SIGKILL)  # its own children as well, also where it ended by itself
         return self._popen.wait()
+
+    def _wait_without_reaping(self, timeout_s: float) -> None:
+        if self.exit_descriptor is not None:
+            select.select([self.exit_descriptor], [], [], timeout_s)
+            return
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._popen.wait(timeout_s)
 
     def _output_tail(self) -> str:
         size = self._output.seek(0, os.SEEK_END)
@@ -209,6 +217,8 @@ class Supervisor:
         self._close_timeout_s = timeout_s
         self._is_closing = True
         self.wake()
+        if threading.current_thread() is self._thread:
+            return False  # a forgotten queue was collected in this thread; it ends by itself
         self._thread.join(timeout_s + 2.0 * EXIT_TIMEOUT_S)
         return not self._thread.is_alive()
 

@@ -5,6 +5,7 @@ Generators are named to a queue as ``spatia.tests.fakes:Class``; the worker impo
 
 import os
 import signal
+import sys
 import threading
 from typing import Any
 
@@ -79,6 +80,17 @@ class SlowGenerator(InstantGenerator):
             pace.wait(0.005)
 
 
+class RaisingGenerator(InstantGenerator):
+    """Raises where the prompt asks for it."""
+
+    name = "raising"
+
+    def generate(self, request: ClipRequest, scene: SceneVideo, progress: Progress) -> Clip:
+        if request.prompt == "raise":
+            raise ValueError("the prompt asked for it")
+        return self.painted(scene)
+
+
 class LazyLoadingGenerator(InstantGenerator):
     """Cannot be made: it needs a library of an extra that nobody has."""
 
@@ -146,9 +158,8 @@ class FaultyGenerator(InstantGenerator):
             case "garbage type":
                 return "no clip"  # type: ignore[return-value]
             case "modules":
-                import sys
-
-                raise ValueError(" ".join(sorted({m.partition(".")[0] for m in sys.modules})))
+                heavy = ("numpy", "pygame", "moderngl", "glfw", "torch", "multiprocessing.resource_tracker")
+                raise ValueError(" ".join(name for name in heavy if name in sys.modules))
             case "settings":
                 threads = os.environ["OMP_NUM_THREADS"]
                 raise ValueError(f"pid {os.getpid()} nice {os.nice(0)} threads {threads} main {is_main_ours()}")
