@@ -75,6 +75,21 @@ def _check_array(name: str, array: npt.NDArray, shape: tuple[int, ...], dtype: n
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class HiddenLayer:
+    """Surface behind what a frame shows, as far as its estimator knows of any, such as sky behind roofs.
+
+    Attributes:
+        frame_index: The frame from which it is seen.
+        color: (H, W, 3) uint8 sRGB.
+        depth_m: (H, W) float32 metres along +Z, behind the frame's own; 0 where there is nothing.
+    """
+
+    frame_index: int
+    color: npt.NDArray[np.uint8]
+    depth_m: npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class GeometryEstimate:
     """Depth and poses of a clip's frames.
 
@@ -86,6 +101,7 @@ class GeometryEstimate:
         tests: Named figures, such as which test rejected what share of the pixels.
         is_metric: False where the scale is a guess.
         sees_free_space: True where the depth is evidence enough that what lies in front of it is free.
+        layers: Further surface that the frames hide.
     """
 
     depth_m: npt.NDArray[np.float32]
@@ -95,6 +111,7 @@ class GeometryEstimate:
     tests: dict[str, float] = field(default_factory=dict)
     is_metric: bool = True
     sees_free_space: bool = True
+    layers: tuple[HiddenLayer, ...] = ()
 
 
 class GeometryEstimator(Protocol):

@@ -29,6 +29,7 @@ MAX_TRANSLATION_M = 0.15
 MAX_ROTATION_RAD = float(np.deg2rad(6.0))
 VOXEL_SIZES_M = (0.0025, 0.005, 0.01)
 MANY_FRAMES = 8
+VOXEL_PER_PIXEL = 1.4
 BLANK_DEVIATION = 0.5
 MAX_REJECTED_SHARE = 0.5
 COMPLETED_CONFIDENCE = 0.02
@@ -178,10 +179,10 @@ def source_update(
 
 
 def recommended_voxel_size_m(depth_m: npt.NDArray[np.float32], pinhole: Pinhole) -> float:
-    """Voxel side for a source: 2.5, 5 or 10 mm, the smallest that is not finer than its pixels.
+    """Voxel side for a source: 2.5, 5 or 10 mm, the smallest that is 1.4 times its pixels' footprint or more.
 
-    A voxel below a pixel's footprint on the surface keeps every pixel apart and nearly triples the points of what is
-    invented around it, for 1.4 dB when points alone are drawn (0.3 dB with the photo sampled at the drawn depth). Many
+    A voxel as fine as a pixel keeps every pixel apart: 1.4 dB more where points alone are drawn, 0.3 dB with the photo
+    sampled at the drawn depth, but 1.6 times the points, and the place around a photo is many times the photo. Many
     frames average within voxels anyway; they take 10 mm.
 
     Args:
@@ -192,7 +193,7 @@ def recommended_voxel_size_m(depth_m: npt.NDArray[np.float32], pinhole: Pinhole)
     if len(known) == 0 or (depth_m.ndim == 3 and len(depth_m) > MANY_FRAMES):
         return VOXEL_SIZES_M[-1]
     footprint = float(np.median(known)) / pinhole.fx
-    return next((size for size in VOXEL_SIZES_M if size >= 0.9 * footprint), VOXEL_SIZES_M[-1])
+    return next((size for size in VOXEL_SIZES_M if size >= VOXEL_PER_PIXEL * footprint), VOXEL_SIZES_M[-1])
 
 
 def _subset(frames: FrameStack, chosen: list[int]) -> FrameStack:
@@ -220,6 +221,11 @@ def _subset_estimate(estimate: GeometryEstimate, chosen: list[int]) -> GeometryE
         depth_m=estimate.depth_m[chosen],
         confidence=estimate.confidence[chosen],
         world_T_camera=estimate.world_T_camera[chosen],
+        layers=tuple(
+            replace(layer, frame_index=chosen.index(layer.frame_index))
+            for layer in estimate.layers
+            if layer.frame_index in chosen
+        ),
     )
 
 
@@ -309,9 +315,27 @@ class _Lifter:
         is_invented = self._origin.point_class is PointClass.INVENTED
         if is_invented:
             use = self._only_new(k, use)
-        batch = lift_pixels(
-            self._frames.color[k],
-            depth,
+        batch = self._points(k, frame_index, self._frames.color[k], depth, use)
+        hidden = [x for x in self._estimate.layers if x.frame_index == k]
+        further = [self._points(k, frame_index, x.color, x.depth_m, x.depth_m > 0) for x in hidden]
+        batch = PointBatch.concatenate([batch, *further])
+        if is_invented:
+            batch = self._without_hiding(batch)
+            self._given.append(batch.positions_world)
+        self._counts["lifted"] += len(batch)
+        return batch
+
+    def _points(
+        self,
+        k: int,
+        frame_index: int,
+        color: npt.NDArray[np.uint8],
+        depth_m: npt.NDArray[np.float32],
+        use: npt.NDArray[np.bool_],
+    ) -> PointBatch:
+        return lift_pixels(
+            color,
+            depth_m,
             self._estimate.confidence[k],
             use=use,
             pinhole=self._frames.pinhole,
@@ -320,11 +344,6 @@ class _Lifter:
             keyframe_id=self._origin.first_keyframe_id + frame_index,
             max_points=self._max_points,
         )
-        if is_invented:
-            batch = self._without_hiding(batch)
-            self._given.append(batch.positions_world)
-        self._counts["lifted"] += len(batch)
-        return batch
 
     def _only_new(self, k: int, use: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
         """Leave out what memory shows already, and what this clip gave already."""
