@@ -8,10 +8,12 @@ import numpy.typing as npt
 from ..world.camera import Pinhole
 from ..world.keyframes import Keyframe
 from ..world.memory import MemorySnapshot
-from ..world.transforms import Transform, invert
+from ..world.points import priority_of
+from ..world.transforms import Transform, apply, invert
 from . import kernels
 from .extract import ChunkExtractor
 from .interface import DrawOptions, DrawStatistics, View
+from .photos import GRID, PhotoShelf, pixel_map
 from .pool import PointPool
 
 FADE_S = 0.2
@@ -19,6 +21,12 @@ FADE_S = 0.2
 
 TICK_S = 1.0 / 60.0
 """Length of a tick of ``DrawOptions.fade_tick``."""
+
+DEPTH_TOLERANCE = 0.02
+"""A photo is sampled where its depth and the drawn one differ by less than this share."""
+
+PARALLAX_PX = 0.75
+"""Or by so little that it moves the photo's pixel by less than this."""
 
 
 def _round_splats() -> npt.NDArray[np.int32]:
@@ -46,9 +54,17 @@ class _Planes:
         self.found = np.empty(width * height + 1, np.int32)
         self.new_depth = np.empty(width * height, np.float32)
         self.new_color = np.empty(width * height, np.uint32)
+        self.pending = np.empty((height, width), np.uint8)
+        self.scratch = np.empty(10 * kernels.BLOCK, np.uint32)
         self.rows = np.zeros((3, width + 2), np.uint8)
         self.rgba = np.empty((height, width), np.uint32)
         self.view = self.fresh_view()
+
+    def inner(self, plane: npt.NDArray) -> npt.NDArray:
+        """(H, W) view of a plane without its border."""
+        width, height = self.size
+        pad = kernels.PAD
+        return plane.reshape(height + 2 * pad, width + 2 * pad)[pad:-pad, pad:-pad]
 
     def fresh_view(self) -> View:
         width, height = self.size
@@ -57,6 +73,17 @@ class _Planes:
             np.empty((height, width), np.float32),
             np.empty((height, width), np.float32),
         )
+
+
+def _grid_surface(planes: _Planes, world_T_camera: Transform, pinhole: Pinhole) -> npt.NDArray[np.float64]:
+    """(N, 3) world points of a coarse grid of the drawn pixels."""
+    columns = ((np.arange(GRID[0]) + 0.5) * pinhole.width / GRID[0]).astype(int)
+    rows = ((np.arange(GRID[1]) + 0.5) * pinhole.height / GRID[1]).astype(int)
+    z = planes.inner(planes.depth)[rows[:, None], columns[None, :]].astype(np.float64)
+    x = (columns + 0.5 - pinhole.cx) / pinhole.fx * z
+    y = ((rows + 0.5 - pinhole.cy) / pinhole.fy)[:, None] * z
+    drawn = z < kernels.FAR
+    return apply(world_T_camera, np.stack([x[drawn], y[drawn], z[drawn]], axis=1))
 
 
 class SoftwareRenderer:
@@ -78,6 +105,10 @@ class SoftwareRenderer:
         self._extractor = ChunkExtractor()
         self._left_end = _round_splats()
         self._planes: _Planes | None = None
+        self._photo_planes: _Planes | None = None
+        self._shelf = PhotoShelf()
+        self._points_revision = 0
+        self._is_budgeted = False
         self._focus = np.zeros(3)
         self._statistics = DrawStatistics()
         self._uploaded = 0
@@ -101,10 +132,14 @@ class SoftwareRenderer:
         Returns:
             True when everything was taken over.
         """
+        self._is_budgeted = budget_s is not None
+        self._shelf.update(keyframes)
         for key in self._extractor.begin(snapshot, self._focus):
             self._pool.remove(key)
+            self._points_revision += 1
         for chunk in self._extractor.take(budget_s):
             self._pool.put(chunk, now_s)
+            self._points_revision += 1
             self._uploaded += chunk.local_q8.nbytes + chunk.color_rgba.nbytes
         return self._extractor.num_pending == 0
 
@@ -125,13 +160,12 @@ class SoftwareRenderer:
             reuse: Give out the renderer's own arrays, valid until the next picture; otherwise they are fresh.
         """
         self._focus = world_T_camera[:3, 3].copy()
-        planes = self._planes_for(pinhole)
-        self._draw_points(planes, world_T_camera, pinhole, options)
-        kernels.split_planes(planes.zbuffer, planes.depth, planes.color)
-        kernels.close_gaps(
-            planes.depth, planes.color, pinhole.width, pinhole.height,
-            planes.flags, planes.found, planes.new_depth, planes.new_color,
-        )  # fmt: skip
+        if self._planes is None or self._planes.size != pinhole.size:
+            self._planes = _Planes(pinhole.width, pinhole.height)
+        planes = self._planes
+        self._draw_surface(planes, world_T_camera, pinhole, options)
+        if options.use_keyframes:
+            self._sample_photos(planes, world_T_camera, pinhole, options)
         view = planes.view if reuse else planes.fresh_view()
         kernels.finish_view(
             planes.depth, planes.color, pinhole.width, pinhole.height,
@@ -155,10 +189,51 @@ class SoftwareRenderer:
         self._extractor = ChunkExtractor()
         self._planes = None
 
-    def _planes_for(self, pinhole: Pinhole) -> _Planes:
-        if self._planes is None or self._planes.size != pinhole.size:
-            self._planes = _Planes(pinhole.width, pinhole.height)
-        return self._planes
+    def _draw_surface(self, planes: _Planes, world_T_camera: Transform, pinhole: Pinhole, options: DrawOptions) -> None:
+        """Points with their small gaps closed, in ``planes.depth`` and ``planes.color``."""
+        self._draw_points(planes, world_T_camera, pinhole, options)
+        kernels.split_planes(planes.zbuffer, planes.depth, planes.color)
+        kernels.close_gaps(
+            planes.depth, planes.color, pinhole.width, pinhole.height,
+            planes.flags, planes.found, planes.new_depth, planes.new_color,
+        )  # fmt: skip
+
+    def _sample_photos(
+        self, planes: _Planes, world_T_camera: Transform, pinhole: Pinhole, options: DrawOptions
+    ) -> None:
+        surface = _grid_surface(planes, world_T_camera, pinhole)
+        eye = world_T_camera[:3, 3]
+        chosen = [
+            k
+            for k in self._shelf.choose(surface, eye, pinhole.fx)
+            if priority_of(k.point_class, k.rank) >= options.min_priority
+        ]
+        if not chosen:
+            return
+        kernels.mark_drawn(planes.depth, pinhole.width, pinhole.height, planes.pending)
+        refresh = True
+        for keyframe in chosen:
+            photo = self._shelf.photo(keyframe, pinhole.fx, self._photo_depth, self._points_revision, refresh)
+            refresh = not self._is_budgeted
+            baseline_m = float(np.linalg.norm(keyframe.world_T_camera[:3, 3] - eye))
+            kernels.sample_photo(
+                planes.depth, planes.color, planes.pending, pinhole.width, pinhole.height,
+                pixel_map(pinhole, world_T_camera, photo), photo.words, photo.inverse_depth,
+                photo.pinhole.width, photo.pinhole.height, int(keyframe.point_class),
+                np.float32(DEPTH_TOLERANCE), np.float32(PARALLAX_PX / max(photo.pinhole.fx * baseline_m, 1e-6)),
+                256, planes.scratch,
+            )  # fmt: skip
+
+    def _photo_depth(self, keyframe: Keyframe) -> npt.NDArray[np.float32]:
+        """Memory's depth at a keyframe's pose."""
+        pinhole = keyframe.pinhole
+        if self._photo_planes is None or self._photo_planes.size != pinhole.size:
+            self._photo_planes = _Planes(pinhole.width, pinhole.height)
+        planes, kept = self._photo_planes, self._statistics
+        self._draw_surface(planes, keyframe.world_T_camera, pinhole, DrawOptions())
+        self._statistics = kept
+        depth = planes.inner(planes.depth)
+        return np.where(depth < kernels.FAR, depth, np.float32(0))
 
     def _draw_points(self, planes: _Planes, world_T_camera: Transform, pinhole: Pinhole, options: DrawOptions) -> None:
         pool, n = self._pool, self._pool.num_slots

@@ -1,0 +1,187 @@
+"""Keyframes as photos that a picture may sample: how they are kept, and which of them to use for a view."""
+
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from ..world.camera import Pinhole
+from ..world.keyframes import Keyframe
+from ..world.points import PointClass
+from ..world.transforms import Transform, invert
+
+MAX_PACKED = 24
+"""Photos kept unpacked at once; about 3 MB each at 832x480."""
+
+MAX_CHOSEN = 3
+"""Photos sampled for one picture; each costs about 2 ms at 832x480."""
+
+BLOCKED = 1e9
+"""Inverse depth of pixels that must not be sampled."""
+
+GRID = (12, 8)
+"""Columns and rows of the pixels whose surface decides which photos are near."""
+
+MIN_GAIN = 0.03
+"""A photo must be good for at least this share of the grid."""
+
+CLASS_WEIGHT = {PointClass.OBSERVED: 1.0, PointClass.ESTIMATED: 0.8, PointClass.INVENTED: 0.6}
+
+DepthMaker = Callable[[Keyframe], npt.NDArray[np.float32]]
+"""Draws memory's depth at a keyframe's pose, (H, W) float32 metres, 0 where nothing is."""
+
+
+@dataclass(slots=True, eq=False)
+class Photo:
+    """A keyframe unpacked for sampling.
+
+    Attributes:
+        keyframe: What it was made from.
+        pinhole: Intrinsics of the pixels below, which may be fewer than the keyframe's.
+        words: (h * w,) uint32, red in the lowest byte.
+        inverse_depth: (h * w,) float32, 1/m; 0 unknown, ``BLOCKED`` where something moves.
+        depth_revision: Revision of the drawn points that unknown depth was completed from; -1 if none was needed.
+    """
+
+    keyframe: Keyframe
+    pinhole: Pinhole
+    words: npt.NDArray[np.uint32]
+    inverse_depth: npt.NDArray[np.float32]
+    depth_revision: int
+
+
+class PhotoShelf:
+    """The keyframes that may be sampled, and the photos unpacked from them."""
+
+    def __init__(self) -> None:
+        self._keyframes: tuple[Keyframe, ...] = ()
+        self._packed: OrderedDict[tuple[int, int], Photo] = OrderedDict()
+        self._camera_T_world = np.zeros((0, 4, 4))
+        self._intrinsics = np.zeros((0, 6))
+        self._weights = np.zeros(0)
+
+    def update(self, keyframes: Sequence[Keyframe]) -> None:
+        """Take over the present keyframes (references)."""
+        usable = tuple(k for k in keyframes if k.pinhole.width > 1 and k.pinhole.height > 1)
+        if len(usable) == len(self._keyframes) and all(a is b for a, b in zip(usable, self._keyframes, strict=True)):
+            return
+        self._keyframes = usable
+        alive = {id(k) for k in usable}
+        for key in [k for k, photo in self._packed.items() if id(photo.keyframe) not in alive]:
+            del self._packed[key]
+        if usable:
+            self._camera_T_world = invert(np.stack([k.world_T_camera for k in usable]))
+            rows = [(p.width, p.height, p.fx, p.fy, p.cx, p.cy) for p in (k.pinhole for k in usable)]
+            self._intrinsics = np.array(rows, np.float64)
+            self._weights = np.array([CLASS_WEIGHT[k.point_class] for k in usable])
+
+    def choose(
+        self, surface_world: npt.NDArray[np.float64], eye_world: npt.NDArray[np.float64], focal: float
+    ) -> list[Keyframe]:
+        """Keyframes worth sampling for a view, the first to be used first.
+
+        Greedy: each is the one that serves most of the surface that those before it do not. It serves a point well
+        when it looks at it from nearly the same direction and at least as closely.
+
+        Args:
+            surface_world: (N, 3) some visible points.
+            eye_world: (3,) position of the view.
+            focal: Its focal length in pixels.
+        """
+        if not self._keyframes or len(surface_world) == 0:
+            return []
+        quality = self._quality(surface_world, eye_world, focal)
+        open_share = np.full(len(surface_world), 1.0 / len(surface_world))
+        chosen: list[int] = []
+        while len(chosen) < MAX_CHOSEN:
+            gains = quality @ open_share
+            best = int(np.argmax(gains))
+            if gains[best] < MIN_GAIN:
+                break
+            chosen.append(best)
+            open_share *= quality[best] < 0.2
+        chosen.sort(key=lambda k: -int(self._keyframes[k].point_class))
+        return [self._keyframes[k] for k in chosen]
+
+    def _quality(
+        self, surface_world: npt.NDArray[np.float64], eye_world: npt.NDArray[np.float64], focal: float
+    ) -> npt.NDArray[np.float64]:
+        """(K, N) in [0, 1]: how well each keyframe serves each point."""
+        rotation, translation = self._camera_T_world[:, :3, :3], self._camera_T_world[:, :3, 3]
+        points = np.einsum("kij,nj->kni", rotation, surface_world) + translation[:, None]
+        width, height, fx, fy, cx, cy = (self._intrinsics[:, i, None] for i in range(6))
+        z = np.maximum(points[..., 2], 1e-6)
+        u, v = fx * points[..., 0] / z + cx, fy * points[..., 1] / z + cy
+        inside = (points[..., 2] > 0.05) & (u >= 0) & (u < width) & (v >= 0) & (v < height)
+        eye = np.einsum("kij,j->ki", rotation, eye_world) + translation
+        to_eye = points - eye[:, None]
+        distance, distance_eye = np.linalg.norm(points, axis=-1), np.linalg.norm(to_eye, axis=-1)
+        cosine = (points * to_eye).sum(-1) / np.maximum(distance * distance_eye, 1e-9)
+        sharpness = np.minimum(fx * distance_eye / np.maximum(focal * distance, 1e-9), 1.0)
+        angle = np.clip(2.0 * cosine - 1.0, 0.0, 1.0)
+        return inside * angle * np.where(sharpness > 0.35, sharpness, 0.0) * self._weights[:, None]
+
+    def photo(self, keyframe: Keyframe, focal: float, make_depth: DepthMaker, revision: int, refresh: bool) -> Photo:
+        """The unpacked photo of a keyframe.
+
+        Args:
+            keyframe: One of those given to ``update``.
+            focal: Focal length of the view; a much finer photo is shrunk towards it.
+            make_depth: Draws memory's depth where the keyframe's own is unknown.
+            revision: Of the points that ``make_depth`` draws.
+            refresh: Complete the depth again if the points changed since.
+        """
+        level = shrink_level(keyframe.pinhole.fx / focal)
+        key = (id(keyframe), level)
+        photo = self._packed.get(key)
+        stale = photo is not None and photo.depth_revision not in (-1, revision)
+        if photo is None or (stale and refresh):
+            photo = _unpack(keyframe, level, make_depth, revision)
+            self._packed[key] = photo
+        self._packed.move_to_end(key)
+        while len(self._packed) > MAX_PACKED:
+            self._packed.popitem(last=False)
+        return photo
+
+
+def shrink_level(ratio: float) -> int:
+    """Quarter octaves that a photo is shrunk by when it has ``ratio`` of its pixels for one of the view's."""
+    return max(0, int(np.floor(np.log2(max(ratio, 1e-6)) * 4 + 0.35)))
+
+
+def _unpack(keyframe: Keyframe, level: int, make_depth: DepthMaker, revision: int) -> Photo:
+    inverse, completed = _inverse_depth(keyframe, make_depth)
+    color, pinhole = keyframe.color, keyframe.pinhole
+    if level > 0:
+        scale = 2.0 ** (-level / 4)
+        width, height = max(2, round(pinhole.width * scale)), max(2, round(pinhole.height * scale))
+        color = cv2.resize(color, (width, height), interpolation=cv2.INTER_AREA)
+        inverse = cv2.resize(inverse, (width, height), interpolation=cv2.INTER_NEAREST)
+        pinhole = pinhole.resized(width, height)
+    words = cv2.cvtColor(np.ascontiguousarray(color), cv2.COLOR_RGB2RGBA).view(np.uint32).reshape(-1)
+    return Photo(keyframe, pinhole, words, inverse.reshape(-1), revision if completed else -1)
+
+
+def _inverse_depth(keyframe: Keyframe, make_depth: DepthMaker) -> tuple[npt.NDArray[np.float32], bool]:
+    """(H, W) float32 inverse depth, and whether memory had to complete it."""
+    depth = keyframe.depth_m
+    completed = depth is None or bool((depth <= 0).mean() > 0.005)
+    if depth is None:
+        depth = make_depth(keyframe)
+    elif completed:
+        depth = np.where(depth > 0, depth, make_depth(keyframe))
+    inverse = np.where(depth > 0, 1.0 / np.maximum(depth, 1e-6), 0.0).astype(np.float32)
+    if keyframe.moving is not None:
+        inverse[keyframe.moving] = BLOCKED
+    return inverse, completed
+
+
+def pixel_map(pinhole: Pinhole, world_T_camera: Transform, photo: Photo) -> npt.NDArray[np.float32]:
+    """(12,) float32 of ``kernels.sample_photo``: how a view's pixels with depth land in a photo."""
+    photo_T_view = invert(photo.keyframe.world_T_camera) @ world_T_camera
+    k = photo.pinhole.matrix
+    m = k @ photo_T_view[:3, :3] @ np.linalg.inv(pinhole.matrix)
+    return np.concatenate([m.ravel(), k @ photo_T_view[:3, 3]]).astype(np.float32)
