@@ -6,7 +6,6 @@ States: starting → idle ⇄ busy; a fault leads to restarting → starting, to
 import contextlib
 import logging
 import os
-import select
 import selectors
 import signal
 import socket
@@ -136,7 +135,9 @@ class _Process:
 
     def _wait_without_reaping(self, timeout_s: float) -> None:
         if self.exit_descriptor is not None:
-            select.select([self.exit_descriptor], [], [], timeout_s)
+            with selectors.DefaultSelector() as selector:
+                selector.register(self.exit_descriptor, selectors.EVENT_READ)
+                selector.select(timeout_s)
             return
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._popen.wait(timeout_s)
