@@ -7,9 +7,10 @@ import numpy.typing as npt
 
 from ..camera import Pinhole
 from ..memory import MemorySnapshot
+from ..points import PointClass, priority_of
 from ..transforms import Transform, rotation_about, rotation_angle_rad
+from ..visibility import render_depth
 from .given import clean_depth, surface_normals
-from .surface import observed_first, points_in_view, view_surface
 
 TUKEY_M = (0.2, 0.1, 0.04)
 """Residuals beyond these count nothing; from coarse to fine, it converges from 5 cm and 3°."""
@@ -126,12 +127,9 @@ def _target(
         return None
     factor = min(1.0, VIEW_WIDTH / pinhole.width)
     small = pinhole.resized(max(8, round(pinhole.width * factor)), max(8, round(pinhole.height * factor)))
-    camera, priority = points_in_view(snapshot, small, world_T_camera)
-    radius = snapshot.voxel_size_m / 2
-    for candidates in observed_first(camera, priority):
-        surface = view_surface(candidates, small, radius_m=radius)
-        if (surface > 0).mean() >= MIN_OVERLAP or candidates is camera:
-            break
+    surface = render_depth(snapshot, small, world_T_camera, priority_of(PointClass.OBSERVED)).depth_m
+    if (surface > 0).mean() < MIN_OVERLAP:
+        surface = render_depth(snapshot, small, world_T_camera).depth_m
     if not (surface > 0).any():
         return None
     points = small.rays() * surface[..., None]

@@ -11,15 +11,13 @@ from ..memory import MemorySnapshot
 from ..points import MAX_WEIGHT, PointBatch
 from ..transforms import Transform, apply, invert, rotation_angle_rad
 from ..updates import DepthView
-from .surface import points_in_view, view_surface
+from ..visibility import render_depth
 
 KEY_DISTANCE_M, KEY_ANGLE_RAD = 0.1, float(np.deg2rad(4.0))
 """A frame this far from the last lifted one is lifted too; nearer ones show next to nothing new."""
 BEHIND = 1.012
 """Where a view's surface must stay visible, invented points start this factor behind it."""
 SAME_SURFACE = 0.02
-COVER_RADIUS = 0.75
-"""Half side of the square that a point of memory covers, in voxels: neighbours overlap, nothing shows between."""
 FREE_SPACE_WIDTH = 400
 
 
@@ -55,24 +53,15 @@ def covered_by_memory(
     snapshot: MemorySnapshot, pinhole: Pinhole, world_T_camera: Transform, min_priority: int
 ) -> npt.NDArray[np.bool_]:
     """(H, W) bool: where memory shows surface of at least a priority. Nothing invented may be put in front of it."""
-    camera, _ = points_in_view(snapshot, pinhole, world_T_camera, min_priority=min_priority)
-    surface = view_surface(camera, pinhole, radius_m=COVER_RADIUS * snapshot.voxel_size_m)
-    known = (surface > 0).astype(np.uint8)
-    return cv2.morphologyEx(known, cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8)) > 0
+    seen = render_depth(snapshot, pinhole, world_T_camera, min_priority).depth_m > 0
+    return cv2.morphologyEx(seen.astype(np.uint8), cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8)) > 0
 
 
-def covered_by_points(
-    points_world: npt.NDArray[np.float32],
-    depth_m: npt.NDArray[np.float32],
-    pinhole: Pinhole,
-    world_T_camera: Transform,
-    voxel_size_m: float,
+def lies_on_surface(
+    depth_m: npt.NDArray[np.float32], pinhole: Pinhole, world_T_camera: Transform, snapshot: MemorySnapshot
 ) -> npt.NDArray[np.bool_]:
-    """(H, W) bool: where points that this clip gave already lie on the frame's surface, within 2 %."""
-    if len(points_world) == 0:
-        return np.zeros(depth_m.shape, bool)
-    camera = apply(invert(world_T_camera), points_world.astype(np.float64)).astype(np.float32)
-    surface = view_surface(camera, pinhole, radius_m=COVER_RADIUS * voxel_size_m)
+    """(H, W) bool: where a frame's depth is within 2 % of the surface that memory shows there."""
+    surface = render_depth(snapshot, pinhole, world_T_camera).depth_m
     return (surface > 0) & (np.abs(surface - depth_m) < SAME_SURFACE * depth_m)
 
 

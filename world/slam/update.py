@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from ..camera import Pinhole
 from ..keyframes import Keyframe
-from ..memory import MemorySnapshot
+from ..memory import MemorySnapshot, SpatialMemory
 from ..points import PointBatch, PointClass, priority_of
 from ..transforms import invert
 from ..updates import DepthView, MapUpdate, UpdateReport
@@ -18,9 +18,9 @@ from .estimators import FrameStack, GeometryEstimate, GeometryEstimator, make_es
 from .lift import (
     choose_frames,
     covered_by_memory,
-    covered_by_points,
     free_space_view,
     hides_surface,
+    lies_on_surface,
     lift_pixels,
 )
 from .masks import join_moving
@@ -90,11 +90,14 @@ def build_update(
         user_moving: (H, W) or (F, H, W) bool, True where the user says that something moves.
 
     Returns:
-        The update; with ``report.rejected`` set it is empty.
+        The update; empty where ``report.rejected`` says why, or where ``new_surface`` marks nothing.
 
     Raises:
         ValueError: The frames lack what the estimator needs, or a mask has another shape.
     """
+    if frames.new_surface is not None and not frames.new_surface.any():
+        name = estimator if isinstance(estimator, str) else estimator.name
+        return _empty(frames, UpdateReport(name, tests={"lifted": 0.0}))
     origin = _Origin(point_class, rank, request_id, first_keyframe_id, prompt, tick)
     engine = make_estimator(estimator) if isinstance(estimator, str) else estimator
     chosen = choose_frames(frames.world_T_camera, frames.new_surface, every=point_class is not PointClass.INVENTED)
@@ -305,7 +308,7 @@ class _Lifter:
     ) -> None:
         self._frames, self._estimate, self._moving, self._poses = frames, estimate, moving, poses
         self._memory, self._origin, self._keep_visible, self._max_points = memory, origin, keep_visible, max_points
-        self._given: list[npt.NDArray[np.float32]] = []
+        self._given = SpatialMemory(memory.voxel_size_m)
         self._counts = {"known_already": 0, "would_hide": 0, "lifted": 0}
 
     def lift(self, k: int, frame_index: int) -> PointBatch:
@@ -321,7 +324,7 @@ class _Lifter:
         batch = PointBatch.concatenate([batch, *further])
         if is_invented:
             batch = self._without_hiding(batch)
-            self._given.append(batch.positions_world)
+            self._given.insert(batch)
         self._counts["lifted"] += len(batch)
         return batch
 
@@ -351,9 +354,8 @@ class _Lifter:
         new = use & ~covered_by_memory(self._memory, pinhole, pose, self._origin.priority)
         if self._frames.new_surface is not None:
             new &= self._frames.new_surface[k]
-        if self._given:
-            given = np.concatenate(self._given)
-            new &= ~covered_by_points(given, depth, pinhole, pose, self._memory.voxel_size_m)
+        if self._given.num_points:
+            new &= ~lies_on_surface(depth, pinhole, pose, self._given.snapshot())
         self._counts["known_already"] += int(use.sum() - new.sum())
         return new
 
@@ -426,6 +428,10 @@ def _rejected(frames: FrameStack, name: str, reason: str, alignments: Sequence[A
         pose_correction_rad=max((a.correction_rad for a in alignments), default=0.0),
         residual=float(np.median(residuals)) if residuals else float("nan"),
     )
+    return _empty(frames, report)
+
+
+def _empty(frames: FrameStack, report: UpdateReport) -> MapUpdate:
     return MapUpdate(PointBatch.empty(), (), (), frames.world_T_camera.copy(), report)
 
 
