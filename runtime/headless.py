@@ -156,7 +156,7 @@ def session_facts(session: Session, kind: str, size: tuple[int, int], seconds: f
         "keyframes": len(world.bank.keyframes),
         "machine": machine(),
         **session.metrics.summary(),
-        "journal": world.journal[-200:],
+        "journal": [{"kind": e.kind, "tick": e.tick, **e.data} for e in world.journal[-200:]],
     }
 
 

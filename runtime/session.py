@@ -48,6 +48,7 @@ ROLLOUT_RATE_HZ = 24.0
 PLAN_EVERY_S = 0.25
 MAX_OUTSTANDING = 2
 MAX_UNDO = 16
+TRACE_STEP_M = 0.10
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -132,7 +133,7 @@ class Session:
     ) -> None:
         kind = generator_class(generator)
         self.world = world
-        self.generator = generator
+        self.generator = world.walk.generator = generator
         self.rank = kind.rank
         self.seed = world.info.seed if seed is None else seed
         self.is_waiting = wait
@@ -229,6 +230,7 @@ class Session:
         walk.tick += 1
         walk.world_T_camera = self.rig.world_T_camera
         walk.is_flying = self.rig.state.is_flying
+        self._trace()
         self._drain()
         self._plan()
         yaw, pitch = self._looked
@@ -236,6 +238,13 @@ class Session:
         if self._recorder is not None:
             whole = replace(intent, look_yaw_rad=yaw, look_pitch_rad=pitch)
             self._recorder.tick(walk.tick, whole, self._pace, walk.world_T_camera)
+
+    def _trace(self) -> None:
+        """Keep the way that was walked, a point for every 10 cm."""
+        path = self.world.walk.path
+        x, y, z = self.rig.state.position
+        if not path or np.linalg.norm(np.subtract(path[-1][1:], (x, y, z))) > TRACE_STEP_M:
+            path.append((float(self.tick_count), x, y, z))
 
     def _eased_pace(self) -> float:
         """Ease down where little is known ahead; never below a third."""

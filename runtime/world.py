@@ -9,9 +9,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..generator.requests import ClipRequest
 from ..renderer.interface import DrawOptions, View
 from ..renderer.software import SoftwareRenderer
+from ..saves.journal import JournalEntry
 from ..saves.sources import Source, SourceFrame, load_source
+from ..saves.store import WorldFile
 from ..world.camera import Pinhole
 from ..world.ground import Plane, fit_floor
 from ..world.keyframes import FrameBank
@@ -64,7 +67,9 @@ class WalkState:
     next_request_id: int = 1
     settled: list[Settled] = field(default_factory=list)
     held: list[Settled] = field(default_factory=list)
-    path: list[tuple[float, float, float]] = field(default_factory=list)
+    path: list[tuple[float, float, float, float]] = field(default_factory=list)
+    fov_rad: float | None = None
+    generator: str = ""
 
 
 class World:
@@ -78,7 +83,8 @@ class World:
         self.memory = memory
         self.bank = bank
         self.walk = walk
-        self.journal: list[dict[str, Any]] = []
+        self.journal: list[JournalEntry] = []
+        self.file: WorldFile | None = None
         self.damage: tuple[str, ...] = ()
         self._renderer: SoftwareRenderer | None = None
 
@@ -125,18 +131,16 @@ class World:
         """Hash of memory's content, independent of the order in which it came."""
         return self.memory.content_hash()
 
-    def add_journal(self, request: Any, outcome: dict[str, Any]) -> None:
+    def add_journal(self, request: ClipRequest, outcome: dict[str, Any]) -> None:
         """Append what became of a request."""
-        entry: dict[str, Any] = {
+        data: dict[str, Any] = {
             "request_id": request.request_id,
-            "tick": request.tick,
             "purpose": request.purpose,
             "seed": request.seed,
             "prompt": request.prompt,
         }
-        for key, value in outcome.items():
-            entry[key] = _plain(value)
-        self.journal.append(entry)
+        data |= {key: _plain(value) for key, value in outcome.items()}
+        self.journal.append(JournalEntry("clip", request.tick, data))
 
     def save(self, path: str | PathLike[str]) -> Path:
         """Write the world to a ``.spatia`` file; only what changed if it is this world's file already.
@@ -147,6 +151,15 @@ class World:
         from .persistence import save_world
 
         return save_world(self, Path(path))
+
+    def close(self) -> None:
+        """Let go of the world's file, if it has one open; safe to call twice. Saves nothing."""
+        if self.file is not None:
+            self.file.close()
+            self.file = None
+        if self._renderer is not None:
+            self._renderer.close()
+            self._renderer = None
 
 
 def create(
