@@ -205,7 +205,7 @@ def ceiling_surface(
     shape = (round((high[2] - low[2]) / texel_m), round((high[0] - low[0]) / texel_m))
     mean = plain[plain_known].mean(0) if plain_known.any() else np.full(3, 160.0)
     dark = float(mean.mean()) < 0.5 * white
-    rule = PatchRule(round(0.3 / texel_m), round(0.06 / texel_m), reuse=0.4)
+    rule = PatchRule(round(0.3 / texel_m), round(0.06 / texel_m), reuse=0.4, step=4)
     try:
         cover = texture(Source.turned(plain, plain_known), *shape, rule, rng)
     except ValueError:

@@ -5,7 +5,7 @@ much as the colour step that a person would notice as much. Quilting after Efros
 irregular overlaps is a watershed of the overlap's error, which is a cut of least greatest error.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import cv2
 import numpy as np
@@ -72,6 +72,7 @@ class PatchRule:
         low_above: Canvas row above which relief costs; 0 to switch off.
         reuse: Cost of an earlier use of the same place.
         step: Every step-th texel is compared in the search.
+        floor: Squared levels below which errors count as equal, so that variety decides.
     """
 
     patch: int
@@ -80,6 +81,7 @@ class PatchRule:
     low_above: int = 0
     reuse: float = 0.6
     step: int = 2
+    floor: float = ERROR_FLOOR
 
 
 def seam_columns(error: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:
@@ -136,7 +138,29 @@ def texture(source: Source, height: int, width: int, rule: PatchRule, rng: np.ra
     return canvas
 
 
-def complete(canvas: Picture, known: Mask, source: Source, rule: PatchRule, rng: np.random.Generator) -> None:
+@dataclass(frozen=True, slots=True, eq=False)
+class Guide:
+    """What the unknown part of a canvas should roughly look like.
+
+    Attributes:
+        picture: (H, W, K) float32, like the canvas.
+        weight: (K,) float32, how much each channel counts beside what is known (1.0).
+        where: (H, W) bool, where it counts at all.
+    """
+
+    picture: Picture
+    weight: npt.NDArray[np.float32]
+    where: Mask
+
+
+def complete(
+    canvas: Picture,
+    known: Mask,
+    source: Source,
+    rule: PatchRule,
+    rng: np.random.Generator,
+    guide: Guide | None = None,
+) -> None:
     """Fill the unknown part of a canvas in place, patch by patch, best-known windows first.
 
     Args:
@@ -145,6 +169,7 @@ def complete(canvas: Picture, known: Mask, source: Source, rule: PatchRule, rng:
         source: Where patches come from.
         rule: Patch size and preferences.
         rng: Breaks ties.
+        guide: Rough look of the unknown part, or None.
 
     Raises:
         ValueError: The source has no valid patch of at least 10 texels.
@@ -162,7 +187,7 @@ def complete(canvas: Picture, known: Mask, source: Source, rule: PatchRule, rng:
         done[best] = True
         if known[window].all():
             continue
-        _lay_patch(canvas, known, window, source, allowed, rule, rng)
+        _lay_patch(canvas, known, window, source, allowed, rule, rng, guide)
         for i, w in enumerate(open_windows):
             if not done[i] and abs(w[0].start - window[0].start) < reach and abs(w[1].start - window[1].start) < reach:
                 share[i] = known[w].mean()
@@ -175,7 +200,7 @@ def _fitting_patch(source: Source, rule: PatchRule, canvas_shape: tuple[int, int
         allowed = [_patch_corners(v, patch) for v in source.valid]
         if any(a.any() for a in allowed):
             overlap = max(3, min(rule.overlap, patch // 3))
-            return PatchRule(patch, overlap, rule.same_row, rule.low_above, rule.reuse, rule.step), allowed
+            return replace(rule, patch=patch, overlap=overlap), allowed
         patch = int(patch * 0.8)
     raise ValueError("quilting: the exemplar holds no patch of 10 texels")
 
@@ -210,9 +235,11 @@ def _lay_patch(
     allowed: list[Mask],
     rule: PatchRule,
     rng: np.random.Generator,
+    guide: Guide | None,
 ) -> None:
     """Find the best patch for a window and cut it in."""
-    variant, y, x = _search(canvas[window], known[window], window, canvas.shape[0], source, allowed, rule, rng)
+    target, weight = _target(canvas[window], known[window], window, rule.step, guide)
+    variant, y, x = _search(target, weight, window, canvas.shape[0], source, allowed, rule, rng)
     patch = source.pictures[variant][y : y + rule.patch, x : x + rule.patch]
     take = _take_mask(canvas[window], known[window], patch, rule.overlap)
     soft = cv2.blur(take.astype(np.float32), (3, 3))[..., None]
@@ -225,9 +252,24 @@ def _lay_patch(
     source.uses[variant][max(0, y - r) : y + r, max(0, x - r) : x + r] += 1.0
 
 
+def _target(
+    view: Picture, known: Mask, window: tuple[slice, slice], step: int, guide: Guide | None
+) -> tuple[Picture, npt.NDArray[np.float32]]:
+    """Thinned picture that a patch should match, and the weight of each channel of each texel."""
+    mask = known[::step, ::step]
+    target = view[::step, ::step]
+    weight = np.repeat(mask[..., None], view.shape[2], 2).astype(np.float32)
+    if guide is not None:
+        hinted = ~mask & guide.where[window][::step, ::step]
+        weight = np.where(hinted[..., None], guide.weight, weight)
+        target = np.where(hinted[..., None], guide.picture[window][::step, ::step], target)
+    target = np.where(weight > 0, target, 0.0)
+    return np.ascontiguousarray(target, dtype=np.float32), np.ascontiguousarray(weight, dtype=np.float32)
+
+
 def _search(
-    view: Picture,
-    known: Mask,
+    template: Picture,
+    weight: npt.NDArray[np.float32],
     window: tuple[slice, slice],
     canvas_height: int,
     source: Source,
@@ -237,10 +279,8 @@ def _search(
 ) -> tuple[int, int, int]:
     """(variant, row, column) of a patch that fits what the window holds."""
     s, p = rule.step, rule.patch
-    mask = known[::s, ::s]
-    count = max(int(mask.sum()), 1)
-    template = np.ascontiguousarray(np.where(mask[..., None], view[::s, ::s], 0.0), dtype=np.float32)
-    weights = np.ascontiguousarray(np.repeat(mask[..., None], view.shape[2], 2), dtype=np.float32)
+    total = max(float(weight.max(2).sum()), 1.0)
+    root = np.sqrt(weight)  # OpenCV squares the mask
     scores = []
     usable = [v for v, corner in enumerate(allowed) if corner.any()]
     tried = set(usable if len(usable) <= 2 else rng.choice(usable, 2, replace=False).tolist())
@@ -249,11 +289,11 @@ def _search(
             scores.append(np.full((1, 1), np.inf))
             continue
         ok = corner[::s, ::s]
-        if mask.any():
-            error = cv2.matchTemplate(np.ascontiguousarray(picture[::s, ::s]), template, cv2.TM_SQDIFF, mask=weights)
-            error = np.maximum(error[: ok.shape[0], : ok.shape[1]], 0.0) / count + ERROR_FLOOR
+        if weight.any():
+            error = cv2.matchTemplate(np.ascontiguousarray(picture[::s, ::s]), template, cv2.TM_SQDIFF, mask=root)
+            error = np.maximum(error[: ok.shape[0], : ok.shape[1]], 0.0) / total + rule.floor
         else:
-            error = np.full(ok.shape, ERROR_FLOOR)
+            error = np.full(ok.shape, rule.floor)
         ok = ok[: error.shape[0], : error.shape[1]]
         error = error * (
             1.0 + rule.reuse * used[: corner.shape[0] : s, : corner.shape[1] : s][: ok.shape[0], : ok.shape[1]]

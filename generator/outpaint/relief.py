@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 from numba import njit
+from scipy.ndimage import distance_transform_edt
 
 from .layout import RELIEF_MAX_M, RoomLayout
 
@@ -17,6 +18,8 @@ FLOOR_CLEARANCE_M = 0.02
 """Lower points belong to the floor."""
 SPECK_M2 = 0.003
 """Smaller patches of known wall are specks between things that stand further in front."""
+SPIKE_M2 = 0.05
+"""Invented relief stands out only in connected parts of at least this size."""
 SKIRT_TEXELS = 1.5
 """Steps of relief higher than this are closed by a skirt."""
 
@@ -155,7 +158,7 @@ def _draw_foremost(column, row, relief, colors, reach, tolerance, picture, weigh
 
 def _clean(wall: WallMap) -> None:
     """Drop specks and thinly known parts, close pinholes, smooth the relief's noise. In place."""
-    relief = _nearest_filled(wall.picture, wall.known)[..., 3]
+    relief = nearest_filled(wall.picture, wall.known)[..., 3]
     smooth = cv2.medianBlur(relief, 5)
     close = (np.abs(relief - smooth) < 0.05 * RELIEF_WEIGHT) & wall.known
     size = max(3, round(0.10 / wall.texel_m)) | 1
@@ -167,21 +170,50 @@ def _clean(wall: WallMap) -> None:
     known = large[labels] if count > 1 else known
     kernel = np.ones((5, 5), np.uint8)
     closed = cv2.morphologyEx(np.pad(known, 4).astype(np.uint8), cv2.MORPH_CLOSE, kernel)[4:-4, 4:-4] > 0
-    wall.picture[:] = _nearest_filled(wall.picture, known)
+    wall.picture[:] = nearest_filled(wall.picture, known)
     wall.picture[..., 3] = cv2.medianBlur(wall.picture[..., 3], 5)
     wall.known[:] = closed | known
 
 
-def _nearest_filled(picture: npt.NDArray[np.float32], known: npt.NDArray[np.bool_]) -> npt.NDArray[np.float32]:
-    """Every unknown texel takes its nearest known one."""
+def nearest_filled(
+    picture: npt.NDArray[np.float32], known: npt.NDArray[np.bool_], upright: float = 1.0
+) -> npt.NDArray[np.float32]:
+    """Every unknown texel takes its nearest known one.
+
+    Args:
+        picture: (H, W, K) float32.
+        known: (H, W) bool.
+        upright: Weight of vertical distance; below 1 columns hold together.
+
+    Returns:
+        (H, W, K) float32. Fresh memory.
+    """
     if not known.any() or known.all():
         return picture.copy()
-    _, labels = cv2.distanceTransformWithLabels(
-        (~known).astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
-    )
-    of_label = np.zeros(labels.max() + 1, np.int64)
-    of_label[labels[known]] = np.flatnonzero(known)
-    return picture.reshape(-1, picture.shape[2])[of_label[labels]]
+    rows, columns = distance_transform_edt(~known, sampling=(upright, 1.0), return_distances=False, return_indices=True)
+    return picture[rows, columns]
+
+
+def without_spikes(relief_m: npt.NDArray[np.float32], texel_m: float) -> npt.NDArray[np.float32]:
+    """Relief whose every level is made of parts of some size: a post alone in front of a wall falls back on it.
+
+    Args:
+        relief_m: (H, W) metres.
+        texel_m: Side of a texel.
+
+    Returns:
+        (H, W) float32, nowhere higher. Fresh memory.
+    """
+    out = relief_m.copy()
+    least = SPIKE_M2 / texel_m**2
+    for level in np.arange(0.56, 0.05, -0.06, dtype=np.float32):
+        above = (out > level).astype(np.uint8)
+        count, labels, stats, _ = cv2.connectedComponentsWithStats(above, connectivity=4)
+        small = stats[:, cv2.CC_STAT_AREA] < least
+        small[0] = False
+        if count > 1 and small.any():
+            out[small[labels]] = level
+    return out
 
 
 @dataclass(frozen=True, slots=True, eq=False)

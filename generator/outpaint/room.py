@@ -6,18 +6,29 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 import numpy.typing as npt
+from numba import njit
 
 from ...world.camera import unproject
 from ...world.ground import fit_floor
 from ...world.memory import MemorySnapshot
 from ...world.points import PointClass, class_of
-from ...world.transforms import apply, invert
+from ...world.transforms import invert
 from ..requests import Progress, ReferenceFrame
 from .flats import ceiling_surface, floor_surface
 from .layout import RoomLayout, find_layout
 from .place import PlaceModel
-from .quilt import PatchRule, Source, complete
-from .relief import RELIEF_WEIGHT, Surface, WallFrame, WallMap, draw_wall, wall_frames, wall_surface
+from .quilt import Guide, PatchRule, Source, complete
+from .relief import (
+    RELIEF_WEIGHT,
+    Surface,
+    WallFrame,
+    WallMap,
+    draw_wall,
+    nearest_filled,
+    wall_frames,
+    wall_surface,
+    without_spikes,
+)
 from .strips import Exemplar, Stretch, fill_stretch
 
 TEXEL_RANGE_M = (0.0065, 0.010)
@@ -95,7 +106,7 @@ def _gather(photos: Sequence[ReferenceFrame], memory: MemorySnapshot) -> _Known:
 def _lift(photo: ReferenceFrame) -> _Known:
     """A photo's pixels as points, without those that hang between two surfaces."""
     assert photo.depth_m is not None
-    depth = solid_depth(photo.depth_m)
+    depth = behind_filled(solid_depth(photo.depth_m))
     spacing = depth[depth > 0] / photo.pinhole.fx * 1.15
     return _Known(
         unproject(depth, photo.pinhole, photo.world_T_camera), photo.color[depth > 0], spacing.astype(np.float32)
@@ -120,6 +131,27 @@ def solid_depth(depth_m: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
             if dy != 2 or dx != 2:
                 count += np.abs(padded[dy : dy + h, dx : dx + w] - depth_m) < tolerance
     return np.where((depth_m > 0) & (count >= 10), depth_m, 0.0).astype(np.float32)
+
+
+def behind_filled(depth_m: npt.NDArray[np.float32], reach: int = 24) -> npt.NDArray[np.float32]:
+    """Depth with its small gaps closed from the far side: mostly they are what one of a stereo pair could not see.
+
+    Args:
+        depth_m: (H, W) metres, 0 unknown.
+        reach: Farthest known pixel that is looked at, along rows and columns.
+
+    Returns:
+        (H, W) float32; the farthest of the nearest known depths in four directions, 0 where fewer than two are near.
+    """
+    sides = []
+    for turned in (depth_m, depth_m[:, ::-1], depth_m.T, depth_m.T[:, ::-1]):
+        columns = np.arange(turned.shape[1])[None]
+        last = np.maximum.accumulate(np.where(turned > 0, columns, -reach - 1), axis=1)
+        value = np.take_along_axis(turned, np.maximum(last, 0), 1)
+        sides.append(np.where(columns - last <= reach, value, 0.0))
+    found = np.stack([sides[0], sides[1][:, ::-1], sides[2].T, sides[3][:, ::-1].T])
+    filled = np.where((found > 0).sum(0) >= 2, found.max(0), 0.0)
+    return np.where(depth_m > 0, depth_m, filled).astype(np.float32)
 
 
 def _floor_of(
@@ -160,10 +192,13 @@ class _Builder:
             return None
         self.progress.check("room: completing a wall", 0.15)
         exemplar, run = self._exemplar(best_wall, band)
+        pitch = vertical_pitch(exemplar.band, exemplar.overlap)
+        source = Source.mirrored(exemplar.band, np.ones(exemplar.band.shape[:2], bool))
         maps = []
         for i in [best, *(k for k in range(4) if k != best)]:
             self.progress.check("room: walls", 0.3 + 0.1 * len(maps))
-            maps.append(self._finish_wall(i, frames[i], seen[i], exemplar, band, run if i == best else None))
+            own_run = run if i == best else None
+            maps.append(self._finish_wall(i, frames[i], seen[i], exemplar, band, own_run, pitch, source))
         self.progress.check("room: floor", 0.7)
         surfaces = [wall_surface(m) for m in maps]
         backing = [_backing(m) for m in maps]
@@ -238,6 +273,8 @@ class _Builder:
         exemplar: Exemplar,
         band: int,
         own_run: slice | None,
+        pitch: int,
+        source: Source,
     ) -> WallMap:
         """Fill a wall: gaps by strips at the band's height, then everything above."""
         rng = np.random.default_rng([self.seed, 2, index])
@@ -249,7 +286,7 @@ class _Builder:
                 _complete_band(piece, known, exemplar.band, np.ones(exemplar.band.shape[:2], bool), wall.texel_m, rng)
         self._fill_gaps(wall, exemplar, band, runs, rng)
         wall.known[-band:] = True
-        self._extend_up(wall, exemplar, rng)
+        self._extend_up(wall, band, pitch, source, rng)
         return wall
 
     def _blank(self, frame: WallFrame, exemplar: Exemplar) -> WallMap:
@@ -276,13 +313,21 @@ class _Builder:
             )
             wall.picture[-band:, start:stop] = fill_stretch(exemplar, stretch, left, right, rng)
 
-    def _extend_up(self, wall: WallMap, exemplar: Exemplar, rng: np.random.Generator) -> None:
-        """Quilt what is above the known, low relief from the usual height of furniture on."""
+    def _extend_up(self, wall: WallMap, band: int, pitch: int, source: Source, rng: np.random.Generator) -> None:
+        """Quilt what is above the known after its own pitch, bare wall from the usual height of furniture on."""
         t = wall.texel_m
-        top = wall.known.shape[0] - round(STRUCTURE_TOP_M / t)
-        rule = PatchRule(round(0.55 / t), round(0.12 / t), low_above=max(top, 0), reuse=0.5, step=3)
-        source = Source.mirrored(exemplar.band, np.ones(exemplar.band.shape[:2], bool))
-        complete(wall.picture, wall.known, source, rule, rng)
+        height = wall.known.shape[0]
+        top = max(height - round(STRUCTURE_TOP_M / t), 0)
+        rough = wall.picture.copy()
+        for row in range(height - band - 1, -1, -1):
+            rough[row] = rough[row + pitch]
+        where = ~wall.known
+        where[:top] = False
+        guide = Guide(rough, np.array([0.3, 0.3, 0.3, 1.0], np.float32), where)
+        rule = PatchRule(round(0.55 / t), round(0.12 / t), low_above=top, reuse=0.8, step=3, floor=300.0)
+        complete(wall.picture, wall.known, source, rule, rng, guide)
+        smooth = without_spikes(wall.relief_m, t) * RELIEF_WEIGHT
+        wall.picture[..., 3] = smooth
 
     def _ceiling(self, exemplar: Exemplar) -> Surface:
         """Ceiling from the plain parts of the exemplar."""
@@ -303,17 +348,23 @@ class _Builder:
         """World points: what would hide known surface moves behind it or goes."""
         low, high = self.layout.low.copy(), self.layout.high.copy()
         parts = []
+        r = self.layout.world_T_room
         for surface, most in ((free, PUSH_MAX_M), (backing, np.inf)):
-            world = apply(self.layout.world_T_room, surface.points_room.astype(np.float64))
+            world = surface.points_room @ r[:3, :3].T.astype(np.float32) + r[:3, 3].astype(np.float32)
             spacing, keep = surface.spacing_m.copy(), np.ones(len(world), bool)
             for photo in self.photos:
-                _hide_behind(world, spacing, keep, photo, most)
+                assert photo.depth_m is not None
+                farthest = cv2.dilate(photo.depth_m, np.ones((3, 3), np.uint8)) * np.float32(HIDDEN_BEHIND)
+                k = photo.pinhole
+                lens = np.array([k.fx, k.fy, k.cx, k.cy])
+                pose = photo.world_T_camera
+                _hide_behind(world, spacing, keep, farthest, invert(pose), pose[:3, 3].copy(), lens, most)
             parts.append((world[keep], surface.colors[keep], spacing[keep]))
         return PlaceModel(
             "room",
-            np.concatenate([p[0] for p in parts]).astype(np.float32),
-            np.clip(np.rint(np.concatenate([p[1] for p in parts])), 0, 255).astype(np.uint8),
-            np.concatenate([p[2] for p in parts]).astype(np.float32),
+            np.concatenate([p[0] for p in parts]),
+            np.concatenate([np.clip(p[1] + 0.5, 0, 255).astype(np.uint8) for p in parts]),
+            np.concatenate([p[2] for p in parts]),
             self.layout.world_T_room.copy(),
             low,
             high,
@@ -349,8 +400,27 @@ def _complete_band(
     rng: np.random.Generator,
 ) -> None:
     """Fill the holes of a stretch from an exemplar, at like heights. In place."""
-    rule = PatchRule(round(0.22 / texel_m), round(0.07 / texel_m), same_row=0.03, reuse=0.3)
-    complete(picture, known, Source.mirrored(source, valid), rule, rng)
+    rule = PatchRule(round(0.24 / texel_m), round(0.07 / texel_m), same_row=0.004, reuse=0.04)
+    rough = nearest_filled(picture, known, upright=0.35)
+    rough[..., 3] = cv2.medianBlur(np.ascontiguousarray(rough[..., 3]), 5)
+    guide = Guide(rough, np.array([0.15, 0.15, 0.15, 3.0], np.float32), ~known)
+    complete(picture, known, Source.mirrored(source, valid), rule, rng, guide)
+
+
+def vertical_pitch(band: npt.NDArray[np.float32], overlap: int) -> int:
+    """Rows after which a wall continues best upwards with its own rows: the distance of shelves, of boards.
+
+    Args:
+        band: (H, W, 4) complete exemplar.
+        overlap: Rows compared.
+
+    Returns:
+        A number of rows, at least a third of the band's.
+    """
+    top = band[:overlap]
+    least = max(overlap, round(0.35 * band.shape[0]))
+    costs = [float(((top - band[y : y + overlap]) ** 2).mean()) for y in range(least, band.shape[0] - overlap)]
+    return least + int(np.argmin(costs)) if costs else band.shape[0]
 
 
 def plain_parts(band: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
@@ -402,38 +472,56 @@ def _backing(wall: WallMap) -> Surface:
 
 def _shaded(surface: Surface, layout: RoomLayout) -> Surface:
     """Darken towards the upright corners and the ceiling's edges, as indirect light does."""
-    p = surface.points_room
-    low, high = layout.low, layout.high
-    gaps = np.stack([p[:, 0] - low[0], high[0] - p[:, 0], p[:, 2] - low[2], high[2] - p[:, 2], p[:, 1] - low[1]], 1)
-    gaps = np.sort(np.maximum(gaps, 0.0), axis=1)  # the first is the surface's own wall
-    shade = (1.0 - 0.30 * np.exp(-gaps[:, 1] / 0.25)) * (1.0 - 0.20 * np.exp(-gaps[:, 2] / 0.25))
-    return Surface(p, (surface.colors * shade[:, None]).astype(np.float32), surface.spacing_m)
+    colors = surface.colors.copy()
+    _shade_edges(surface.points_room, layout.low, layout.high, colors)
+    return Surface(surface.points_room, colors, surface.spacing_m)
 
 
-def _hide_behind(
-    world: npt.NDArray[np.float64],
-    spacing: npt.NDArray[np.float32],
-    keep: npt.NDArray[np.bool_],
-    photo: ReferenceFrame,
-    most_m: float,
-) -> None:
-    """Move points behind what a photo saw, along its rays, or drop those too far in front. In place."""
-    assert photo.depth_m is not None
-    farthest = cv2.dilate(photo.depth_m, np.ones((3, 3), np.uint8)) * HIDDEN_BEHIND
-    camera = apply(invert(photo.world_T_camera), world)
-    z = camera[:, 2]
-    k = photo.pinhole
-    with np.errstate(divide="ignore", invalid="ignore"):
-        u = np.floor(k.fx * camera[:, 0] / z + k.cx)
-        v = np.floor(k.fy * camera[:, 1] / z + k.cy)
-    inside = (z > 0.05) & (u >= 0) & (v >= 0) & (u < k.width) & (v < k.height)
-    index = np.nonzero(inside)[0]
-    limit = farthest[v[index].astype(np.int64), u[index].astype(np.int64)]
-    hiding = z[index] < limit
-    index, limit = index[hiding], limit[hiding]
-    far = limit - z[index] > most_m
-    keep[index[far]] = False
-    index, factor = index[~far], (limit / z[index])[~far]
-    eye = photo.world_T_camera[:3, 3]
-    world[index] = eye + (world[index] - eye) * factor[:, None]
-    spacing[index] *= factor.astype(np.float32)
+@njit(cache=True, nogil=True)
+def _shade_edges(points, low, high, colors):
+    """Scale colours by the second and third nearest of walls and ceiling; the nearest is the point's own."""
+    for i in range(len(points)):
+        a, b, c = 1e9, 1e9, 1e9
+        for k in range(5):
+            axis = 0 if k < 2 else (2 if k < 4 else 1)
+            gap = high[axis] - points[i, axis] if k % 2 == 1 else points[i, axis] - low[axis]
+            gap = max(gap, 0.0)
+            if gap < a:
+                a, b, c = gap, a, b
+            elif gap < b:
+                b, c = gap, b
+            elif gap < c:
+                c = gap
+        shade = (1.0 - 0.30 * np.exp(-b / 0.25)) * (1.0 - 0.20 * np.exp(-c / 0.25))
+        for k in range(3):
+            colors[i, k] *= shade
+
+
+@njit(cache=True, nogil=True)
+def _hide_behind(points, spacing, keep, farthest, camera_T_world, eye, lens, most_m):
+    """Move world points behind what a photo saw, along its rays, or mark those too far in front to go. In place.
+
+    ``farthest`` is the depth that they must reach, 0 where nothing was seen; ``lens`` is fx, fy, cx, cy.
+    """
+    height, width = farthest.shape
+    m = camera_T_world
+    for i in range(len(points)):
+        x, y, z = points[i, 0], points[i, 1], points[i, 2]
+        depth = m[2, 0] * x + m[2, 1] * y + m[2, 2] * z + m[2, 3]
+        if depth < 0.05:
+            continue
+        u = (m[0, 0] * x + m[0, 1] * y + m[0, 2] * z + m[0, 3]) * lens[0] / depth + lens[2]
+        v = (m[1, 0] * x + m[1, 1] * y + m[1, 2] * z + m[1, 3]) * lens[1] / depth + lens[3]
+        if u < 0 or v < 0 or u >= width or v >= height:
+            continue
+        limit = farthest[int(v), int(u)]
+        if depth >= limit:
+            continue
+        if limit - depth > most_m:
+            keep[i] = False
+            continue
+        factor = limit / depth
+        points[i, 0] = eye[0] + (x - eye[0]) * factor
+        points[i, 1] = eye[1] + (y - eye[1]) * factor
+        points[i, 2] = eye[2] + (z - eye[2]) * factor
+        spacing[i] *= factor

@@ -15,6 +15,8 @@ SEAM_FLOOR = 60.0
 """Mean squared levels below which two seams count as equally good."""
 FAR_M = 3.0
 """Repeats within this distance disturb most."""
+BUTTERFLY_COST = 5.0
+"""Added for columns that the strip beside shows already."""
 CORNER_RELIEF_LEVELS = 30.0
 """Relief (scaled) that may stand in a corner; more would run into the next wall's."""
 
@@ -227,7 +229,10 @@ def _use_cost(exemplar: Exemplar, stretch: Stretch, order: _Order, width: int) -
     for old in (*exemplar.placed, *order.placed):
         distance = float(np.hypot(old.place[0] - x, old.place[1] - z))
         cost[old.first : old.last] += 0.6 + 2.4 * np.exp(-distance / FAR_M)
-    return cost * (0.25 + exemplar.distinct)
+    cost *= 0.25 + exemplar.distinct
+    if order.placed:  # a strip beside its own mirror image makes a butterfly
+        cost[order.placed[-1].first : order.placed[-1].last] += BUTTERFLY_COST
+    return cost
 
 
 def _corner_factor(
