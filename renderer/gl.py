@@ -1,6 +1,5 @@
 """The ModernGL renderer: memory drawn as soft round splats, on screen or without a display."""
 
-import sys
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,8 +17,11 @@ from ..world.transforms import Transform, invert, level_frame, rotation_angle_ra
 from . import shaders
 from .extract import ChunkExtractor, ExtractedChunk
 from .gl_arena import PointArena
+from .gl_context import GLUnavailableError, create_offscreen_context, is_hardware_gl
 from .gl_table import MAX_SLOTS, NEAR_M, NEAREST, ChunkTable, is_fresh, pack_points
 from .interface import DrawOptions, DrawStatistics, View
+
+__all__ = ["GLRenderer", "GLUnavailableError", "choose_keyframes", "create_offscreen_context", "is_hardware_gl"]
 
 AGREEMENT = 1.02
 """Points up to this factor behind the nearest surface are blended with it."""
@@ -31,50 +33,6 @@ KEPT_PHOTOS = 12
 """Keyframes whose pixels stay in graphics memory."""
 
 LONG_AGO_S = -1e9
-
-SOFTWARE_DRIVERS = ("llvmpipe", "softpipe", "swiftshader", "swrast", "software rasterizer", "basic render driver")
-
-
-class GLUnavailableError(RuntimeError):
-    """OpenGL 3.3 cannot be had on this machine."""
-
-
-def create_offscreen_context() -> Any:
-    """A ModernGL context without a window: through EGL on Linux, the system's own way elsewhere.
-
-    Raises:
-        GLUnavailableError: There is no OpenGL 3.3 driver.
-    """
-    import moderngl
-
-    try:
-        if sys.platform.startswith("linux"):
-            return moderngl.create_context(standalone=True, backend="egl", require=330)  # type: ignore[call-arg]
-        return moderngl.create_context(standalone=True, require=330)
-    except Exception as error:  # glcontext and moderngl raise several kinds, bare Exception among them
-        raise GLUnavailableError(
-            f"expected OpenGL 3.3 through EGL, got: {error}. On Debian and Ubuntu install libegl1 and libgl1-mesa-dri,"
-            " or use the software renderer"
-        ) from error
-
-
-def is_hardware_gl(ctx: Any = None) -> bool:
-    """Whether OpenGL runs on graphics hardware; False without OpenGL or where its driver computes on the processor.
-
-    Args:
-        ctx: A ModernGL context to ask; one is made and released (some 50 ms) when not given.
-    """
-    if ctx is not None:
-        name = str(ctx.info["GL_RENDERER"]).lower()
-        return not any(software in name for software in SOFTWARE_DRIVERS)
-    try:
-        probe = create_offscreen_context()
-    except GLUnavailableError:
-        return False
-    try:
-        return is_hardware_gl(probe)
-    finally:
-        probe.release()
 
 
 @dataclass(slots=True)
@@ -499,9 +457,7 @@ class GLRenderer:
         program["photo_intrinsics"].write(intrinsics)
 
 
-def photo_depth(
-    depth_m: npt.NDArray[np.float32], moving: npt.NDArray[np.bool_] | None
-) -> npt.NDArray[np.float32]:
+def photo_depth(depth_m: npt.NDArray[np.float32], moving: npt.NDArray[np.bool_] | None) -> npt.NDArray[np.float32]:
     """A photo's depth as the shaders read it.
 
     Args:
@@ -518,7 +474,8 @@ def photo_depth(
     out[..., 0], out[..., 1] = depth_m, known
     if known.any() and not known.all():
         mask = (~known).astype(np.uint8)
-        _, labels = cv2.distanceTransformWithLabels(mask, cv2.DIST_L2, 3, labelType=cv2.DIST_LABEL_PIXEL)
+        _, found = cv2.distanceTransformWithLabels(mask, cv2.DIST_L2, 3, labelType=cv2.DIST_LABEL_PIXEL)
+        labels = np.asarray(found, np.int32)
         by_label = np.zeros(int(labels.max()) + 1, np.float32)
         by_label[labels[known]] = depth_m[known]
         out[..., 0] = by_label[labels]
