@@ -54,7 +54,7 @@ class StagedChange:
 
     Attributes:
         base: The chunk that each touched key had; None where there was none.
-        chunks: The chunk that each touched key gets; None where it is dropped. Same keys as ``base``.
+        chunks: The chunk that each changed key gets; None where it is dropped. Its keys are among those of ``base``.
         report: What applying it will have done.
     """
 

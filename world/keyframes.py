@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .camera import Pinhole
+from .errors import StaleChangeError
 from .points import PointClass, priority_of
 from .retrieval import MAX_REFERENCES, assign_one_to_one, select_greedy
 from .snapshot import MemorySnapshot
@@ -156,6 +157,21 @@ class BankSnapshot:
         return tuple(entry.frame for entry in self.entries)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class StagedFrames:
+    """Frames that were judged but not taken over yet.
+
+    Attributes:
+        base: State of the bank that they were judged against.
+        result: State after them.
+        kept: Identities of those that are kept.
+    """
+
+    base: BankSnapshot
+    result: BankSnapshot
+    kept: tuple[int, ...]
+
+
 class FrameBank:
     """The keyframes of a world, within a byte budget.
 
@@ -214,14 +230,42 @@ class FrameBank:
         Raises:
             ValueError: Its identity is below 1 or taken.
         """
-        if keyframe.keyframe_id < 1 or self.get(keyframe.keyframe_id) is not None:
-            raise ValueError(f"keyframe identity: expected a new one of 1 or more, got {keyframe.keyframe_id}")
-        next_id = max(self._state.next_id, keyframe.keyframe_id + 1)
-        entries = _admitted(self._state.entries, keyframe)
-        if entries is not None:
-            entries = _within(entries, self.max_bytes)
-        self._state = BankSnapshot(self._state.entries if entries is None else entries, next_id)
-        return self.get(keyframe.keyframe_id) is not None
+        return bool(self.apply(self.stage((keyframe,))))
+
+    def stage(self, keyframes: Iterable[Keyframe]) -> StagedFrames:
+        """Judge frames in order against the present state, changing nothing. Any thread.
+
+        Raises:
+            ValueError: An identity is below 1 or taken.
+        """
+        base = self._state
+        entries, next_id = base.entries, base.next_id
+        offered = set[int]()
+        for frame in keyframes:
+            number = frame.keyframe_id
+            if number < 1 or number in offered or any(e.frame.keyframe_id == number for e in base.entries):
+                raise ValueError(f"keyframe identity: expected a new one of 1 or more, got {number}")
+            offered.add(number)
+            next_id = max(next_id, number + 1)
+            admitted = _admitted(entries, frame)
+            if admitted is not None:
+                entries = _within(admitted, self.max_bytes)
+        kept = tuple(e.frame.keyframe_id for e in entries if e.frame.keyframe_id in offered)
+        return StagedFrames(base, BankSnapshot(entries, next_id), kept)
+
+    def apply(self, staged: StagedFrames) -> tuple[int, ...]:
+        """Take over judged frames; swaps a reference.
+
+        Returns:
+            Identities of those that are kept.
+
+        Raises:
+            StaleChangeError: Other frames came or went since; nothing was changed, stage again.
+        """
+        if staged.base.entries is not self._state.entries:
+            raise StaleChangeError("the bank's frames changed since staging; stage again")
+        self._state = BankSnapshot(staged.result.entries, max(self._state.next_id, staged.result.next_id))
+        return staged.kept
 
     def load(self, keyframes: Iterable[Keyframe], next_id: int = 1) -> None:
         """Take over frames as they are, without the rule of admission, such as those of a save file."""

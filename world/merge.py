@@ -46,7 +46,7 @@ def stage_update(snapshot: MemorySnapshot, update: MapUpdate) -> StagedChange:
     present = {key: chunk for key, chunk in after.items() if chunk is not None}
     inserted = stage_insert(present, snapshot.voxel_size_m, update.points, revision=snapshot.revision + 1)
     chunks = {**carved.chunks, **inserted.chunks}
-    base = {key: snapshot.chunks.get(key) for key in chunks}
+    base = {key: snapshot.chunks.get(key) for key in {**chunks, **inserted.base}}
     return StagedChange(base, chunks, carved.report + inserted.report)
 
 
@@ -87,7 +87,7 @@ def stage_insert(
         for key, buffer, state in zip(keys, buffers, status.tolist(), strict=True)
         if state != kernels.UNCHANGED
     }
-    base = {key: chunk for key, chunk in zip(keys, old, strict=True) if key in out}
+    base = dict(zip(keys, old, strict=True))
     added, refreshed, replaced, outranked, saturated = report.tolist()
     return StagedChange(base, out, MergeReport(added, refreshed, replaced, outranked, 0, tuple(sorted(out)), saturated))
 
