@@ -350,7 +350,6 @@ def carve_chunks(
     view_priority,
     shapes,
     depth,
-    nearest,
     rule,
     evidence_out,
     remove_out,
@@ -368,52 +367,57 @@ def carve_chunks(
         cameras: (V, 16) float64: camera_R_world row by row, translation, fx, fy, cx, cy.
         view_priority: (V,) uint8.
         shapes: (V, 3) int64: where the view's pixels begin, height, width.
-        depth: (D,) float32 all views' depth, 0 unknown.
-        nearest: (D,) float32 smallest known depth of the 3x3 pixels around.
+        depth: (D, 2) float32, of all views' pixels: depth, 0 unknown, and the smallest known depth of the 3x3 around.
         rule: (4,) float64: margin in metres, margin as a share of depth, least times seen through, ratio to confirmed.
         evidence_out: (sum of counts, 2) uint8, receives evidence, chunk by chunk.
         remove_out: (sum of counts,) bool, receives what goes.
         report: (M, 2) int64 zeros, receives voxels whose evidence changed and voxels that go.
     """
-    at = np.int64(0)
+    start = np.int64(0)
+    position = np.empty((np.max(counts), 3), np.float64)
     for c in range(len(counts)):
         n = counts[c]
         codes = _bytes_at(addresses[c, 0], n * 4).view(np.uint32)
         rows = _bytes_at(addresses[c, 1], n * 32).view(np.uint32).reshape(n, 8)
         priority = _bytes_at(addresses[c, 2], n)
-        evidence = _bytes_at(addresses[c, 3], n * 2).reshape(n, 2)
+        old = _bytes_at(addresses[c, 3], n * 2).reshape(n, 2)
+        evidence, goes = evidence_out[start : start + n], remove_out[start : start + n]
+        start += n
         for j in range(n):
             x, y, z = _voxel_position(codes[j], rows, j, origins, c, voxel_size_m)
-            confirmed, seen_through = np.int64(evidence[j, 0]), np.int64(evidence[j, 1])
-            goes = False
-            for k in range(bounds[c], bounds[c + 1]):
-                v = view_index[k]
-                if view_priority[v] < priority[j]:
+            position[j, 0], position[j, 1], position[j, 2] = x, y, z
+            evidence[j, 0], evidence[j, 1], goes[j] = old[j, 0], old[j, 1], False
+        for k in range(bounds[c], bounds[c + 1]):
+            v = view_index[k]
+            m = cameras[v]
+            first, height, width, rank = shapes[v, 0], shapes[v, 1], shapes[v, 2], view_priority[v]
+            for j in range(n):
+                if rank < priority[j]:
                     continue
-                depth_z = cameras[v, 6] * x + cameras[v, 7] * y + cameras[v, 8] * z + cameras[v, 11]
+                x, y, z = position[j, 0], position[j, 1], position[j, 2]
+                depth_z = m[6] * x + m[7] * y + m[8] * z + m[11]
                 if depth_z <= 1e-6:
                     continue
-                u = cameras[v, 12] * (cameras[v, 0] * x + cameras[v, 1] * y + cameras[v, 2] * z + cameras[v, 9])
-                w = cameras[v, 13] * (cameras[v, 3] * x + cameras[v, 4] * y + cameras[v, 5] * z + cameras[v, 10])
-                u, w = u / depth_z + cameras[v, 14], w / depth_z + cameras[v, 15]
-                if not (u >= 0.0 and w >= 0.0 and u < shapes[v, 2] and w < shapes[v, 1]):
+                scale = 1.0 / depth_z
+                u = m[12] * (m[0] * x + m[1] * y + m[2] * z + m[9]) * scale + m[14]
+                w = m[13] * (m[3] * x + m[4] * y + m[5] * z + m[10]) * scale + m[15]
+                if not (u >= 0.0 and w >= 0.0 and u < width and w < height):
                     continue
-                pixel = shapes[v, 0] + np.int64(w) * shapes[v, 2] + np.int64(u)
-                d, front = np.float64(depth[pixel]), np.float64(nearest[pixel])
+                pixel = np.uint64(first + np.int64(w) * width + np.int64(u))
+                d, front = np.float64(depth[pixel, 0]), np.float64(depth[pixel, 1])
                 if d <= 0.0:
                     continue
                 if depth_z < front - max(rule[0], rule[1] * front):
-                    seen_through = min(seen_through + 1, 255)
-                    goes |= (view_priority[v] >> 6) > (priority[j] >> 6)
-                elif abs(depth_z - d) <= max(rule[0], rule[1] * d):
-                    confirmed = min(confirmed + 1, 255)
-            changed = confirmed != evidence[j, 0] or seen_through != evidence[j, 1]
-            goes |= changed and seen_through >= rule[2] and seen_through > rule[3] * confirmed
-            evidence_out[at, 0], evidence_out[at, 1] = confirmed, seen_through
-            remove_out[at] = goes
+                    if evidence[j, 1] < 255:
+                        evidence[j, 1] += 1
+                    goes[j] |= (rank >> 6) > (priority[j] >> 6)
+                elif abs(depth_z - d) <= max(rule[0], rule[1] * d) and evidence[j, 0] < 255:
+                    evidence[j, 0] += 1
+        for j in range(n):
+            changed = evidence[j, 0] != old[j, 0] or evidence[j, 1] != old[j, 1]
+            goes[j] |= changed and evidence[j, 1] >= rule[2] and evidence[j, 1] > rule[3] * evidence[j, 0]
             report[c, 0] += np.int64(changed)
-            report[c, 1] += np.int64(goes)
-            at += 1
+            report[c, 1] += np.int64(goes[j])
 
 
 @njit(cache=True, nogil=True)
