@@ -110,12 +110,14 @@ class _Process:
         """Why it ended by itself; waits for it a moment, and kills it if it only closed its connection."""
         status = self._end(EXIT_TIMEOUT_S)
         if status < 0:
-            name = signal.Signals(-status).name
+            name = signal.Signals(-status).name if -status in set(signal.Signals) else f"signal {-status}"
             hint = " (perhaps the machine ran out of memory)" if -status == signal.SIGKILL else ""
             reason = f"the worker was killed by {name}{hint}"
         else:
             reason = f"the worker ended by itself with status {status}"
-        return Fault(reason, self._output_tail(), FaultKind.WORKER)
+        output = self._output_tail()
+        last_line = output.strip().rpartition("\n")[2][:200]
+        return Fault(f"{reason}: {last_line}" if status > 0 and last_line else reason, output, FaultKind.WORKER)
 
     def close(self, timeout_s: float = 0.0) -> None:
         """Give it some time to end, then kill it with all that it started; afterwards nothing of it is left."""
