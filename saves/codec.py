@@ -1,10 +1,10 @@
 """The chunk codec: a chunk's integers as bytes, lossless, checked, small.
 
 ``docs/save_format.md`` fixes the layout to the byte. In short: occupied voxels are the levels of an octree (a byte of
-children for each node); a weighted sum is its mean (a byte, compressed by itself) and the remainder, which takes as many
-bits as the weight leaves open; colour means are differences to the voxel before in Morton order; everything goes through
-zstd, plane by plane. Nothing is trusted when decoding: sizes are checked against the number of voxels before memory is
-taken, values against what a chunk may hold, and a checksum covers every byte.
+children for each node); a weighted sum is its mean (a byte) and the remainder, which takes as many bits as the weight
+leaves open; colour means are differences to the voxel before in Morton order; everything goes through zstd, plane by
+plane. Nothing is trusted when decoding: sizes are checked against the number of voxels before memory is taken, values
+against what a chunk may hold, and a checksum covers every byte.
 """
 
 import struct
@@ -15,12 +15,13 @@ import numpy.typing as npt
 import zstandard
 from numba import njit
 
-from ..world.chunks import CHUNK_BITS, CHUNK_SIDE, COLUMN_KEYFRAME, COLUMN_WEIGHT, Chunk
+from ..world.chunks import CHUNK_BITS, CHUNK_SIDE, COLUMN_KEYFRAME, COLUMN_WEIGHT, MAX_CHUNK_KEY, Chunk
 
 CHUNK_MAGIC = b"SPCK"
 CHUNK_VERSION = 1
 ZSTD_LEVEL = 3
 
+MAX_REVISION = (1 << 63) - 1
 MAX_POINTS_PER_CHUNK = CHUNK_SIDE**3
 MAX_CHUNK_WEIGHT = 0xFFFFFFFF // 255
 """The largest sum of weights whose weighted sums fit 32 bits."""
@@ -99,6 +100,8 @@ def decode_chunk(data: bytes) -> Chunk:
         raise ChunkDecodeError("the checksum does not match: the chunk is damaged")
     if num_planes != _NUM_PLANES or n > MAX_POINTS_PER_CHUNK:
         raise ChunkDecodeError(f"expected {_NUM_PLANES} planes of at most {MAX_POINTS_PER_CHUNK} voxels")
+    if max(map(abs, key)) > MAX_CHUNK_KEY or revision > MAX_REVISION:
+        raise ChunkDecodeError(f"a key or revision out of range: {key}, {revision}")
     planes = _Planes(data, _HEADER.size)
     codes = _codes_of(planes.take(), n)
     means = np.empty((_NUM_SUMS, n), np.uint8)

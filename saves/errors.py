@@ -1,8 +1,10 @@
 """Faults of the saves folder.
 
 SaveError
+├── DamageError           a part of a world is damaged; the rest can be read
 ├── WorldFileError        a file is not a world that this version can read: missing, empty, foreign, damaged
 │   ├── WorldVersionError     written by another version of the format
+│   ├── WorldDamagedError     its structure is damaged; what is left can be read
 │   └── WorldLockedError      another program has the world open
 └── WorldWriteError       the disk refused; what was saved before is still there
 
@@ -13,8 +15,27 @@ ExportError (ValueError)  an export was asked for that cannot be written
 import os
 
 
+def explain(where: str | os.PathLike[str], *, expected: str, got: str, do: str = "") -> str:
+    """A message of at most three short lines: what was expected of what, what was found, what to do."""
+    lines = [f"{_short(os.fspath(where))}: expected {expected}", f"got {got}"]
+    return "\n".join(_one_line(line) for line in [*lines, *([do] if do else [])])
+
+
 class SaveError(Exception):
     """Base of the folder's faults with world files."""
+
+
+class DamageError(SaveError):
+    """A part of a world cannot be read.
+
+    Args:
+        what: Which part, such as "chunk 0 -1 2".
+        reason: In words.
+    """
+
+    def __init__(self, what: str, reason: str) -> None:
+        super().__init__(f"{what}: {reason}")
+        self.what, self.reason = what, reason
 
 
 class WorldFileError(SaveError):
@@ -23,6 +44,10 @@ class WorldFileError(SaveError):
 
 class WorldVersionError(WorldFileError):
     """The world was written by a newer (or unknown) version of the format."""
+
+
+class WorldDamagedError(WorldFileError):
+    """The file's structure is damaged: it is not opened for writing; opened read-only it gives what is left."""
 
 
 class WorldLockedError(WorldFileError):
@@ -48,8 +73,7 @@ class SourceError(ValueError):
     """
 
     def __init__(self, where: str | os.PathLike[str], *, expected: str, got: str, do: str = "") -> None:
-        lines = [f"{_short(os.fspath(where))}: expected {expected}", f"got {got}"]
-        super().__init__("\n".join(_one_line(line) for line in [*lines, *([do] if do else [])]))
+        super().__init__(explain(where, expected=expected, got=got, do=do))
 
 
 def _short(where: str) -> str:
