@@ -1,6 +1,7 @@
 """Chunks as renderers need them: positions and colours unpacked once for each revision, within a time budget."""
 
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -11,8 +12,11 @@ from ..world.chunks import CHUNK_SIDE, OFFSET_STEPS, Chunk, ChunkKey
 from ..world.memory import MemorySnapshot
 from .kernels import measure_spacing, unpack_chunk
 
-MAX_SPACING_VOXELS = 8.0
+MAX_SPACING_VOXELS = 4.0
 """Points farther apart than this are drawn as separate dots."""
+
+MAX_LOOSE_SPACING_VOXELS = 2.0
+"""The same in a chunk whose points are too few for a surface of their spacing: strays, such as at silhouettes."""
 
 MIN_SPACING_VOXELS = 0.8
 """A smaller spacing is that of a thick cloud, whose front still has gaps of about this size."""
@@ -65,9 +69,14 @@ def extract_chunk(chunk: Chunk, voxel_size_m: float) -> ExtractedChunk:
     step = voxel_size_m / OFFSET_STEPS
     origin = np.array(chunk.key, np.float64) * (CHUNK_SIDE * voxel_size_m)
     low, high = (bounds + 0.5) * step + origin
-    spacing = float(measure_spacing(local, SPACING_SAMPLES, SPACING_REACH)) * step
-    spacing = min(max(spacing, voxel_size_m * MIN_SPACING_VOXELS), voxel_size_m * MAX_SPACING_VOXELS)
+    spacing = _spacing_voxels(local) * voxel_size_m
     return ExtractedChunk(chunk.key, chunk.revision, origin, step, local, color, chunk.priority, spacing, low, high)
+
+
+def _spacing_voxels(local: npt.NDArray[np.uint16]) -> float:
+    spacing = float(measure_spacing(local, SPACING_SAMPLES, SPACING_REACH)) / OFFSET_STEPS
+    is_surface = len(local) * spacing**2 > 0.5 * CHUNK_SIDE**2
+    return min(max(spacing, MIN_SPACING_VOXELS), MAX_SPACING_VOXELS if is_surface else MAX_LOOSE_SPACING_VOXELS)
 
 
 class ChunkExtractor:
@@ -79,7 +88,7 @@ class ChunkExtractor:
 
     def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
         self._clock = clock
-        self._held: dict[ChunkKey, tuple[int, int]] = {}
+        self._held: dict[ChunkKey, tuple[int, weakref.ref[npt.NDArray[np.uint32]]]] = {}
         self._pending: list[ChunkKey] = []
         self._snapshot: MemorySnapshot | None = None
 
@@ -109,10 +118,14 @@ class ChunkExtractor:
             removed = [key for key in self._held if key not in snapshot.chunks]
         for key in removed:
             del self._held[key]
-        held = self._held
-        pending = [k for k, c in snapshot.chunks.items() if held.get(k) != (c.revision, c.num_points)]
+        pending = [key for key, chunk in snapshot.chunks.items() if not self._holds(key, chunk)]
         self._pending = self._far_first(pending, snapshot.voxel_size_m, focus_world)
         return removed
+
+    def _holds(self, key: ChunkKey, chunk: Chunk) -> bool:
+        """Whether this very content was taken over; revisions alone say nothing about another memory's chunks."""
+        held = self._held.get(key)
+        return held is not None and held[0] == chunk.revision and held[1]() is chunk.rows
 
     @staticmethod
     def _far_first(
@@ -137,7 +150,7 @@ class ChunkExtractor:
         while self._pending and self._snapshot is not None:
             key = self._pending.pop()
             chunk = self._snapshot.chunks[key]
-            self._held[key] = (chunk.revision, chunk.num_points)
+            self._held[key] = (chunk.revision, weakref.ref(chunk.rows))
             yield extract_chunk(chunk, self._snapshot.voxel_size_m)
             if budget_s is not None and self._clock() - start >= budget_s:
                 return

@@ -621,7 +621,7 @@ BLOCK = 64
 @njit(**OPTIONS)
 def sample_photo(
     depth, color, pending, width, height, m, photo, inverse_depth, photo_width, photo_height, rank, tolerance, slack,
-    strength, scratch,
+    strength, missing_depth, scratch,
 ):  # fmt: skip
     """Replace drawn colours by a photo's where the drawn depth is what the photo saw.
 
@@ -640,6 +640,7 @@ def sample_photo(
         tolerance: Relative.
         slack: In 1/m; what cannot be told apart for want of parallax.
         strength: 0..256, share of the photo's colour.
+        missing_depth: Taken where nothing is drawn; ``FAR`` leaves such pixels alone.
         scratch: (10 * BLOCK,) uint32.
 
     Returns:
@@ -671,7 +672,7 @@ def sample_photo(
             z_row, c_row = depth[o : o + n], color[o : o + n]
             for i in range(n):
                 x = f4(b + i) + f4(0.5)
-                z = z_row[i]
+                z = z_row[i] if z_row[i] < FAR else missing_depth
                 d = z * (m6 * x + r2) + t2
                 w = f4(1) / max(d, f4(1e-6))
                 u = (z * (m0 * x + r0) + t0) * w
@@ -679,7 +680,7 @@ def sample_photo(
                 inside = (z < FAR) & (d > NEAR_M) & (u >= f4(0)) & (u < u_end) & (v >= f4(0)) & (v < v_end)
                 u = u if inside else f4(0)
                 v = v if inside else f4(0)
-                fs[i] = w if inside else f4(-1e9)
+                fs[i] = w if inside else f4(-1e15)
                 scratch[BLOCK + i] = u4(i4(v)) * row_step + u4(i4(u))
                 u = min(max(u - f4(0.5), f4(0)), u_last)
                 v = min(max(v - f4(0.5), f4(0)), v_last)
@@ -725,11 +726,33 @@ def sample_photo(
 
 
 @njit(**OPTIONS)
-def mark_drawn(depth, width, height, pending):
-    """Set ``pending`` to 1 where something is drawn, 0 elsewhere."""
+def mark_pixels(depth, width, height, drawn, pending):
+    """Set ``pending`` to 1 where something is drawn (``drawn`` 1) or where nothing is (0), and to 0 elsewhere."""
     stride = width + 2 * PAD
     for j in range(height):
         o = (j + PAD) * stride + PAD
         z, out = depth[o : o + width], pending[j]
         for i in range(width):
-            out[i] = u1(z[i] < FAR)
+            out[i] = u1(u1(z[i] < FAR) == drawn)
+
+
+@njit(**OPTIONS)
+def tint_classes(depth, color, width, height, tints, share):
+    """Mix drawn pixels with the colour of their class.
+
+    Args:
+        depth, color: Planes; the colours are changed.
+        tints: (4, 3) float32 RGB of each class.
+        share: Of the tint.
+    """
+    stride = width + 2 * PAD
+    for j in range(height):
+        for i in range((j + PAD) * stride + PAD, (j + PAD) * stride + PAD + width):
+            if depth[i] >= FAR:
+                continue
+            v = color[i]
+            out = v & u4(0xFF000000)
+            for c in range(3):
+                old = f4((v >> u4(8 * c)) & u4(255))
+                out |= u4(old + share * (tints[v >> u4(30), c] - old) + f4(0.5)) << u4(8 * c)
+            color[i] = out

@@ -52,6 +52,10 @@ class Photo:
     inverse_depth: npt.NDArray[np.float32]
     depth_revision: int
 
+    def parallax_px(self, world_T_camera: Transform) -> float:
+        """Pixels by which a surface at 1 m moves between the photo's place and another."""
+        return self.pinhole.fx * float(np.linalg.norm(self.keyframe.world_T_camera[:3, 3] - world_T_camera[:3, 3]))
+
 
 class PhotoShelf:
     """The keyframes that may be sampled, and the photos unpacked from them."""
@@ -62,6 +66,11 @@ class PhotoShelf:
         self._camera_T_world = np.zeros((0, 4, 4))
         self._intrinsics = np.zeros((0, 6))
         self._weights = np.zeros(0)
+
+    @property
+    def num_keyframes(self) -> int:
+        """Keyframes that may be sampled."""
+        return len(self._keyframes)
 
     def update(self, keyframes: Sequence[Keyframe]) -> None:
         """Take over the present keyframes (references)."""

@@ -12,8 +12,9 @@ from ..world.points import priority_of
 from ..world.transforms import Transform, apply, invert
 from . import kernels
 from .extract import ChunkExtractor
+from .fog import Fog
 from .interface import DrawOptions, DrawStatistics, View
-from .photos import GRID, PhotoShelf, pixel_map
+from .photos import GRID, Photo, PhotoShelf, pixel_map
 from .pool import PointPool
 
 FADE_S = 0.2
@@ -27,6 +28,18 @@ DEPTH_TOLERANCE = 0.02
 
 PARALLAX_PX = 0.75
 """Or by so little that it moves the photo's pixel by less than this."""
+
+BEYOND_PX = 4.0
+"""A photo shows where memory has nothing until its surface moved by this much."""
+
+ANY_DEPTH = 1e12
+"""Slack that lets every depth pass."""
+
+CLASS_TINTS = np.array([[0, 0, 0], [255, 140, 30], [70, 130, 255], [60, 210, 90]], np.float32)
+"""RGB of nothing, invented, estimated, observed."""
+
+TINT_SHARE = 0.2
+"""Share of a class's colour when tinting."""
 
 
 def _round_splats() -> npt.NDArray[np.int32]:
@@ -55,6 +68,7 @@ class _Planes:
         self.new_depth = np.empty(width * height, np.float32)
         self.new_color = np.empty(width * height, np.uint32)
         self.pending = np.empty((height, width), np.uint8)
+        self.fog = Fog(width, height)
         self.scratch = np.empty(10 * kernels.BLOCK, np.uint32)
         self.rows = np.zeros((3, width + 2), np.uint8)
         self.rgba = np.empty((height, width), np.uint32)
@@ -73,6 +87,13 @@ class _Planes:
             np.empty((height, width), np.float32),
             np.empty((height, width), np.float32),
         )
+
+
+def _median_depth(planes: _Planes) -> float:
+    """Of the drawn pixels; some metres where nothing is drawn."""
+    depth = planes.inner(planes.depth)[::8, ::8]
+    drawn = depth[depth < kernels.FAR]
+    return float(np.median(drawn)) if len(drawn) else 4.0
 
 
 def _grid_surface(planes: _Planes, world_T_camera: Transform, pinhole: Pinhole) -> npt.NDArray[np.float64]:
@@ -164,8 +185,19 @@ class SoftwareRenderer:
             self._planes = _Planes(pinhole.width, pinhole.height)
         planes = self._planes
         self._draw_surface(planes, world_T_camera, pinhole, options)
-        if options.use_keyframes:
-            self._sample_photos(planes, world_T_camera, pinhole, options)
+        chosen = self._choose_photos(planes, world_T_camera, pinhole, options)
+        if chosen:
+            self._sample_photos(planes, world_T_camera, pinhole, chosen)
+        if options.fill:
+            planes.fog.paint(
+                planes.depth, planes.color, world_T_camera=world_T_camera, pinhole=pinhole,
+                up_world=options.up_world, floor_height_m=options.floor_height_m,
+            )  # fmt: skip
+            self._show_photo_beyond(planes, world_T_camera, pinhole, chosen)
+        if options.tint:
+            kernels.tint_classes(
+                planes.depth, planes.color, pinhole.width, pinhole.height, CLASS_TINTS, np.float32(TINT_SHARE)
+            )
         view = planes.view if reuse else planes.fresh_view()
         kernels.finish_view(
             planes.depth, planes.color, pinhole.width, pinhole.height,
@@ -198,31 +230,57 @@ class SoftwareRenderer:
             planes.flags, planes.found, planes.new_depth, planes.new_color,
         )  # fmt: skip
 
-    def _sample_photos(
+    def _choose_photos(
         self, planes: _Planes, world_T_camera: Transform, pinhole: Pinhole, options: DrawOptions
-    ) -> None:
+    ) -> list[Photo]:
+        if not options.use_keyframes or not self._shelf.num_keyframes:
+            return []
         surface = _grid_surface(planes, world_T_camera, pinhole)
-        eye = world_T_camera[:3, 3]
-        chosen = [
-            k
-            for k in self._shelf.choose(surface, eye, pinhole.fx)
-            if priority_of(k.point_class, k.rank) >= options.min_priority
-        ]
-        if not chosen:
+        photos = []
+        for keyframe in self._shelf.choose(surface, world_T_camera[:3, 3], pinhole.fx):
+            if priority_of(keyframe.point_class, keyframe.rank) >= options.min_priority:
+                refresh = not self._is_budgeted or not photos
+                photos.append(
+                    self._shelf.photo(keyframe, pinhole.fx, self._photo_depth, self._points_revision, refresh)
+                )
+        return photos
+
+    def _sample_photos(self, planes: _Planes, world_T_camera: Transform, pinhole: Pinhole, photos: list[Photo]) -> None:
+        kernels.mark_pixels(planes.depth, pinhole.width, pinhole.height, 1, planes.pending)
+        for photo in photos:
+            shift_px = photo.parallax_px(world_T_camera)
+            slack = PARALLAX_PX / max(shift_px, 1e-6)
+            self._sample(planes, world_T_camera, pinhole, photo, slack, 256, float(kernels.FAR))
+
+    def _show_photo_beyond(
+        self, planes: _Planes, world_T_camera: Transform, pinhole: Pinhole, photos: list[Photo]
+    ) -> None:
+        """Right at a photo's own place, show it where memory has nothing, too; it gives way within a few pixels."""
+        if not photos:
             return
-        kernels.mark_drawn(planes.depth, pinhole.width, pinhole.height, planes.pending)
-        refresh = True
-        for keyframe in chosen:
-            photo = self._shelf.photo(keyframe, pinhole.fx, self._photo_depth, self._points_revision, refresh)
-            refresh = not self._is_budgeted
-            baseline_m = float(np.linalg.norm(keyframe.world_T_camera[:3, 3] - eye))
-            kernels.sample_photo(
-                planes.depth, planes.color, planes.pending, pinhole.width, pinhole.height,
-                pixel_map(pinhole, world_T_camera, photo), photo.words, photo.inverse_depth,
-                photo.pinhole.width, photo.pinhole.height, int(keyframe.point_class),
-                np.float32(DEPTH_TOLERANCE), np.float32(PARALLAX_PX / max(photo.pinhole.fx * baseline_m, 1e-6)),
-                256, planes.scratch,
-            )  # fmt: skip
+        photo = min(photos, key=lambda p: p.parallax_px(world_T_camera))
+        depth = _median_depth(planes)
+        strength = round(256 * (1.0 - photo.parallax_px(world_T_camera) / depth / BEYOND_PX))
+        if strength > 0:
+            kernels.mark_pixels(planes.depth, pinhole.width, pinhole.height, 0, planes.pending)
+            self._sample(planes, world_T_camera, pinhole, photo, ANY_DEPTH, strength, depth)
+
+    def _sample(
+        self,
+        planes: _Planes,
+        world_T_camera: Transform,
+        pinhole: Pinhole,
+        photo: Photo,
+        slack: float,
+        strength: int,
+        missing_depth: float,
+    ) -> None:
+        kernels.sample_photo(
+            planes.depth, planes.color, planes.pending, pinhole.width, pinhole.height,
+            pixel_map(pinhole, world_T_camera, photo), photo.words, photo.inverse_depth,
+            photo.pinhole.width, photo.pinhole.height, int(photo.keyframe.point_class),
+            np.float32(DEPTH_TOLERANCE), np.float32(slack), strength, np.float32(missing_depth), planes.scratch,
+        )  # fmt: skip
 
     def _photo_depth(self, keyframe: Keyframe) -> npt.NDArray[np.float32]:
         """Memory's depth at a keyframe's pose."""

@@ -66,8 +66,17 @@ def test_every_chunk_is_taken_once():
     extractor = ChunkExtractor()
     extractor.begin(snapshot)
     assert {c.key for c in extractor.take()} == set(snapshot.chunks)
-    extractor.begin(snapshot_of(scattered()))
+    extractor.begin(MemorySnapshot(snapshot.voxel_size_m, snapshot.revision + 1, dict(snapshot.chunks)))
     assert list(extractor.take()) == []
+
+
+def test_another_memory_with_the_same_revisions_is_not_mistaken_for_this_one():
+    extractor = ChunkExtractor()
+    extractor.begin(snapshot_of(scattered()))
+    list(extractor.take())
+    other = snapshot_of(scattered())
+    extractor.begin(other)
+    assert extractor.num_pending == len(other.chunks)
 
 
 def test_only_changed_chunks_are_taken_again():

@@ -1,0 +1,236 @@
+"""What is shown where memory has nothing: a dim fog of the nearest colours over a faint floor grid and horizon.
+
+The fog is a push-pull pyramid: drawn colours are averaged on ever coarser grids until every cell knows one, then the
+finer grids take over what they know better. It starts at a quarter of the picture's size.
+"""
+
+from itertools import pairwise
+
+import numpy as np
+import numpy.typing as npt
+from numba import njit
+
+from ..world.camera import Pinhole
+from ..world.transforms import Transform, level_frame
+from .kernels import BLOCK, FAR, OPTIONS, PAD
+
+CELL = 4
+"""Pixels of the finest fog cell."""
+
+GRID_M = 1.0
+"""Distance of the floor's lines."""
+
+GRID_REACH_M = 14.0
+"""The floor's lines fade out towards here."""
+
+f4, i4, u4, u8, u1 = np.float32, np.int32, np.uint32, np.uint64, np.uint8
+
+BASE = np.array([40.0, 42.0, 47.0], np.float32)
+"""Colour of the fog where nothing at all is known, RGB 0..255."""
+
+FOG_SHARE = 0.75
+"""Share of the nearest colours in the fog; the rest is ``BASE``."""
+
+FOG_DIM = 0.5 * FOG_SHARE
+"""Factor of the nearest colours in the fog."""
+
+
+@njit(**OPTIONS)
+def _gather(depth, color, width, height, cells):
+    """Mean colour of the drawn pixels of each cell, premultiplied, and its weight, (h, w, 4) float32."""
+    stride = width + 2 * PAD
+    for cj in range(cells.shape[0]):
+        for ci in range(cells.shape[1]):
+            red, green, blue, n = u4(0), u4(0), u4(0), u4(0)
+            for j in range(CELL * cj, min(CELL * cj + CELL, height), 2):
+                o = (j + PAD) * stride + PAD
+                for i in range(CELL * ci, min(CELL * ci + CELL, width), 2):
+                    v = color[o + i] if depth[o + i] < FAR else u4(0)
+                    red += v & u4(255)
+                    green += (v >> u4(8)) & u4(255)
+                    blue += (v >> u4(16)) & u4(255)
+                    n += u4(depth[o + i] < FAR)
+            s = f4(1) / f4(max(n, u4(1)))
+            w = min(f4(n) * f4(0.5), f4(1))
+            cells[cj, ci, 0] = f4(red) * s * w
+            cells[cj, ci, 1] = f4(green) * s * w
+            cells[cj, ci, 2] = f4(blue) * s * w
+            cells[cj, ci, 3] = w
+
+
+@njit(**OPTIONS)
+def _pull(fine, coarse):
+    """Average 2x2 cells; a cell that knows something weighs up to four times as much one level up."""
+    for j in range(coarse.shape[0]):
+        j2 = min(2 * j + 1, fine.shape[0] - 1)
+        for i in range(coarse.shape[1]):
+            i2 = min(2 * i + 1, fine.shape[1] - 1)
+            total = fine[2 * j, 2 * i, 3] + fine[2 * j, i2, 3] + fine[j2, 2 * i, 3] + fine[j2, i2, 3]
+            w = min(total, f4(1))
+            s = w / max(total, f4(1e-6))
+            for c in range(3):
+                coarse[j, i, c] = s * (
+                    fine[2 * j, 2 * i, c] + fine[2 * j, i2, c] + fine[j2, 2 * i, c] + fine[j2, i2, c]
+                )
+            coarse[j, i, 3] = w
+
+
+@njit(**OPTIONS)
+def _push(coarse, fine):
+    """Give each fine cell what it lacks from the coarse ones around it, bilinearly."""
+    for j in range(fine.shape[0]):
+        y = min(max(f4(j) * f4(0.5) - f4(0.25), f4(0)), f4(coarse.shape[0] - 1))
+        j0 = i4(y)
+        j1 = min(j0 + 1, coarse.shape[0] - 1)
+        fy = y - f4(j0)
+        for i in range(fine.shape[1]):
+            lack = f4(1) - fine[j, i, 3]
+            if lack <= f4(0):
+                continue
+            x = min(max(f4(i) * f4(0.5) - f4(0.25), f4(0)), f4(coarse.shape[1] - 1))
+            i0 = i4(x)
+            i1 = min(i0 + 1, coarse.shape[1] - 1)
+            fx = x - f4(i0)
+            for c in range(4):
+                top = coarse[j0, i0, c] * (f4(1) - fx) + coarse[j0, i1, c] * fx
+                low = coarse[j1, i0, c] * (f4(1) - fx) + coarse[j1, i1, c] * fx
+                fine[j, i, c] += lack * (top * (f4(1) - fy) + low * fy)
+
+
+@njit(**OPTIONS)
+def _paint(depth, color, width, height, cells, dim, base, m, origin, floor_m, focal, buffers):
+    """Write the fog into undrawn pixels, and blend what is fading in with it.
+
+    Args:
+        depth, color: Planes; the colours are changed.
+        cells: (h, w, 4) float32, complete.
+        dim: Brightness of the fog's colours.
+        base: (3,) float32, added to them.
+        m: (9,) float32, a pixel (u, v, 1) to a direction in the level frame (x right, y down, z forward).
+        origin: (2,) float32 place of the camera in the grid, metres.
+        floor_m: Height of the camera over the floor.
+        focal: Pixels.
+        buffers: (3, w + 2) float32 scratch, a row of the cells with its ends repeated.
+    """
+    stride = width + 2 * PAD
+    cells_x = cells.shape[1]
+    lines = np.empty(BLOCK, np.float32)
+    quarter = np.array([0.625, 0.875, 0.125, 0.375], np.float32)  # between the cells' centres
+    for j in range(height):
+        o = (j + PAD) * stride + PAD
+        z, word = depth[o : o + width], color[o : o + width]
+        row_ready = False
+        y = f4(j) + f4(0.5)
+        rx0, ry0, rz0 = m[1] * y + m[2], m[4] * y + m[5], m[7] * y + m[8]
+        for b in range(0, width, BLOCK):
+            n = min(BLOCK, width - b)
+            needed = u4(0)
+            for i in range(n):
+                needed |= u4(z[b + i] >= FAR) | (word[b + i] & u4(63 << 24))
+            if needed == u4(0):
+                continue
+            if not row_ready:
+                row_ready = True
+                cy = min(max((f4(j) + f4(0.5)) * f4(1.0 / CELL) - f4(0.5), f4(0)), f4(cells.shape[0] - 1))
+                j0 = i4(cy)
+                j1 = min(j0 + 1, cells.shape[0] - 1)
+                fy = cy - f4(j0)
+                for c in range(3):
+                    for i in range(cells_x):
+                        v = cells[j0, i, c] * (f4(1) - fy) + cells[j1, i, c] * fy
+                        buffers[c, i + 1] = base[c] + dim * v
+                    buffers[c, 0] = buffers[c, 1]
+                    buffers[c, cells_x + 1] = buffers[c, cells_x]
+            for i in range(n):
+                x = f4(b + i) + f4(0.5)
+                rx, ry, rz = m[0] * x + rx0, m[3] * x + ry0, m[6] * x + rz0
+                below = ry > f4(1e-3)
+                t = floor_m / max(ry, f4(1e-3))
+                gx, gz = rx * t + origin[0], rz * t + origin[1]
+                gx = abs(gx - np.floor(gx + f4(0.5)))
+                gz = abs(gz - np.floor(gz + f4(0.5)))
+                reach = max(f4(1) - t * f4(1.0 / GRID_REACH_M), f4(0))
+                wx = t / focal + f4(0.006)
+                wz = t * t / (focal * floor_m) + f4(0.006)
+                line = max(f4(1) - gx / wx, f4(0)) * min(f4(0.02) / wx, f4(1))
+                line = max(line, max(f4(1) - gz / wz, f4(0)) * min(f4(0.02) / wz, f4(1)))
+                line = line * reach * reach * f4(26) if below else f4(0)
+                horizon = max(f4(1) - abs(ry) * focal * f4(0.7), f4(0)) * f4(14)
+                lines[i] = line + horizon
+            for i in range(n):
+                at = (b + i + 2) >> 2  # buffer index: cell + 1 of the left neighbour
+                f = quarter[(b + i) & 3]
+                red = buffers[0, at] + f * (buffers[0, at + 1] - buffers[0, at]) + lines[i]
+                green = buffers[1, at] + f * (buffers[1, at + 1] - buffers[1, at]) + lines[i]
+                blue = buffers[2, at] + f * (buffers[2, at + 1] - buffers[2, at]) + lines[i]
+                old = word[b + i]
+                missing = f4(1) if z[b + i] >= FAR else f4((old >> u4(24)) & u4(63)) * f4(1.0 / 63.0)
+                red = f4(old & u4(255)) * (f4(1) - missing) + red * missing
+                green = f4((old >> u4(8)) & u4(255)) * (f4(1) - missing) + green * missing
+                blue = f4((old >> u4(16)) & u4(255)) * (f4(1) - missing) + blue * missing
+                new = u4(i4(red + f4(0.5))) | (u4(i4(green + f4(0.5))) << u4(8)) | (u4(i4(blue + f4(0.5))) << u4(16))
+                word[b + i] = (old & u4(0xFF000000)) | new
+
+
+class Fog:
+    """Paints the unknown of pictures of one size; keeps its pyramid.
+
+    Args:
+        width: Pixels.
+        height: Pixels.
+    """
+
+    def __init__(self, width: int, height: int) -> None:
+        self._size = (width, height)
+        shape = (-(-height // CELL), -(-width // CELL))
+        self._levels = [np.zeros((*shape, 4), np.float32)]
+        while max(shape) > 1:
+            shape = (-(-shape[0] // 2), -(-shape[1] // 2))
+            self._levels.append(np.zeros((*shape, 4), np.float32))
+        self._row = np.zeros((3, self._levels[0].shape[1] + 2), np.float32)
+
+    def paint(
+        self,
+        depth: npt.NDArray[np.float32],
+        color: npt.NDArray[np.uint32],
+        *,
+        world_T_camera: Transform,
+        pinhole: Pinhole,
+        up_world: tuple[float, float, float],
+        floor_height_m: float,
+    ) -> None:
+        """Paint undrawn pixels, and blend those that are fading in with what they replace.
+
+        Args:
+            depth: Plane, ``FAR`` where nothing is drawn.
+            color: Plane of colour words, changed in place.
+            world_T_camera: Camera pose.
+            pinhole: Of the picture.
+            up_world: Direction away from gravity.
+            floor_height_m: Height of the camera above the floor.
+        """
+        width, height = self._size
+        levels = self._levels
+        _gather(depth, color, width, height, levels[0])
+        for fine, coarse in pairwise(levels):
+            _pull(fine, coarse)
+        is_known = levels[-1][0, 0, 3] > 0
+        for fine, coarse in zip(levels[-2::-1], levels[:0:-1], strict=True):
+            _push(coarse, fine)
+        level_R_world = level_frame(up_world).T
+        m = level_R_world @ world_T_camera[:3, :3] @ np.linalg.inv(pinhole.matrix)
+        place = level_R_world @ world_T_camera[:3, 3] / GRID_M
+        _paint(
+            depth,
+            color,
+            width,
+            height,
+            levels[0],
+            np.float32(FOG_DIM if is_known else 0.0),
+            BASE * np.float32(1.0 - FOG_SHARE if is_known else 1.0),
+            m.ravel().astype(np.float32),
+            (place[[0, 2]] % 1.0).astype(np.float32),
+            np.float32(max(floor_height_m, 0.1) / GRID_M),
+            np.float32(pinhole.fx),
+            self._row,
+        )
