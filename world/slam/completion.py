@@ -1,4 +1,4 @@
-"""Fill the holes in a photo's measured depth from the far side, so that the photo shows all of its pixels."""
+"""Fill the holes in a photo's measured depth, so that the photo shows all of its pixels."""
 
 import cv2
 import numpy as np
@@ -6,23 +6,60 @@ import numpy.typing as npt
 
 FAR_SIDE = 0.9
 """Surfaces at this share of the far one's depth belong to the far side: holes are shadows of what stands in front."""
+REACH_PX = 5
+COLOR_SPREAD = 20.0
+RIM_PX = 3.0
+"""So near an edge, what has no neighbour's colour is a mixture of two surfaces; it stays unknown."""
+"""Difference in Lab beyond which a neighbour's colour speaks against a common surface."""
 
 
-def complete_depth(depth_m: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """Fill unknown depth from the known pixels up, down, left and right, the far ones only.
+def complete_depth(depth_m: npt.NDArray[np.float32], color: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+    """Fill unknown depth: beside known pixels by the neighbour of the same colour, elsewhere from the far side.
 
-    What a stereo pair or depth camera cannot see lies mostly in the shadow of something nearer, hence on the surface
-    behind.
+    Along edges the colour tells to which of two surfaces a pixel belongs; a pixel of the near one on the far one would
+    leave a ghost of the edge. What a stereo pair or depth camera cannot see otherwise lies mostly in the shadow of
+    something nearer, hence on the surface behind.
 
     Args:
         depth_m: (H, W) float32, 0 unknown.
+        color: (H, W, 3) uint8 sRGB.
 
     Returns:
-        (H, W) float32; known pixels as they were, all others filled. All 0 if nothing is known.
+        (H, W) float32; known pixels as they were, others filled, except mixed ones along edges, which stay 0. All 0 if
+        nothing is known. Fresh memory.
     """
     known = depth_m > 0
     if not known.any() or known.all():
         return depth_m.copy()
+    filled = np.where(known, depth_m, _same_color_neighbour(depth_m, color))
+    inside = cv2.distanceTransform((~known).astype(np.uint8), cv2.DIST_L2, 5) > RIM_PX
+    return np.where((filled <= 0) & inside, _from_far_side(depth_m), filled).astype(np.float32)
+
+
+def _same_color_neighbour(depth_m: npt.NDArray[np.float32], color: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+    """(H, W) depth of the near-by known pixel that is most alike, for unknown pixels; 0 where none is alike."""
+    lab = cv2.cvtColor(color, cv2.COLOR_RGB2LAB).astype(np.float32)
+    padded_depth = np.pad(depth_m, REACH_PX)
+    padded_lab = np.pad(lab, ((REACH_PX, REACH_PX), (REACH_PX, REACH_PX), (0, 0)))
+    rows, columns = np.nonzero(depth_m <= 0)
+    mine = lab[rows, columns]
+    best = np.full(len(rows), 1.0, np.float32)
+    found = np.zeros(len(rows), np.float32)
+    for dy in range(2 * REACH_PX + 1):
+        for dx in range(2 * REACH_PX + 1):
+            z = padded_depth[rows + dy, columns + dx]
+            difference = ((padded_lab[rows + dy, columns + dx] - mine) ** 2).sum(axis=1) / COLOR_SPREAD**2
+            away = ((dy - REACH_PX) ** 2 + (dx - REACH_PX) ** 2) / (2 * REACH_PX) ** 2
+            better = (z > 0) & (difference + away < best)
+            best[better], found[better] = (difference + away)[better], z[better]
+    result = np.zeros(depth_m.shape, np.float32)
+    result[rows, columns] = found
+    return result
+
+
+def _from_far_side(depth_m: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """(H, W) depth by the known pixels up, down, left and right, the far ones only."""
+    known = depth_m > 0
     weight_sum = np.zeros(depth_m.shape, np.float32)
     inverse_sum = np.zeros(depth_m.shape, np.float32)
     ends = [_last_known(depth_m, axis, is_backward) for is_backward in (False, True) for axis in (0, 1)]

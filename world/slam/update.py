@@ -15,6 +15,7 @@ from ..updates import DepthView, MapUpdate, UpdateReport
 from .alignment import Alignment, align_to_memory
 from .completion import complete_depth
 from .estimators import FrameStack, GeometryEstimate, GeometryEstimator, make_estimator
+from .given import clean_depth
 from .lift import (
     choose_frames,
     covered_by_memory,
@@ -178,7 +179,7 @@ def source_update(
         user_moving=user_moving,
     )
     wanted = has_depth and len(frames) == 1 if complete is None else complete
-    return _completed(update) if wanted and not update.report.rejected else update
+    return _completed(update, frames, first_keyframe_id) if wanted and not update.report.rejected else update
 
 
 def recommended_voxel_size_m(depth_m: npt.NDArray[np.float32], pinhole: Pinhole) -> float:
@@ -435,21 +436,22 @@ def _empty(frames: FrameStack, report: UpdateReport) -> MapUpdate:
     return MapUpdate(PointBatch.empty(), (), (), frames.world_T_camera.copy(), report)
 
 
-def _completed(update: MapUpdate) -> MapUpdate:
-    """Add estimated points where the keyframes' depth is missing; the keyframes get the filled depth."""
+def _completed(update: MapUpdate, frames: FrameStack, first_keyframe_id: int) -> MapUpdate:
+    """Add estimated points where no depth was measured; the keyframes get the filled depth."""
     points, keyframes = [update.points], []
     for frame in update.keyframes:
-        if frame.depth_m is None:
+        measured = None if frames.depth_m is None else frames.depth_m[frame.keyframe_id - first_keyframe_id]
+        if frame.depth_m is None or measured is None:
             keyframes.append(frame)
             continue
-        filled = complete_depth(frame.depth_m)
-        hole = frame.depth_m <= 0 if frame.moving is None else (frame.depth_m <= 0) & ~frame.moving
+        hole = clean_depth(measured) == 0  # pixels that flew between two surfaces stay out
+        filled = np.where(hole, complete_depth(frame.depth_m, frame.color), frame.depth_m)
         points.append(
             lift_pixels(
                 frame.color,
                 filled,
                 np.full(filled.shape, COMPLETED_CONFIDENCE, np.float32),
-                use=hole,
+                use=hole if frame.moving is None else hole & ~frame.moving,
                 pinhole=frame.pinhole,
                 world_T_camera=frame.world_T_camera,
                 priority=priority_of(PointClass.ESTIMATED),
@@ -458,6 +460,4 @@ def _completed(update: MapUpdate) -> MapUpdate:
             )
         )
         keyframes.append(replace(frame, depth_m=filled))
-    return MapUpdate(
-        PointBatch.concatenate(points), update.free_space, tuple(keyframes), update.world_T_camera, update.report
-    )
+    return replace(update, points=PointBatch.concatenate(points), keyframes=tuple(keyframes))
