@@ -88,14 +88,16 @@ class CoverageMeter:
 
 
 class Director:
-    """Plans the next clips. One thread at a time uses it.
+    """Plans the next clips.
+
+    ``plan`` may run on a background thread, one call at a time, beside the other methods on the session's thread: what
+    they share is replaced, never changed in place.
 
     Args:
         wants_key_views: True for generators that fill single views, False for those that make continuous clips.
         native_speed: Fastest motion that the generator was trained for (m/s, rad/s), or None.
         min_priority: What counts as covered.
         up_world: Direction away from gravity.
-        size: Size of a continuous clip's frames, (width, height).
     """
 
     def __init__(
@@ -111,7 +113,8 @@ class Director:
         self._world_R_level = level_frame(up_world)
         self._meter = CoverageMeter(min_priority)
         self.settled: list[Settled] = []
-        self.pending: dict[int, Transform] = {}
+        self.pending: dict[int, ClipPlan] = {}
+        self._unmeasured: tuple[tuple[int, ClipPlan], ...] = ()
         self.held: list[Settled] = []
         self.coverage_ahead = 1.0
 
@@ -135,6 +138,7 @@ class Director:
             A plan, or None if all that can be known nearby is known or asked for.
         """
         self._meter.update(snapshot)
+        self._measure_settled()
         if not self._wants_key_views:
             return self._plan_clip(pinhole, predict)
         return self._plan_way(pinhole, predict) or (self._plan_ring(predict(0.0)) if ring else None)
@@ -163,7 +167,7 @@ class Director:
             for step in _nearest_first(round(2 * np.pi / RING_YAW_STEP_RAD)):
                 yaw = heading + step * RING_YAW_STEP_RAD
                 pose = look(world_T_camera[:3, 3], yaw, pitch, self._world_R_level)
-                if any(_is_near(pose, p) for p in self.pending.values()):
+                if any(_is_near(pose, p.world_T_camera[-1]) for p in self.pending.values()):
                     continue
                 missing = self._meter.missing(pose, pinhole)
                 share = float(missing.mean())
@@ -180,7 +184,7 @@ class Director:
         return ClipPlan(poses, pinhole, "way", max(shares))
 
     def _is_open(self, pose: Transform, missing_share: float) -> bool:
-        if any(_is_near(pose, other) for other in self.pending.values()):
+        if any(_is_near(pose, p.world_T_camera[-1]) for p in self.pending.values()):
             return False
         if any(_is_near(pose, held.world_T_camera) for held in self.held):
             return False
@@ -189,37 +193,42 @@ class Director:
 
     def submitted(self, request_id: int, plan: ClipPlan) -> None:
         """Remember that a plan is being generated."""
-        self.pending[request_id] = plan.world_T_camera[-1]
+        self.pending = {**self.pending, request_id: plan}
 
-    def ended(self, request_id: int, snapshot: MemorySnapshot | None, pinhole: Pinhole) -> None:
-        """A request ended; with a snapshot, its direction is settled at what it left missing.
+    def ended(self, request_id: int, *, is_settled: bool) -> None:
+        """A request ended.
 
         Args:
             request_id: The request.
-            snapshot: Memory after the merge, or None if nothing was merged and the direction may be asked again.
-            pinhole: The request's own.
+            is_settled: Its direction is settled with what it left missing (measured at the next plan); otherwise it may
+                be asked for again.
         """
-        pose = self.pending.pop(request_id, None)
-        if pose is None or snapshot is None:
-            return
-        self._meter.update(snapshot)
-        share = float(self._meter.missing(pose, pinhole).mean())
-        self.settled.append(Settled(request_id, pose, share))
+        plan = self.pending.get(request_id)
+        self.pending = {k: v for k, v in self.pending.items() if k != request_id}
+        if plan is not None and is_settled:
+            self._unmeasured = (*self._unmeasured, (request_id, plan))
+
+    def _measure_settled(self) -> None:
+        """Find out what the clips that ended since the last plan left missing."""
+        measured, self._unmeasured = self._unmeasured, ()
+        for request_id, plan in measured:
+            pose = plan.world_T_camera[-1]
+            share = float(self._meter.missing(pose, plan.pinhole).mean())
+            self.settled = [*self.settled, Settled(request_id, pose, share)]
 
     def hold(self, request_id: int) -> None:
         """An undone request's region waits until it is re-rolled."""
-        self.held += [s for s in self.settled if s.request_id == request_id]
+        undone = [s for s in self.settled if s.request_id == request_id]
+        undone += [Settled(i, p.world_T_camera[-1], 1.0) for i, p in self._unmeasured if i == request_id]
+        self.held = [*self.held, *undone]
         self.settled = [s for s in self.settled if s.request_id != request_id]
+        self._unmeasured = tuple(u for u in self._unmeasured if u[0] != request_id)
 
     def release_held(self) -> list[ClipPlan]:
         """Plans that generate the held regions anew."""
         plans = [ClipPlan(h.world_T_camera[None], key_view_pinhole(), "reroll", h.missing_share) for h in self.held]
         self.held = []
         return plans
-
-    def reset(self) -> None:
-        """Forget what is pending; what is settled stays."""
-        self.pending.clear()
 
     def close(self) -> None:
         """Release the meter."""

@@ -22,11 +22,12 @@ from ..renderer.interface import DrawOptions, Renderer
 from ..renderer.software import SoftwareRenderer
 from ..world.camera import Pinhole
 from ..world.errors import StaleChangeError
-from ..world.keyframes import Keyframe
+from ..world.keyframes import Keyframe, StagedFrames
 from ..world.memory import MemorySnapshot
 from ..world.merge import StagedChange, stage_update
 from ..world.points import PointClass, priority_of
 from ..world.transforms import Transform, interpolate
+from ..world.updates import MapUpdate
 from .clock import Clock, WallClock
 from .collision import Collision
 from .director import ClipPlan, Director, predict_along
@@ -83,7 +84,7 @@ class _Merge:
 
     ended: Ended
     result: ClipResult
-    staged: "Future[StagedChange] | None" = None
+    staged: "Future[tuple[StagedChange, StagedFrames]] | None" = None
 
 
 @dataclass(slots=True)
@@ -230,6 +231,7 @@ class Session:
         walk.tick += 1
         walk.world_T_camera = self.rig.world_T_camera
         walk.is_flying = self.rig.state.is_flying
+        walk.settled, walk.held = self.director.settled, self.director.held
         self._trace()
         self._drain()
         self._plan()
@@ -308,36 +310,39 @@ class Session:
             return
         if self._planning is not None:
             if self._planning.done():
-                plan, self._planning = self._planning.result(), None
-                if plan is not None:
-                    self._submit(plan)
+                drafted, self._planning = self._planning.result(), None
+                if drafted is not None:
+                    self._submit(*drafted)
             return
         is_due = (self.tick_count - self._last_plan_tick) * self.tick_s >= PLAN_EVERY_S
         if is_due and len(self._requests) < MAX_OUTSTANDING and self.queue.state not in ("failed", "closed"):
             self._last_plan_tick = self.tick_count
             predicted = [self.predict(s / ROLLOUT_RATE_HZ) for s in range(97)]
-            self._planning = self._background.submit(
-                self.director.plan,
-                self.world.memory.snapshot(),
-                self.pinhole,
-                predict_along(predicted, ROLLOUT_RATE_HZ),
-            )
+            snapshot, predict = self.world.memory.snapshot(), predict_along(predicted, ROLLOUT_RATE_HZ)
+            self._planning = self._background.submit(self._draft, snapshot, predict, True)
+
+    def _draft(
+        self, snapshot: MemorySnapshot, predict: Callable[[float], Transform], ring: bool
+    ) -> tuple[ClipPlan, ClipRequest] | None:
+        """Plan a clip and put together its request, all but its identity. Runs on any thread."""
+        plan = self.director.plan(snapshot, self.pinhole, predict, ring=ring)
+        return None if plan is None else (plan, self._request_of(plan, snapshot))
 
     def _plan_and_wait(self) -> None:
         if (self.tick_count - self._last_plan_tick) * self.tick_s < PLAN_EVERY_S - 1e-9:
             return
         self._last_plan_tick = self.tick_count
         while True:
-            plan = self.director.plan(self.world.memory.snapshot(), self.pinhole, self.predict, ring=False)
-            if plan is None or not self._submit(plan):
+            drafted = self._draft(self.world.memory.snapshot(), self.predict, False)
+            if drafted is None or not self._submit(*drafted):
                 return
             self._wait_for_all()
 
     def generate_ring(self, max_clips: int = 64) -> int:
         """Close the ring around the walker, waiting for every clip; the number of clips made."""
         for done in range(max_clips):
-            plan = self.director.plan(self.world.memory.snapshot(), self.pinhole, self.predict, ring=True)
-            if plan is None or not self._submit(plan):
+            drafted = self._draft(self.world.memory.snapshot(), self.predict, True)
+            if drafted is None or not self._submit(*drafted):
                 return done
             self._wait_for_all()
         return max_clips
@@ -348,34 +353,39 @@ class Session:
                 self._receive(ended)
             self._merge_ready()
 
-    def _submit(self, plan: ClipPlan) -> bool:
+    def _submit(self, plan: ClipPlan, draft: ClipRequest | None = None) -> bool:
         walk = self.world.walk
-        request = self._request_of(plan, walk.next_request_id)
+        request_id = walk.next_request_id
         walk.next_request_id += 1
-        self._requests[request.request_id] = (request, plan)
-        self.director.submitted(request.request_id, plan)
+        request = replace(
+            draft or self._request_of(plan, self.world.memory.snapshot()),
+            request_id=request_id,
+            epoch=self.queue.epoch,
+            seed=int(np.random.SeedSequence([self.seed, request_id]).generate_state(1)[0]),
+            first_keyframe_id=self.world.bank.reserve_ids(len(plan.world_T_camera)),
+            tick=self.tick_count,
+        )
+        self._requests[request_id] = (request, plan)
+        self.director.submitted(request_id, plan)
         if self._recorder is not None:
             self._recorder.request(self.tick_count, request, plan.missing_share)
         return self.queue.submit(request)
 
-    def _request_of(self, plan: ClipPlan, request_id: int) -> ClipRequest:
-        snapshot = self.world.memory.snapshot()
-        keys = snapshot.chunks_in_frusta(plan.pinhole, plan.world_T_camera)
+    def _request_of(self, plan: ClipPlan, snapshot: MemorySnapshot) -> ClipRequest:
         floor = self.world.info.floor
         return ClipRequest(
-            request_id=request_id,
-            epoch=self.queue.epoch,
-            seed=int(np.random.SeedSequence([self.seed, request_id]).generate_state(1)[0]),
+            request_id=0,
+            epoch=0,
+            seed=0,
             prompt=self.world.walk.prompt,
             world_T_camera=plan.world_T_camera,
             pinhole=plan.pinhole,
-            memory=snapshot.subset(keys),
-            first_keyframe_id=self.world.bank.reserve_ids(len(plan.world_T_camera)),
+            memory=snapshot.subset(snapshot.chunks_in_frusta(plan.pinhole, plan.world_T_camera)),
+            first_keyframe_id=0,
             references=tuple(_reference(k) for k in self._references(snapshot, plan)),
             up_world=self.world.info.up_world,
             floor=None if floor is None else (*floor.normal, floor.offset_m),
             purpose=plan.purpose,
-            tick=self.tick_count,
         )
 
     def _references(self, snapshot: MemorySnapshot, plan: ClipPlan) -> list[Keyframe]:
@@ -413,7 +423,7 @@ class Session:
                 for ended in self.queue.wait(600.0):
                     self._receive(ended)
             merge = next(m for m in self._merging if m.ended.request_id == request_id)
-            self._apply(merge, stage_update(self.world.memory.snapshot(), merge.result.update))
+            self._apply(merge, *self._stage(merge.result.update, self.world.memory.snapshot()))
             self._merging.remove(merge)
 
     def _merge_ready(self) -> None:
@@ -423,27 +433,30 @@ class Session:
         while self._merging:
             merge = self._merging[0]
             if self.is_waiting:
-                self._apply(merge, stage_update(self.world.memory.snapshot(), merge.result.update))
+                self._apply(merge, *self._stage(merge.result.update, self.world.memory.snapshot()))
             else:
                 if merge.staged is None:
                     snapshot = self.world.memory.snapshot()
-                    merge.staged = self._background.submit(stage_update, snapshot, merge.result.update)
+                    merge.staged = self._background.submit(self._stage, merge.result.update, snapshot)
                 if not merge.staged.done():
                     return
                 try:
-                    self._apply(merge, merge.staged.result())
+                    self._apply(merge, *merge.staged.result())
                 except StaleChangeError:
                     merge.staged = None
                     return
             self._merging.pop(0)
 
-    def _apply(self, merge: _Merge, staged: StagedChange) -> None:
+    def _stage(self, update: MapUpdate, snapshot: MemorySnapshot) -> tuple[StagedChange, StagedFrames]:
+        """What merging an update will change. Runs on any thread."""
+        return stage_update(snapshot, update), self.world.bank.stage(update.keyframes)
+
+    def _apply(self, merge: _Merge, staged: StagedChange, frames: StagedFrames) -> None:
         update = merge.result.update
         before = _Undo(merge.ended.request_id, self.world.memory.snapshot(), self.world.bank.snapshot())
         report = self.world.memory.apply(staged)
+        self.world.bank.apply(frames)
         self._undo = [*self._undo[-MAX_UNDO + 1 :], before]
-        for keyframe in update.keyframes:
-            self.world.bank.add(keyframe)
         facts = replace(
             update.report,
             added=report.added,
@@ -461,10 +474,9 @@ class Session:
         self._finish(merge.ended.request_id, merged=not facts.rejected, journal={"outcome": "done", "update": facts})
 
     def _finish(self, request_id: int, *, merged: bool, journal: dict[str, Any]) -> None:
-        request, plan = self._requests.pop(request_id)
-        snapshot = self.world.memory.snapshot() if merged or journal["outcome"] == "failed" else None
-        self.director.ended(request_id, snapshot, plan.pinhole)
-        self.world.walk.settled = list(self.director.settled)
+        request, _ = self._requests.pop(request_id)
+        # a direction that failed is not asked for again and again; re-rolling or moving on does
+        self.director.ended(request_id, is_settled=merged or journal["outcome"] in ("failed", "done"))
         self.world.add_journal(request, journal)
 
     # -- commands -----------------------------------------------------------------------------------------------------
@@ -498,15 +510,12 @@ class Session:
         for ended in self.queue.poll():
             self._receive(ended)
         self.director.hold(last.request_id)
-        self.world.walk.settled = list(self.director.settled)
-        self.world.walk.held = list(self.director.held)
         self.collision.merged(report.changed, self.rig.state)
         return True
 
     def reroll(self) -> int:
         """Generate the held regions anew, with other seeds; the number asked for."""
         plans = self.director.release_held()
-        self.world.walk.held = []
         for plan in plans:
             self._submit(plan)
         if self.is_waiting and plans:
