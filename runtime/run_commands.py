@@ -4,20 +4,18 @@ import json
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Any
 
 from ..generator.registry import generator_names
 from ..input.script import action_poses, parse_actions
-from ..saves.sources import load_source, read_trajectory
+from ..saves.sources import read_trajectory
 from . import commands
 from .errors import UserError
 from .headless import Rollout, prepare_output, run_rollout, select_frames
 from .progress import progress_bar
 from .record import Recording
 from .replay import run_replay
-from .samples import SAMPLES, sample_source
-from .world import Progress, World, create
+from .sources import make_world
+from .world import Progress, World
 from .world import open as open_world
 
 WORLD_SUFFIX = ".spatia"
@@ -37,23 +35,6 @@ def check_generator(name: str) -> None:
 def is_world_file(source: str) -> bool:
     """True for the path of a saved world."""
     return source.endswith(WORLD_SUFFIX)
-
-
-def make_world(source: str, options: dict[str, Any], *, seed: int, prompt: str, progress: Progress) -> World:
-    """A new world from a sample's name or a path.
-
-    Raises:
-        UserError: A sample was given what only files take.
-        SourceError: The source cannot be used.
-    """
-    given = {k: v for k, v in options.items() if v is not None}
-    if source in SAMPLES and not Path(source).exists():
-        if given:
-            raise UserError(f"no --{next(iter(given))} with a sample", "one", "leave it out")
-        return create(sample_source(source), seed=seed, prompt=prompt, progress=progress)
-    if not Path(source).exists() and not any(c in source for c in "/\\."):
-        raise UserError(f"a file, a folder or a sample ({', '.join(SAMPLES)})", repr(source), "check the name")
-    return create(load_source(source, **given), seed=seed, prompt=prompt, progress=progress)
 
 
 def rollout(command: commands.Rollout) -> int:

@@ -13,13 +13,16 @@ import numpy.typing as npt
 
 from ..input.intents import Intent
 from ..renderer.capture import VideoWriter, contact_sheet, write_png
+from ..saves.sources import load_source
+from ..world.images import cover
 from . import commands
 from .errors import UserError
 from .headless import opening_photo, session_facts, void_share, write_report
 from .progress import progress_bar
 from .record import Recorder
-from .samples import SAMPLES
+from .samples import SAMPLES, sample_source
 from .session import ROLLOUT_RATE_HZ, Session
+from .sources import make_world
 from .world import World
 from .world import open as open_world
 
@@ -91,23 +94,54 @@ def _put_aside(file: Path) -> Path:
 def run_walk(command: commands.Walk, size: tuple[int, int] | None, memory_limit: int | None) -> int:
     """Walk; the exit status."""
     place = place_of(command.source, is_new=command.new, is_frozen=command.frozen)
-    with progress_bar("opening") as report:
-        world = _open_or_make(command, place, report)
+    if not place.exists:
+        check_source(command)
     if not command.frozen:
         place.folder.mkdir(parents=True, exist_ok=True)
     print(f"{place.file}{' (frozen: nothing is written)' if command.frozen else ''}", flush=True)
+    if not command.headless and has_display():
+        from .app import run_window
+
+        return run_window(place, command, size, memory_limit)
+    with progress_bar("opening") as report:
+        world = open_or_make(command, place, report)
     if memory_limit is not None:
         check_memory_limit(world, memory_limit)
-    if not command.headless and has_display():
-        from .window import run_window
+    try:
+        return run_script(world, place, command, size)
+    finally:
+        world.close()
 
-        return run_window(world, place, command, size)
-    return run_script(world, place, command, size)
+
+def check_source(command: commands.Walk) -> None:
+    """Refuse a source that is not there before a folder is made for it.
+
+    Raises:
+        UserError: Neither a sample nor a path that exists.
+    """
+    if command.source not in SAMPLES and not Path(command.source).exists():
+        raise UserError(f"a file, a folder or a sample ({', '.join(SAMPLES)})", repr(command.source), "check the name")
 
 
-def _open_or_make(command: commands.Walk, place: WalkPlace, report: Any) -> World:
-    from .run_commands import make_world
+def first_picture(place: WalkPlace, command: commands.Walk, size: tuple[int, int]) -> npt.NDArray[np.uint8]:
+    """What the window shows while the world is made: the source's photo, dark where a world is resumed."""
+    if not place.exists:
+        source = (
+            sample_source(command.source)
+            if command.source in SAMPLES and not Path(command.source).exists()
+            else load_source(command.source, depth=command.depth, intrinsics=command.intrinsics, mask=command.mask)
+        )
+        if len(source.frames):
+            return cover(source.frames[0].color, *size)
+    return np.full((size[1], size[0], 3), 24, np.uint8)
 
+
+def open_or_make(command: commands.Walk, place: WalkPlace, report: Any) -> World:
+    """The world to walk: resumed where there is one, otherwise made from the source.
+
+    Raises:
+        UserError: Options of a source with a world that is resumed.
+    """
     options = {"depth": command.depth, "intrinsics": command.intrinsics, "mask": command.mask}
     if place.exists:
         given = [k for k, v in options.items() if v is not None]

@@ -15,10 +15,12 @@ import numpy.typing as npt
 from ..input.intents import Intent
 from ..renderer.capture import VideoWriter, write_png
 from ..world.camera import Pinhole
+from ..world.images import cover
 from .clock import Clock, FixedStep
 from .errors import UserError
 from .headless import void_share
 from .metrics import percentiles_ms
+from .samples import garage_truth
 from .session import Frame, Session
 
 logger = logging.getLogger(__name__)
@@ -67,13 +69,13 @@ class LoopHooks:
 
     Attributes:
         intent: Turns a frame's events into an intent.
-        overlay: Draws the RGBA overlay of a size, or None where there is none.
+        overlay: Draws the RGBA overlay, or None where there is none.
         save: Saves the world now; the text to show.
         autosave: Hands a snapshot to the saver; called every ``AUTOSAVE_S``.
     """
 
     intent: Callable[[Iterable[Any]], Intent]
-    overlay: "Callable[[WalkLoop, tuple[int, int]], npt.NDArray[np.uint8] | None] | None" = None
+    overlay: "Callable[[WalkLoop], npt.NDArray[np.uint8] | None] | None" = None
     save: Callable[[], str] | None = None
     autosave: Callable[[], None] | None = None
 
@@ -112,7 +114,8 @@ class WalkLoop:
         self.fov_rad = session.world.pinhole_for(size).fov_x_rad
         self.scale = 1.0
         self.tint = self.help = self.details = False
-        self.wipe: float | None = None
+        self._wipe_since_s: float | None = None
+        self._comparison: tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8], float] | None = None
         self.frame_times_s: deque[float] = deque(maxlen=240)
         self.frame: Frame | None = None
         self._folder = folder
@@ -131,7 +134,7 @@ class WalkLoop:
         end_s = None if seconds is None else self.clock.now_s() + seconds
         while not self._is_leaving and (end_s is None or self.clock.now_s() < end_s):
             self.run_frame()
-        self._stop_video()
+        self.stop_video()
 
     def run_frame(self) -> None:
         """One frame, in ``FRAME_ORDER``."""
@@ -158,10 +161,10 @@ class WalkLoop:
         )
         self.frame = frame
         self._open_view(passed_s, frame)
-        color = self._wiped(frame, pinhole) if self.wipe is not None else frame.color
+        color = self._wiped() if self._wipe_since_s is not None else frame.color
         if self._video is not None:
             self._video.write(self._at_full_size(color))
-        overlay = self.hooks.overlay(self, self.screen.size) if self.hooks.overlay else None
+        overlay = self.hooks.overlay(self) if self.hooks.overlay else None
         self.screen.present(color, overlay)
 
     def _finish(self, begin_s: float, *, has_events: bool) -> None:
@@ -222,20 +225,39 @@ class WalkLoop:
         if float(np.mean([(e > 0.5).mean() for e in edges])) > KNOWN_SHARE:
             self.fov_rad = min(FOV_RAD, self.fov_rad + FOV_OPENING_RAD_S * min(passed_s, 0.1))
 
-    def _wiped(self, frame: Frame, pinhole: Pinhole) -> npt.NDArray[np.uint8]:
-        """Left of the wipe the walk, right of it the withheld photo, where there is one at this pose."""
-        from .samples import garage_truth
-
-        truth, truth_pinhole, _ = garage_truth()
-        fits = truth_pinhole.covering(pinhole.width, pinhole.height)
-        from ..world.images import cover
-
-        photo = cover(truth, pinhole.width, pinhole.height)
-        view = self.session.draw(garage_truth()[2], pinhole=fits)
-        at = int((self.wipe or 0.0) * pinhole.width)
-        out = view.color.copy()
+    def _wiped(self) -> npt.NDArray[np.uint8]:
+        """Left of the sweeping line the walk from the withheld photo's camera, right of it the photo."""
+        view, photo, _ = self._comparison or self._compare()
+        out = view.copy()
+        at = int((self.wipe_fraction or 0.0) * view.shape[1])
         out[:, at:] = photo[:, at:]
         return out
+
+    def _compare(self) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8], float]:
+        photo, pinhole, pose = garage_truth()
+        frame = self.session.draw(pose, pinhole=pinhole.covering(*self.size))
+        photo = cover(photo, *self.size)
+        known = frame.coverage > 0.5
+        error = float(((frame.color.astype(np.float32) - photo) ** 2)[known].mean()) if known.any() else 255.0**2
+        self._comparison = (frame.color, photo, 10.0 * float(np.log10(255.0**2 / max(error, 1e-9))))
+        return self._comparison
+
+    @property
+    def wipe_fraction(self) -> float | None:
+        """Where the line stands, 0..1 from the left, or None while nothing is compared."""
+        if self._wipe_since_s is None:
+            return None
+        return 0.5 + 0.45 * float(np.sin((self.clock.now_s() - self._wipe_since_s) * 1.2))
+
+    @property
+    def wipe_text(self) -> str:
+        """PSNR of the walk against the photo, on what is known."""
+        return "" if self._wipe_since_s is None or self._comparison is None else f"{self._comparison[2]:.1f} dB"
+
+    @property
+    def is_recording(self) -> bool:
+        """A video is being written."""
+        return self._video is not None
 
     def _at_full_size(self, color: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
         width, height = self.size
@@ -277,7 +299,8 @@ class WalkLoop:
         if self.session.world.info.name != "garage":
             self.tell("the wipe needs a withheld photo; only the garage has one")
             return
-        self.wipe = 0.5 if self.wipe is None else None
+        self._comparison = None
+        self._wipe_since_s = self.clock.now_s() if self._wipe_since_s is None else None
 
     def _do_save(self) -> None:
         if self.hooks.save is not None:
@@ -298,7 +321,7 @@ class WalkLoop:
 
     def _do_video(self) -> None:
         if self._video is not None:
-            self._stop_video()
+            self.stop_video()
             return
         if self._folder is None:
             return
@@ -309,7 +332,8 @@ class WalkLoop:
             raise UserError("a folder that can be written", f"{path}: {error.strerror}", "free some space") from None
         self.tell("recording; F10 stops")
 
-    def _stop_video(self) -> None:
+    def stop_video(self) -> None:
+        """Finish the video that is being written, if there is one."""
         if self._video is not None:
             self._video.close()
             self.tell(f"saved {self._video.path.name}")

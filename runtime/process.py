@@ -1,0 +1,21 @@
+"""What this process takes from the machine."""
+
+import os
+import resource
+import sys
+from pathlib import Path
+
+
+def resident_bytes() -> int:
+    """Resident set of this process; its peak where the present one cannot be read."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError, IndexError):
+        return peak_resident_bytes()
+
+
+def peak_resident_bytes() -> int:
+    """Largest resident set so far."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
