@@ -110,12 +110,9 @@ def _paint(depth, color, width, height, cells, dim, base, m, origin, floor_m, fo
         origin: (2,) float32 place of the camera in the grid, metres.
         floor_m: Height of the camera over the floor.
         focal: Pixels.
-        buffers: (3, w + 2) float32 scratch, a row of the cells with its ends repeated.
+        buffers: (3, 4 * w + 4) float32 scratch, a row of the fog.
     """
     stride = width + 2 * PAD
-    cells_x = cells.shape[1]
-    lines = np.empty(BLOCK, np.float32)
-    quarter = np.array([0.625, 0.875, 0.125, 0.375], np.float32)  # between the cells' centres
     for j in range(height):
         o = (j + PAD) * stride + PAD
         z, word = depth[o : o + width], color[o : o + width]
@@ -131,20 +128,16 @@ def _paint(depth, color, width, height, cells, dim, base, m, origin, floor_m, fo
                 continue
             if not row_ready:
                 row_ready = True
-                cy = min(max((f4(j) + f4(0.5)) * f4(1.0 / CELL) - f4(0.5), f4(0)), f4(cells.shape[0] - 1))
-                j0 = i4(cy)
-                j1 = min(j0 + 1, cells.shape[0] - 1)
-                fy = cy - f4(j0)
-                for c in range(3):
-                    for i in range(cells_x):
-                        v = cells[j0, i, c] * (f4(1) - fy) + cells[j1, i, c] * fy
-                        buffers[c, i + 1] = base[c] + dim * v
-                    buffers[c, 0] = buffers[c, 1]
-                    buffers[c, cells_x + 1] = buffers[c, cells_x]
+                _widen_row(cells, j, dim, base, buffers)
+            reds, greens, blues = (
+                buffers[0, b + 2 : b + 2 + n],
+                buffers[1, b + 2 : b + 2 + n],
+                buffers[2, b + 2 : b + 2 + n],
+            )
+            z_block, w_block = z[b : b + n], word[b : b + n]
             for i in range(n):
                 x = f4(b + i) + f4(0.5)
                 rx, ry, rz = m[0] * x + rx0, m[3] * x + ry0, m[6] * x + rz0
-                below = ry > f4(1e-3)
                 t = floor_m / max(ry, f4(1e-3))
                 gx, gz = rx * t + origin[0], rz * t + origin[1]
                 gx = abs(gx - np.floor(gx + f4(0.5)))
@@ -154,22 +147,41 @@ def _paint(depth, color, width, height, cells, dim, base, m, origin, floor_m, fo
                 wz = t * t / (focal * floor_m) + f4(0.006)
                 line = max(f4(1) - gx / wx, f4(0)) * min(f4(0.02) / wx, f4(1))
                 line = max(line, max(f4(1) - gz / wz, f4(0)) * min(f4(0.02) / wz, f4(1)))
-                line = line * reach * reach * f4(26) if below else f4(0)
                 horizon = max(f4(1) - abs(ry) * focal * f4(0.7), f4(0)) * f4(14)
-                lines[i] = line + horizon
-            for i in range(n):
-                at = (b + i + 2) >> 2  # buffer index: cell + 1 of the left neighbour
-                f = quarter[(b + i) & 3]
-                red = buffers[0, at] + f * (buffers[0, at + 1] - buffers[0, at]) + lines[i]
-                green = buffers[1, at] + f * (buffers[1, at + 1] - buffers[1, at]) + lines[i]
-                blue = buffers[2, at] + f * (buffers[2, at + 1] - buffers[2, at]) + lines[i]
-                old = word[b + i]
-                missing = f4(1) if z[b + i] >= FAR else f4((old >> u4(24)) & u4(63)) * f4(1.0 / 63.0)
-                red = f4(old & u4(255)) * (f4(1) - missing) + red * missing
-                green = f4((old >> u4(8)) & u4(255)) * (f4(1) - missing) + green * missing
-                blue = f4((old >> u4(16)) & u4(255)) * (f4(1) - missing) + blue * missing
-                new = u4(i4(red + f4(0.5))) | (u4(i4(green + f4(0.5))) << u4(8)) | (u4(i4(blue + f4(0.5))) << u4(16))
-                word[b + i] = (old & u4(0xFF000000)) | new
+                line = line * reach * reach * f4(26) + horizon
+                old = w_block[i]
+                missing = f4(i4((old >> u4(24)) & u4(63))) * f4(1.0 / 63.0)
+                missing = missing if z_block[i] < FAR else f4(1)
+                red, green, blue = (
+                    f4(i4(old & u4(255))),
+                    f4(i4((old >> u4(8)) & u4(255))),
+                    f4(i4((old >> u4(16)) & u4(255))),
+                )
+                red += missing * (reds[i] + line - red) + f4(0.5)
+                green += missing * (greens[i] + line - green) + f4(0.5)
+                blue += missing * (blues[i] + line - blue) + f4(0.5)
+                w_block[i] = (old & u4(0xFF000000)) | u4(i4(red)) | (u4(i4(green)) << u4(8)) | (u4(i4(blue)) << u4(16))
+
+
+@njit(**OPTIONS)
+def _widen_row(cells, j, dim, base, buffers):
+    """Interpolate the cells to the pixels of row ``j``; pixel i is at ``buffers[:, i + 2]``."""
+    last = cells.shape[1] - 1
+    cy = min(max((f4(j) + f4(0.5)) * f4(1.0 / CELL) - f4(0.5), f4(0)), f4(cells.shape[0] - 1))
+    j0 = i4(cy)
+    j1 = min(j0 + 1, cells.shape[0] - 1)
+    fy = cy - f4(j0)
+    for c in range(3):
+        left = base[c] + dim * (cells[j0, 0, c] * (f4(1) - fy) + cells[j1, 0, c] * fy)
+        for i in range(last + 2):
+            k = min(i, last)
+            right = base[c] + dim * (cells[j0, k, c] * (f4(1) - fy) + cells[j1, k, c] * fy)
+            step = f4(0.25) * (right - left)
+            buffers[c, 4 * i] = left + f4(0.5) * step
+            buffers[c, 4 * i + 1] = left + f4(1.5) * step
+            buffers[c, 4 * i + 2] = left + f4(2.5) * step
+            buffers[c, 4 * i + 3] = left + f4(3.5) * step
+            left = right
 
 
 class Fog:
@@ -187,7 +199,7 @@ class Fog:
         while max(shape) > 1:
             shape = (-(-shape[0] // 2), -(-shape[1] // 2))
             self._levels.append(np.zeros((*shape, 4), np.float32))
-        self._row = np.zeros((3, self._levels[0].shape[1] + 2), np.float32)
+        self._row = np.zeros((3, CELL * self._levels[0].shape[1] + CELL), np.float32)
 
     def paint(
         self,

@@ -365,8 +365,7 @@ def _scatter_1(us, vs, bits, words, mask, stride, zbuffer):
     for i in range(us.shape[0]):
         p = i4(vs[i] + shift) * stride + i4(us[i] + shift)
         key = (u8(bits[i]) << u8(32)) | u8(words[i] & mask)
-        if key < zbuffer[p]:
-            zbuffer[p] = key
+        zbuffer[p] = min(zbuffer[p], key)
 
 
 @njit(**OPTIONS)
@@ -379,8 +378,7 @@ def _scatter_2(us, vs, bits, words, mask, stride, zbuffer):
         for j in range(2):
             for k in range(2):
                 o = p + j * stride + k
-                if key < zbuffer[o]:
-                    zbuffer[o] = key
+                zbuffer[o] = min(zbuffer[o], key)
 
 
 @njit(**OPTIONS)
@@ -396,8 +394,7 @@ def _scatter_3(us, vs, bits, words, mask, stride, zbuffer):
         for j in range(3):
             for k in range(3):
                 o = p + j * stride + k
-                if key < zbuffer[o]:
-                    zbuffer[o] = key
+                zbuffer[o] = min(zbuffer[o], key)
 
 
 @njit(**OPTIONS)
@@ -414,8 +411,7 @@ def _scatter_round(us, vs, bits, words, mask, stride, zbuffer, side, left):
         for j in range(side):
             o = p + j * stride
             for k in range(left[j], side - left[j]):
-                if key < zbuffer[o + k]:
-                    zbuffer[o + k] = key
+                zbuffer[o + k] = min(zbuffer[o + k], key)
 
 
 @njit(**OPTIONS)
@@ -574,13 +570,12 @@ def close_gaps(depth, color, width, height, flags, found, new_depth, new_color):
 
 
 @njit(**OPTIONS)
-def finish_view(depth, color, width, height, rgba, rgb, depth_out, coverage, rows):
+def finish_view(depth, color, width, height, rgba, depth_out, coverage, rows):
     """Crop the planes to what a view gives out.
 
     Args:
         depth, color: Planes.
         rgba: (H, W) uint32, out; red in the lowest byte, alpha 255.
-        rgb: (H, W, 3) uint8, out.
         depth_out: (H, W) float32, out; 0 where nothing is.
         coverage: (H, W) float32, out; where drawn, how full the 3x3 pixels around are, 6 of 9 counting as full.
         rows: (3, W + 2) uint8 scratch.
@@ -591,17 +586,12 @@ def finish_view(depth, color, width, height, rgba, rgb, depth_out, coverage, row
         if j < height:
             o = (j + PAD) * stride + PAD
             c, d = color[o : o + width], depth[o : o + width]
-            out, out_d, out_rgb = rgba[j], depth_out[j], rgb[j]
+            out, out_d = rgba[j], depth_out[j]
             for i in range(width):
                 z = d[i]
                 line[i + 1] = u1(z < FAR)
                 out[i] = c[i] | u4(0xFF000000)
                 out_d[i] = z if z < FAR else f4(0)
-            for i in range(width):
-                v = c[i]
-                out_rgb[i, 0] = u1(v & u4(255))
-                out_rgb[i, 1] = u1((v >> u4(8)) & u4(255))
-                out_rgb[i, 2] = u1((v >> u4(16)) & u4(255))
             line[0] = line[1]
             line[width + 1] = line[width]
         if j > 0:  # rows beyond the picture repeat its edge

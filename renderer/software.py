@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -72,7 +73,9 @@ class _Planes:
         self.scratch = np.empty(10 * kernels.BLOCK, np.uint32)
         self.rows = np.zeros((3, width + 2), np.uint8)
         self.rgba = np.empty((height, width), np.uint32)
-        self.view = self.fresh_view()
+        self.rgba_bytes = self.rgba.view(np.uint8).reshape(height, width, 4)
+        fresh = self.fresh_view()
+        self.view = View(self.rgba_bytes[..., :3], fresh.depth_m, fresh.coverage)
 
     def inner(self, plane: npt.NDArray) -> npt.NDArray:
         """(H, W) view of a plane without its border."""
@@ -178,7 +181,8 @@ class SoftwareRenderer:
             world_T_camera: Camera pose.
             pinhole: Size and intrinsics of the picture.
             options: What to draw.
-            reuse: Give out the renderer's own arrays, valid until the next picture; otherwise they are fresh.
+            reuse: Give out the renderer's own arrays, valid until the next picture, the colours with a fourth byte
+                between pixels (see ``rgba``); otherwise they are fresh and contiguous.
         """
         self._focus = world_T_camera[:3, 3].copy()
         if self._planes is None or self._planes.size != pinhole.size:
@@ -201,8 +205,10 @@ class SoftwareRenderer:
         view = planes.view if reuse else planes.fresh_view()
         kernels.finish_view(
             planes.depth, planes.color, pinhole.width, pinhole.height,
-            planes.rgba, view.color, view.depth_m, view.coverage, planes.rows,
+            planes.rgba, view.depth_m, view.coverage, planes.rows,
         )  # fmt: skip
+        if not reuse:
+            cv2.cvtColor(planes.rgba_bytes, cv2.COLOR_RGBA2RGB, dst=view.color)
         return view
 
     @property
