@@ -34,9 +34,19 @@ ROW_BYTES = 32
 VOXEL_BYTES = ROW_BYTES + 4 + 1 + 2
 """A voxel's share of a chunk's buffer: row, code, priority, evidence, each kind together in this order."""
 
-_U8, _I64, _U64, _U32, _F32, _F64 = np.uint8, np.int64, np.uint64, np.uint32, np.float32, np.float64
+BLOCK = 512
+"""Points that are worked on together."""
+
+LOW_6, LOW_8 = np.uint64(63), np.uint64(255)
+LOW_21 = np.uint64((1 << 21) - 1)
+HASH_FACTOR = np.uint64(0x9E3779B97F4A7C15)
+
+CODE_BITS, LOW_32 = np.uint64(0x3FFFF), np.uint64(0xFFFFFFFF)
+ZERO, ONE = np.uint64(0), np.uint64(1)
+SHIFT_6, SHIFT_8, SHIFT_16, SHIFT_18, SHIFT_24, SHIFT_26, SHIFT_32, SHIFT_34, SHIFT_42, SHIFT_50 = (
+    np.uint64(shift) for shift in (6, 8, 16, 18, 24, 26, 32, 34, 42, 50)
+)
 _BITMAP_WORDS = 4096
-_LOW_32 = np.uint64(0xFFFFFFFF)
 
 
 @intrinsic
@@ -111,13 +121,15 @@ def _voxel_position(code, rows, j, origins, c, voxel_size_m):
 def assign_chunks(positions, weights, priority, voxel_size_m, table, keys, counts, chunk_index, first_word):
     """Give every point its chunk's number and the first word of its record.
 
+    Works on blocks that stay in cache, in plain loops that compile to vector code, but for the look-up.
+
     Args:
-        positions: (N, 3) float32 metres, world frame.
+        positions: (3 N,) float32 metres, world frame, x, y, z in turn.
         weights: (N,) uint8, 1 or more.
         priority: (N,) uint8, 64 or more.
         voxel_size_m: Side of a voxel.
         table: (T,) int32 hash table, T a power of two, all ``EMPTY``; receives chunk numbers.
-        keys: (M, 3) int64, receives the chunk keys by number in order of appearance; M < T / 2.
+        keys: (M,) uint64, receives the chunk keys, 21 bits an axis, by number in order of appearance; M < T / 2.
         counts: (M,) int64 zeros, receives points per chunk.
         chunk_index: (N,) uint32, receives each point's chunk number.
         first_word: (N,) uint64, receives word 0 of each record.
@@ -128,62 +140,71 @@ def assign_chunks(positions, weights, priority, voxel_size_m, table, keys, count
     """
     num_chunks = np.int64(0)
     mask = np.uint64(len(table) - 1)
-    limit = np.float64(1 << 34)
-    last_x, last_y, last_z, last = np.int64(1 << 40), np.int64(0), np.int64(0), np.int64(0)
-    block = np.empty((256, 3), np.int64)
-    low_bits = np.int64(63)
-    for start in range(0, len(positions), 256):
-        n = min(256, len(positions) - start)
-        worst = np.float64(0.0)
-        is_finite = True
-        for i in range(n):
-            for axis in range(3):
-                q = np.floor(np.float64(positions[start + i, axis]) / voxel_size_m * 256.0)
-                is_finite &= np.isfinite(q)
-                worst = max(worst, abs(q + 0.5))
-                block[i, axis] = np.int64(q)
-        if not is_finite:
-            return IS_NOT_FINITE
-        if worst > limit:
+    low, high = np.float64(-(1 << 34)), np.float64(1 << 34)
+    steps = np.empty(3 * BLOCK, np.int64)
+    chunk_key = np.empty(BLOCK, np.uint64)
+    last_key, last = np.uint64(0xFFFFFFFFFFFFFFFF), np.int64(0)
+    for start in range(0, len(weights), BLOCK):
+        n = min(BLOCK, len(weights) - start)
+        some = positions[3 * start : 3 * start + 3 * n]
+        num_bad = np.int64(0)
+        for k in range(3 * n):
+            q = np.floor(np.float64(some[k]) / voxel_size_m * 256.0)
+            num_bad += np.int64(not (q >= low and q < high))
+            steps[k] = np.int64(q)
+        if num_bad > 0:
+            for k in range(3 * n):
+                if not np.isfinite(some[k]):
+                    return IS_NOT_FINITE
             return IS_TOO_FAR
+        w, p, words = weights[start : start + n], priority[start : start + n], first_word[start : start + n]
+        lowest_weight, lowest_priority = np.uint8(255), np.uint8(255)
         for i in range(n):
-            x, y, z = block[i, 0], block[i, 1], block[i, 2]
-            w, p = weights[start + i], priority[start + i]
-            if w == 0:
-                return HAS_NO_WEIGHT
-            if p < 64:
-                return HAS_NO_PRIORITY
-            cx, cy, cz = x >> 14, y >> 14, z >> 14
-            if cx != last_x or cy != last_y or cz != last_z:
-                mixed = np.uint64(cx) * np.uint64(0x9E3779B97F4A7C15)
-                mixed = (mixed ^ np.uint64(cy)) * np.uint64(0xC2B2AE3D27D4EB4F)
-                mixed = (mixed ^ np.uint64(cz)) * np.uint64(0x165667B19E3779F9)
-                slot = np.int64((mixed >> np.uint64(32)) & mask)
-                while True:
+            lowest_weight, lowest_priority = min(lowest_weight, w[i]), min(lowest_priority, p[i])
+        if lowest_weight == 0:
+            return HAS_NO_WEIGHT
+        if lowest_priority < 64:
+            return HAS_NO_PRIORITY
+        for i in range(n):
+            x, y, z = np.uint64(steps[3 * i]), np.uint64(steps[3 * i + 1]), np.uint64(steps[3 * i + 2])
+            words[i] = (
+                _spread((x >> SHIFT_8) & LOW_6)
+                | (_spread((y >> SHIFT_8) & LOW_6) << np.uint64(1))
+                | (_spread((z >> SHIFT_8) & LOW_6) << np.uint64(2))
+                | ((x & LOW_8) << np.uint64(18))
+                | ((y & LOW_8) << np.uint64(26))
+                | ((z & LOW_8) << np.uint64(34))
+                | (np.uint64(w[i]) << np.uint64(42))
+                | (np.uint64(p[i]) << np.uint64(50))
+            )
+            chunk_key[i] = (
+                ((x >> np.uint64(14)) & LOW_21)
+                | (((y >> np.uint64(14)) & LOW_21) << np.uint64(21))
+                | (((z >> np.uint64(14)) & LOW_21) << np.uint64(42))
+            )
+        index = chunk_index[start : start + n]
+        run = np.int64(0)
+        for i in range(n):
+            key = chunk_key[i]
+            if key != last_key:
+                counts[last] += run
+                run = np.int64(0)
+                slot = (key * HASH_FACTOR) >> np.uint64(33) & mask
+                last = np.int64(table[slot])
+                while last != EMPTY and keys[last] != key:
+                    slot = (slot + np.uint64(1)) & mask
                     last = np.int64(table[slot])
-                    if last == EMPTY:
-                        if num_chunks == len(keys):
-                            return TABLE_IS_FULL
-                        last = num_chunks
-                        table[slot] = last
-                        keys[last, 0], keys[last, 1], keys[last, 2] = cx, cy, cz
-                        num_chunks += 1
-                        break
-                    if keys[last, 0] == cx and keys[last, 1] == cy and keys[last, 2] == cz:
-                        break
-                    slot = np.int64(np.uint64(slot + 1) & mask)
-                last_x, last_y, last_z = cx, cy, cz
-            counts[last] += 1
-            chunk_index[start + i] = last
-            code = (
-                _spread(np.uint64((x >> 8) & low_bits))
-                | (_spread(np.uint64((y >> 8) & low_bits)) << np.uint64(1))
-                | (_spread(np.uint64((z >> 8) & low_bits)) << np.uint64(2))
-            )
-            offset = np.uint64((x & 255) | (y & 255) << 8 | (z & 255) << 16)
-            first_word[start + i] = (
-                code | (offset << np.uint64(18)) | (np.uint64(w) << np.uint64(42)) | (np.uint64(p) << np.uint64(50))
-            )
+                if last == EMPTY:
+                    if num_chunks == len(keys):
+                        return TABLE_IS_FULL
+                    last = num_chunks
+                    table[slot] = last
+                    keys[last] = key
+                    num_chunks += 1
+                last_key = key
+            run += 1
+            index[i] = last
+        counts[last] += run
     return num_chunks
 
 
@@ -234,16 +255,15 @@ def merge_records(bounds, records, old_counts, old_addresses, max_weight, report
     buffers = []
     bitmap = np.zeros(_BITMAP_WORDS, np.uint64)
     before = np.zeros(_BITMAP_WORDS, np.uint64)
-    low6, one, code_mask = np.uint64(63), np.uint64(1), np.uint64(0x3FFFF)
     for c in range(len(bounds) - 1):
         first, end, num_old = bounds[c], bounds[c + 1], old_counts[c]
         old_codes = _bytes_at(old_addresses[c, 0], num_old * 4).view(np.uint32)
         for j in range(num_old):
             code = np.uint64(old_codes[j])
-            bitmap[code >> np.uint64(6)] |= one << (code & low6)
+            bitmap[code >> SHIFT_6] |= ONE << (code & LOW_6)
         for i in range(first, end):
-            code = records[i, 0] & code_mask
-            bitmap[code >> np.uint64(6)] |= one << (code & low6)
+            code = records[i, 0] & CODE_BITS
+            bitmap[code >> SHIFT_6] |= ONE << (code & LOW_6)
         total = np.uint64(0)
         for k in range(_BITMAP_WORDS):
             before[k] = total
@@ -258,17 +278,17 @@ def merge_records(bounds, records, old_counts, old_addresses, max_weight, report
         for k in range(_BITMAP_WORDS):
             word = bitmap[k]
             while word != 0:
-                codes[at] = np.uint32((np.uint64(k) << np.uint64(6)) | _trailing_zeros(word))
+                codes[at] = np.uint32((np.uint64(k) << SHIFT_6) | _trailing_zeros(word))
                 at += 1
-                word &= word - one
+                word &= word - ONE
         old_rows = _bytes_at(old_addresses[c, 1], num_old * 32).view(np.uint64).reshape(num_old, 4)
         old_top = _bytes_at(old_addresses[c, 2], num_old)
         old_evidence = _bytes_at(old_addresses[c, 3], num_old * 2).reshape(num_old, 2)
         heaviest = np.uint64(0)
         for j in range(num_old):
             code = np.uint64(old_codes[j])
-            word_at = code >> np.uint64(6)
-            r = np.int64(before[word_at] + _popcount(bitmap[word_at] & ((one << (code & low6)) - one)))
+            word_at = code >> SHIFT_6
+            r = before[word_at] + _popcount(bitmap[word_at] & ((ONE << (code & LOW_6)) - ONE))
             rows[r, 0], rows[r, 1], rows[r, 2], rows[r, 3] = (
                 old_rows[j, 0],
                 old_rows[j, 1],
@@ -277,52 +297,55 @@ def merge_records(bounds, records, old_counts, old_addresses, max_weight, report
             )
             top[r] = old_top[j]
             evidence[r, 0], evidence[r, 1] = old_evidence[j, 0], old_evidence[j, 1]
-            heaviest = max(heaviest, old_rows[j, 1] >> np.uint64(32))
+            heaviest = max(heaviest, old_rows[j, 1] >> SHIFT_32)
+        some = records[first:end]
         any_used = np.uint64(0)
         lowest, highest = np.uint64(255), np.uint64(0)
-        for i in range(first, end):
-            a, b = records[i, 0], records[i, 1]
-            code = a & code_mask
-            word_at = code >> np.uint64(6)
-            r = np.int64(before[word_at] + _popcount(bitmap[word_at] & ((one << (code & low6)) - one)))
-            p = (a >> np.uint64(50)) & np.uint64(255)
+        for i in range(end - first):
+            a, b = some[i, 0], some[i, 1]
+            code = a & CODE_BITS
+            word_at = code >> SHIFT_6
+            r = before[word_at] + _popcount(bitmap[word_at] & ((ONE << (code & LOW_6)) - ONE))
+            p = (a >> SHIFT_50) & LOW_8
             had = np.uint64(top[r])
-            keep = np.uint64(0) - np.uint64(p <= had)
-            use = np.uint64(0) - np.uint64(p >= had)
-            w = (a >> np.uint64(42)) & np.uint64(255)
-            xy = ((a >> np.uint64(18)) & np.uint64(255)) | (((a >> np.uint64(26)) & np.uint64(255)) << np.uint64(32))
-            zw = ((a >> np.uint64(34)) & np.uint64(255)) | (one << np.uint64(32))
-            rg = (b & np.uint64(255)) | (((b >> np.uint64(8)) & np.uint64(255)) << np.uint64(32))
-            blue = (b >> np.uint64(16)) & np.uint64(255)
+            keep = ZERO - np.uint64(p <= had)
+            use = ZERO - np.uint64(p >= had)
+            w = (a >> SHIFT_42) & LOW_8 & use
+            xy = ((a >> SHIFT_18) & LOW_8) | (((a >> SHIFT_26) & LOW_8) << SHIFT_32)
+            zw = ((a >> SHIFT_34) & LOW_8) | (ONE << SHIFT_32)
+            rg = (b & LOW_8) | (((b >> SHIFT_8) & LOW_8) << SHIFT_32)
+            blue = (b >> SHIFT_16) & LOW_8
             last = rows[r, 3]
-            rows[r, 0] = (rows[r, 0] & keep) + ((xy * w) & use)
-            rows[r, 1] = (rows[r, 1] & keep) + ((zw * w) & use)
-            rows[r, 2] = (rows[r, 2] & keep) + ((rg * w) & use)
-            keyframe = min((last >> np.uint64(32)) | (~keep & _LOW_32), (b >> np.uint64(24)) | (~use & _LOW_32))
-            rows[r, 3] = (((last & keep) + ((blue * w) & use)) & _LOW_32) | (keyframe << np.uint64(32))
+            rows[r, 0] = (rows[r, 0] & keep) + xy * w
+            rows[r, 1] = (rows[r, 1] & keep) + zw * w
+            rows[r, 2] = (rows[r, 2] & keep) + rg * w
+            keyframe = min((last >> SHIFT_32) | (~keep & LOW_32), (b >> SHIFT_24) | (~use & LOW_32))
+            rows[r, 3] = (((last & keep & LOW_32) + blue * w) & LOW_32) | (keyframe << SHIFT_32)
             top[r] = np.uint8(max(p, had))
             any_used |= use
             lowest, highest = min(lowest, p), max(highest, p)
         if any_used == 0:
             status[c] = UNCHANGED
         if num_old > 0 or lowest != highest:
-            for i in range(first, end):
-                a = records[i, 0]
-                code = a & code_mask
-                word_at = code >> np.uint64(6)
-                r = np.int64(before[word_at] + _popcount(bitmap[word_at] & ((one << (code & low6)) - one)))
-                report[OUTRANKED] += np.int64(((a >> np.uint64(50)) & np.uint64(255)) < np.uint64(top[r]))
+            left_out = np.int64(0)
+            for i in range(end - first):
+                a = some[i, 0]
+                code = a & CODE_BITS
+                word_at = code >> SHIFT_6
+                r = before[word_at] + _popcount(bitmap[word_at] & ((ONE << (code & LOW_6)) - ONE))
+                left_out += np.int64(((a >> SHIFT_50) & LOW_8) < np.uint64(top[r]))
+            report[OUTRANKED] += left_out
         may_overflow = heaviest + np.uint64(end - first) * np.uint64(255) > np.uint64(max_weight)
         report[ADDED] += n - num_old
         for j in range(num_old):
             code = np.uint64(old_codes[j])
-            word_at = code >> np.uint64(6)
-            r = np.int64(before[word_at] + _popcount(bitmap[word_at] & ((one << (code & low6)) - one)))
+            word_at = code >> SHIFT_6
+            r = before[word_at] + _popcount(bitmap[word_at] & ((ONE << (code & LOW_6)) - ONE))
             if top[r] > old_top[j]:
                 report[REPLACED] += 1
                 evidence[r, 0], evidence[r, 1] = 0, 0
             elif rows[r, 1] != old_rows[j, 1]:
-                if may_overflow and (rows[r, 1] >> np.uint64(32)) > np.uint64(max_weight):
+                if may_overflow and (rows[r, 1] >> SHIFT_32) > np.uint64(max_weight):
                     for column in range(4):
                         rows[r, column] = old_rows[j, column]
                     report[SATURATED] += 1
@@ -330,7 +353,7 @@ def merge_records(bounds, records, old_counts, old_addresses, max_weight, report
                     report[REFRESHED] += 1
         if may_overflow:
             for r in range(n):
-                if (rows[r, 1] >> np.uint64(32)) > np.uint64(max_weight):
+                if (rows[r, 1] >> SHIFT_32) > np.uint64(max_weight):
                     status[c] = OVERFLOWED
         for k in range(_BITMAP_WORDS):
             bitmap[k] = 0

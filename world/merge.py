@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from .carve import stage_carve
 from .changes import MergeReport, StagedChange
-from .chunks import MAX_VOXEL_WEIGHT, Chunk, ChunkKey, addresses_of
+from .chunks import MAX_CHUNK_KEY, MAX_VOXEL_WEIGHT, Chunk, ChunkKey, addresses_of
 from .errors import WeightOverflowError
 from .points import PointBatch
 from .snapshot import MemorySnapshot
@@ -103,9 +103,9 @@ def _partition(
     capacity = 1 << 12
     while True:
         table = np.full(capacity * 4, kernels.EMPTY, np.int32)
-        found, counts = np.empty((capacity, 3), np.int64), np.zeros(capacity, np.int64)
+        found, counts = np.empty(capacity, np.uint64), np.zeros(capacity, np.int64)
         num_chunks = kernels.assign_chunks(
-            np.ascontiguousarray(batch.positions_world),
+            np.ascontiguousarray(batch.positions_world).reshape(-1),
             np.ascontiguousarray(batch.weights),
             np.ascontiguousarray(batch.priority),
             voxel_size_m,
@@ -135,7 +135,14 @@ def _partition(
         bounds[:-1].copy(),
         records,
     )
-    return [(x, y, z) for x, y, z in found[:num_chunks].tolist()], bounds, records
+    return _unpacked(found[:num_chunks]), bounds, records
+
+
+def _unpacked(packed: npt.NDArray[np.uint64]) -> list[ChunkKey]:
+    """Chunk keys of words that hold x, y, z in 21 bits each, two's complement."""
+    parts = [(packed >> np.uint64(shift)) & np.uint64((1 << 21) - 1) for shift in (0, 21, 42)]
+    signed = [((part.astype(np.int64) + MAX_CHUNK_KEY) % (2 * MAX_CHUNK_KEY) - MAX_CHUNK_KEY).tolist() for part in parts]
+    return list(zip(*signed, strict=True))
 
 
 def _chunk_from(key: ChunkKey, revision: int, buffer: npt.NDArray[np.uint8]) -> Chunk:
