@@ -172,11 +172,13 @@ def test_a_hang_ends_its_request_after_its_time() -> None:
 
 
 def test_a_stopped_worker_is_a_hang() -> None:
-    with queue_of(patience=Patience(hang_s=0.3, first_hang_s=0.3, backoff_s=0.01)) as queue:
-        queue.submit(make_request(1, prompt="step"))
+    with queue_of(patience=Patience(hang_s=1.0, first_hang_s=LONG_S, backoff_s=0.01)) as queue:
+        queue.submit(make_request(1))
+        wait_for(queue)
+        queue.submit(make_request(2, prompt="step"))
         wait_for_phase(queue, "dream")
         os.kill(queue.worker_pid, signal.SIGSTOP)
-        assert wait_for(queue)[1].reason.startswith("hang")
+        assert wait_for(queue)[2].reason.startswith("hang")
 
 
 def test_a_running_request_is_cancelled_between_two_steps() -> None:
