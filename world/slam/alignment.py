@@ -19,6 +19,8 @@ VIEW_WIDTH = 240
 MAX_POINTS = 8000
 MIN_OVERLAP = 0.08
 """Share of the frame that memory must show before a pose is worth correcting."""
+KEPT_OVERLAP = 0.8
+"""A correction that loses more of the overlap fits by looking away."""
 JUDGED_OVERLAP = 0.25
 """Share of the frame that memory must show before a bad fit is the frame's fault."""
 MAX_RESIDUAL = 0.05
@@ -222,10 +224,11 @@ def _step(
 
 
 def _is_worse(after: _Fit, before: _Fit) -> bool:
-    """True if a correction gained nothing: less surface in common, or no smaller error."""
-    if not np.isfinite(after.residual) or after.covisible_share < before.covisible_share - 0.01:
+    """True if a correction gained nothing: it lost the overlap, less of it fits, or the error is no smaller."""
+    if not np.isfinite(after.residual) or after.overlap_share < KEPT_OVERLAP * before.overlap_share:
         return True
-    return after.residual >= before.residual and after.covisible_share <= before.covisible_share
+    gain = after.covisible_share / after.overlap_share - before.covisible_share / before.overlap_share
+    return gain < -0.01 or (gain <= 0 and after.residual >= before.residual)
 
 
 def _result(world_T_camera: Transform, target_T_camera: Transform, fit: _Fit) -> Alignment:

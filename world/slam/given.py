@@ -82,18 +82,21 @@ def find_flying(depth_m: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
 def _on_steep_plane(depth_m: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
     """True where inverse depth goes on linearly over 5 pixels down and across; a step between surfaces does not."""
     inverse = np.where(depth_m > 0, 1.0 / np.maximum(depth_m, 1e-6), np.nan)
-    return _is_straight_down(inverse) & _is_straight_down(inverse.T).T
+    return (depth_m > 0) & _is_straight_down(inverse) & _is_straight_down(inverse.T).T
 
 
 def _is_straight_down(inverse: npt.NDArray[np.floating]) -> npt.NDArray[np.bool_]:
-    line = np.pad(inverse, ((2, 2), (0, 0)), constant_values=np.nan)
-    centre = line[2:-2]
-    one, two = line[3:-1] - line[1:-3], line[4:] - line[:-4]
-    bend = np.abs(line[3:-1] + line[1:-3] - 2 * centre)
+    """The same down the columns; the outermost two rows are judged by the third."""
+    if len(inverse) < 5:
+        return np.zeros(inverse.shape, bool)
+    centre = inverse[2:-2]
+    one, two = inverse[3:-1] - inverse[1:-3], inverse[4:] - inverse[:-4]
+    bend = np.abs(inverse[3:-1] + inverse[1:-3] - 2 * centre)
     with np.errstate(invalid="ignore"):
         straight = np.abs(two - 2 * one) <= 0.25 * np.abs(two) + 0.01 * centre
         straight &= bend <= 0.1 * np.abs(one) + 0.005 * centre
-        return straight & (np.abs(one) <= 2 * MAX_STEEPNESS * centre)
+        straight &= np.abs(one) <= 2 * MAX_STEEPNESS * centre
+    return np.pad(straight, ((2, 2), (0, 0)), mode="edge")
 
 
 def depth_confidence(depth_m: npt.NDArray[np.float32], pinhole: Pinhole) -> npt.NDArray[np.float32]:
