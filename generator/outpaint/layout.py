@@ -21,6 +21,12 @@ STANDING_LOW_M = 0.15
 """Points lower than this over the floor belong to it, or to what lies on it."""
 RELIEF_MAX_M = 0.62
 """What stands nearer to a wall than this is furniture at the wall and part of its relief."""
+DEEPEST_M = 0.9
+"""Furniture at a wall is no deeper."""
+BEYOND_SHARE = 0.25
+"""Where more surface than this share of a wall's own lies behind it, it is no wall."""
+FACE_MARGIN_M = 0.12
+"""A face of furniture that is not quite parallel to its wall still belongs to it."""
 MIN_BAND_M2 = 0.9
 """Least surface at the wall and in its relief that can lend its looks to the other walls."""
 MIN_WALL_DISTANCE_M, MAX_WALL_DISTANCE_M = 1.0, 9.0
@@ -40,12 +46,14 @@ class WallSighting:
         sign: -1 for the wall at the low end of the axis, +1 at the high end.
         offset_m: Coordinate of its plane.
         seen_m2: Known surface in its relief band; 0 for a wall that nobody saw.
+        relief_m: What stands nearer to the wall than this is furniture at it, and part of its relief.
     """
 
     axis: int
     sign: int
     offset_m: float
     seen_m2: float
+    relief_m: float = RELIEF_MAX_M
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -179,26 +187,27 @@ def _box(room: Points, world_T_room: Transform, eye_m: float) -> RoomLayout | No
     """Four walls and a ceiling around points in room axes."""
     sides = ((2, 1), (0, 1), (2, -1), (0, -1))
     seen = [_sight_wall(room, axis, sign) for axis, sign in sides]
-    if max(m2 for _, m2 in seen) < MIN_BAND_M2:
+    if max(m2 for _, m2, _ in seen) < MIN_BAND_M2:
         return None
-    depth = max(offset for offset, m2 in seen if m2 > 0)
+    depth = max(offset for offset, m2, _ in seen if m2 > 0)
     walls = []
-    for (axis, sign), (offset, m2) in zip(sides, seen, strict=True):
+    for (axis, sign), (offset, m2, relief) in zip(sides, seen, strict=True):
         if m2 == 0.0:
             reach = float(np.percentile(sign * room[:, axis], 99.7))
             least = SIDE_CLEARANCE_M if axis == 0 else REAR_CLEARANCE_M
             offset = max(reach + 0.05, least, 0.5 * min(depth, 7.0))
-        walls.append(WallSighting(axis, sign, sign * offset, m2))
+        walls.append(WallSighting(axis, sign, sign * offset, m2, relief))
     return RoomLayout(world_T_room, tuple(walls), _ceiling_m(room), eye_m)
 
 
-def _sight_wall(room: Points, axis: int, sign: int) -> tuple[float, float]:
-    """Distance of the farthest slice that holds much surface, and the surface in its relief band (0, 0 if none)."""
+def _sight_wall(room: Points, axis: int, sign: int) -> tuple[float, float, float]:
+    """Distance of the farthest wall, the surface in its relief band (0 if there is none), and the band's depth."""
+    nothing = (0.0, 0.0, RELIEF_MAX_M)
     along = 2 - axis
     out = sign * room[:, axis]
     keep = (out > MIN_WALL_DISTANCE_M) & (room[:, 1] > -3.5)
     if not keep.any():
-        return 0.0, 0.0
+        return nothing
     out = out[keep]
     cell = np.floor(room[keep][:, [along, 1]] / CELL_M).astype(np.int64) + (1 << 12)
     cell_key = (cell[:, 0] << 13) | cell[:, 1]
@@ -208,16 +217,20 @@ def _sight_wall(room: Points, axis: int, sign: int) -> tuple[float, float]:
     area[1:] = area[1:] + 0.5 * area[:-1]  # a wall seldom falls into one slice
     candidates = np.nonzero(area >= max(MIN_WALL_M2, PEAK_SHARE * area.max()))[0]
     if len(candidates) == 0:
-        return 0.0, 0.0
+        return nothing
     last = int(candidates[-1])
     window = (slices >= last - 1) & (slices <= last)
-    offset = float(np.median(out[window])) + 0.5 * WALL_BIN_M
-    offset = max(offset, _outermost(slices, cell_key, offset))
-    band = (out > offset - RELIEF_MAX_M) & (out < offset + 0.1)
+    face = float(np.median(out[window])) + 0.5 * WALL_BIN_M
+    offset = max(face, _outermost(slices, cell_key, face))
+    near = area[max(0, last - round(DEEPEST_M / WALL_BIN_M)) : last + 1]  # the fullest slice is furniture's face
+    fullest = last + 1 - len(near) + int(near.argmax())
+    relief = float(np.clip(offset - fullest * WALL_BIN_M + FACE_MARGIN_M, RELIEF_MAX_M, DEEPEST_M))
+    band = (out > offset - relief) & (out < offset + 0.1)
     band_m2 = len(np.unique(cell_key[band])) * CELL_M**2
-    if offset > MAX_WALL_DISTANCE_M or band_m2 < 0.5 * MIN_BAND_M2:
-        return 0.0, 0.0
-    return offset, band_m2
+    beyond_m2 = len(np.unique(cell_key[out > offset + 0.1])) * CELL_M**2
+    if offset > MAX_WALL_DISTANCE_M or band_m2 < 0.5 * MIN_BAND_M2 or beyond_m2 > BEYOND_SHARE * band_m2:
+        return nothing
+    return offset, band_m2, relief
 
 
 def _outermost(slices: npt.NDArray[np.int64], cell_key: npt.NDArray[np.int64], offset: float) -> float:

@@ -8,7 +8,7 @@ import numpy.typing as npt
 from numba import njit
 from scipy.ndimage import distance_transform_edt
 
-from .layout import RELIEF_MAX_M, RoomLayout
+from .layout import RoomLayout
 
 RELIEF_WEIGHT = 150.0
 """Levels of colour that one metre of relief counts for in a seam."""
@@ -16,8 +16,14 @@ BEHIND_M = 0.08
 """Points this far behind a wall's plane are noise of the wall."""
 FLOOR_CLEARANCE_M = 0.02
 """Lower points belong to the floor."""
+RELIEF_NOISE_M = 0.03
+"""Steps of this height are noise of depth rather than edges."""
 SPECK_M2 = 0.003
 """Smaller patches of known wall are specks between things that stand further in front."""
+EDGE_COLOR_LEVELS = 40.0
+"""A skirt continues its face's texture as far as the colour stays within this."""
+FREE_RELIEF_M = 0.12
+"""What stands out less than this may hang on a wall."""
 SPIKE_M2 = 0.05
 """Invented relief stands out only in connected parts of at least this size."""
 SKIRT_TEXELS = 1.5
@@ -34,6 +40,7 @@ class WallFrame:
         inward: (x, z) unit vector into the room.
         length_m: Extent along the wall.
         height_m: Height of the ceiling.
+        relief_m: Depth of what counts as the wall's relief.
     """
 
     corner: tuple[float, float]
@@ -41,6 +48,7 @@ class WallFrame:
     inward: tuple[float, float]
     length_m: float
     height_m: float
+    relief_m: float
 
     def to_wall(self, points_room: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """(N, 3) along, height, relief in metres of points in room axes."""
@@ -63,12 +71,12 @@ class WallFrame:
 def wall_frames(layout: RoomLayout) -> tuple[WallFrame, ...]:
     """Frames of the four walls, clockwise: +z, +x, -z, -x; each ends where the next begins."""
     (x0, _, z0), (x1, _, z1) = layout.low, layout.high
-    h = layout.ceiling_m
+    h, r = layout.ceiling_m, [w.relief_m for w in layout.walls]
     return (
-        WallFrame((x0, z1), (1.0, 0.0), (0.0, -1.0), x1 - x0, h),
-        WallFrame((x1, z1), (0.0, -1.0), (-1.0, 0.0), z1 - z0, h),
-        WallFrame((x1, z0), (-1.0, 0.0), (0.0, 1.0), x1 - x0, h),
-        WallFrame((x0, z0), (0.0, 1.0), (1.0, 0.0), z1 - z0, h),
+        WallFrame((x0, z1), (1.0, 0.0), (0.0, -1.0), x1 - x0, h, r[0]),
+        WallFrame((x1, z1), (0.0, -1.0), (-1.0, 0.0), z1 - z0, h, r[1]),
+        WallFrame((x1, z0), (-1.0, 0.0), (0.0, 1.0), x1 - x0, h, r[2]),
+        WallFrame((x0, z0), (0.0, 1.0), (1.0, 0.0), z1 - z0, h, r[3]),
     )
 
 
@@ -112,7 +120,7 @@ def draw_wall(
     """
     shape = (max(1, round(frame.height_m / texel_m)), max(1, round(frame.length_m / texel_m)))
     wall = frame.to_wall(points_room)
-    keep = (wall[:, 2] > -BEHIND_M) & (wall[:, 2] < RELIEF_MAX_M) & (wall[:, 1] > FLOOR_CLEARANCE_M)
+    keep = (wall[:, 2] > -BEHIND_M) & (wall[:, 2] < frame.relief_m) & (wall[:, 1] > FLOOR_CLEARANCE_M)
     keep &= (wall[:, 0] > 0) & (wall[:, 0] < frame.length_m) & (wall[:, 1] < frame.height_m)
     wall = wall[keep]
     column = wall[:, 0] / texel_m
@@ -123,7 +131,7 @@ def draw_wall(
     _draw_foremost(column, row, wall[:, 2], colors[keep], reach, np.float32(0.03), picture, weight)
     known = weight > 0
     picture[known] /= weight[known][:, None]
-    picture[..., 3] = np.clip(picture[..., 3], -0.02, RELIEF_MAX_M) * RELIEF_WEIGHT
+    picture[..., 3] = np.clip(picture[..., 3], -0.02, frame.relief_m) * RELIEF_WEIGHT
     result = WallMap(frame, texel_m, picture, known)
     _clean(result)
     return result
@@ -171,7 +179,8 @@ def _clean(wall: WallMap) -> None:
     kernel = np.ones((5, 5), np.uint8)
     closed = cv2.morphologyEx(np.pad(known, 4).astype(np.uint8), cv2.MORPH_CLOSE, kernel)[4:-4, 4:-4] > 0
     wall.picture[:] = nearest_filled(wall.picture, known)
-    wall.picture[..., 3] = cv2.medianBlur(wall.picture[..., 3], 5)
+    relief = cv2.medianBlur(np.ascontiguousarray(wall.picture[..., 3]), 5)
+    wall.picture[..., 3] = cv2.bilateralFilter(relief, 9, RELIEF_NOISE_M * RELIEF_WEIGHT, 3.0)
     wall.known[:] = closed | known
 
 
@@ -194,6 +203,24 @@ def nearest_filled(
     return picture[rows, columns]
 
 
+def supported(relief_m: npt.NDArray[np.float32], band: int, reach: int) -> npt.NDArray[np.float32]:
+    """Relief in which nothing above a band stands out further than what stands below it.
+
+    Args:
+        relief_m: (H, W) metres.
+        band: Rows from the floor up that carry the rest.
+        reach: Columns that a thing may hang over its support.
+
+    Returns:
+        (H, W) float32. Fresh memory.
+    """
+    support = np.percentile(relief_m[-band:], 85, axis=0).astype(np.float32)
+    support = cv2.dilate(support[None], np.ones((1, 2 * reach + 1), np.uint8))[0]
+    out = relief_m.copy()
+    out[:-band] = np.minimum(out[:-band], np.maximum(support, FREE_RELIEF_M))
+    return out
+
+
 def without_spikes(relief_m: npt.NDArray[np.float32], texel_m: float) -> npt.NDArray[np.float32]:
     """Relief whose every level is made of parts of some size: a post alone in front of a wall falls back on it.
 
@@ -206,7 +233,7 @@ def without_spikes(relief_m: npt.NDArray[np.float32], texel_m: float) -> npt.NDA
     """
     out = relief_m.copy()
     least = SPIKE_M2 / texel_m**2
-    for level in np.arange(0.56, 0.05, -0.06, dtype=np.float32):
+    for level in np.arange(0.86, 0.05, -0.06, dtype=np.float32):
         above = (out > level).astype(np.uint8)
         count, labels, stats, _ = cv2.connectedComponentsWithStats(above, connectivity=4)
         small = stats[:, cv2.CC_STAT_AREA] < least
@@ -297,10 +324,16 @@ def _emit_skirts(relief, color, texel_m, points, colors):
                 if room == 0:
                     n += count
                     continue
+                shade = 1.0 - (1.0 - shade) * min(np.float32(1.0), max(np.float32(0.0), (step - 0.015) / 0.06))
                 run = 1
                 while run < count:
                     yb, xb = y - dy * run, x - dx * run
                     if yb < 0 or xb < 0 or yb >= height or xb >= width or abs(relief[yb, xb] - here) > 0.03:
+                        break
+                    change = np.float32(0.0)  # a board's edge goes on round the corner, not what is below it
+                    for c in range(3):
+                        change = max(change, abs(color[yb, xb, c] - color[y, x, c]))
+                    if change > EDGE_COLOR_LEVELS:
                         break
                     run += 1
                 for k in range(count):

@@ -17,7 +17,7 @@ from ..requests import Progress, ReferenceFrame
 from .flats import ceiling_surface, floor_surface
 from .layout import RoomLayout, find_layout
 from .place import PlaceModel
-from .quilt import Guide, PatchRule, Source, complete
+from .quilt import Guide, PatchRule, Source, complete, texture
 from .relief import (
     RELIEF_WEIGHT,
     Surface,
@@ -25,6 +25,7 @@ from .relief import (
     WallMap,
     draw_wall,
     nearest_filled,
+    supported,
     wall_frames,
     wall_surface,
     without_spikes,
@@ -40,6 +41,8 @@ COLUMN_SHARE = 0.25
 """A column known to this share of the band's height can be completed; others are replaced."""
 STRUCTURE_TOP_M = 2.0
 """Shelves and cupboards seldom reach higher; above them the bare wall goes on."""
+FADE_ROWS = 5
+"""Rows over which known wall passes into painted wall."""
 HIDDEN_BEHIND = 1.012
 """Invented surface stays this factor behind what a photo saw."""
 PUSH_MAX_M = 0.12
@@ -194,11 +197,12 @@ class _Builder:
         exemplar, run = self._exemplar(best_wall, band)
         pitch = vertical_pitch(exemplar.band, exemplar.overlap)
         source = Source.mirrored(exemplar.band, np.ones(exemplar.band.shape[:2], bool))
+        plain = Source.mirrored(_flattened(exemplar.band), plain_parts(exemplar.band))
         maps = []
         for i in [best, *(k for k in range(4) if k != best)]:
             self.progress.check("room: walls", 0.3 + 0.1 * len(maps))
             own_run = run if i == best else None
-            maps.append(self._finish_wall(i, frames[i], seen[i], exemplar, band, own_run, pitch, source))
+            maps.append(self._finish_wall(i, frames[i], seen[i], exemplar, band, own_run, pitch, source, plain))
         self.progress.check("room: floor", 0.7)
         surfaces = [wall_surface(m) for m in maps]
         backing = [_backing(m) for m in maps]
@@ -275,6 +279,7 @@ class _Builder:
         own_run: slice | None,
         pitch: int,
         source: Source,
+        plain: Source,
     ) -> WallMap:
         """Fill a wall: gaps by strips at the band's height, then everything above."""
         rng = np.random.default_rng([self.seed, 2, index])
@@ -286,7 +291,7 @@ class _Builder:
                 _complete_band(piece, known, exemplar.band, np.ones(exemplar.band.shape[:2], bool), wall.texel_m, rng)
         self._fill_gaps(wall, exemplar, band, runs, rng)
         wall.known[-band:] = True
-        self._extend_up(wall, band, pitch, source, rng)
+        self._extend_up(wall, band, pitch, source, plain, rng)
         return wall
 
     def _blank(self, frame: WallFrame, exemplar: Exemplar) -> WallMap:
@@ -313,21 +318,42 @@ class _Builder:
             )
             wall.picture[-band:, start:stop] = fill_stretch(exemplar, stretch, left, right, rng)
 
-    def _extend_up(self, wall: WallMap, band: int, pitch: int, source: Source, rng: np.random.Generator) -> None:
+    def _extend_up(
+        self, wall: WallMap, band: int, pitch: int, source: Source, plain: Source, rng: np.random.Generator
+    ) -> None:
         """Quilt what is above the known after its own pitch, bare wall from the usual height of furniture on."""
         t = wall.texel_m
         height = wall.known.shape[0]
         top = max(height - round(STRUCTURE_TOP_M / t), 0)
+        self._bare_above(wall, band, plain, rng)
         rough = wall.picture.copy()
         for row in range(height - band - 1, -1, -1):
-            rough[row] = rough[row + pitch]
+            rough[row] = np.where(wall.known[row, :, None], rough[row], rough[row + pitch])
         where = ~wall.known
         where[:top] = False
-        guide = Guide(rough, np.array([0.3, 0.3, 0.3, 1.0], np.float32), where)
+        guide = Guide(rough, np.array([0.3, 0.3, 0.3, 2.5], np.float32), where)
         rule = PatchRule(round(0.55 / t), round(0.12 / t), low_above=top, reuse=0.8, step=3, floor=300.0)
         complete(wall.picture, wall.known, source, rule, rng, guide)
-        smooth = without_spikes(wall.relief_m, t) * RELIEF_WEIGHT
-        wall.picture[..., 3] = smooth
+        relief = supported(wall.relief_m, band, round(0.1 / t))
+        wall.picture[..., 3] = without_spikes(relief, t) * RELIEF_WEIGHT
+
+    def _bare_above(self, wall: WallMap, band: int, plain: Source, rng: np.random.Generator) -> None:
+        """Where furniture is seen to end below the top of the known, only bare wall goes on."""
+        ended = _ended_columns(wall, band)
+        rows = wall.known.shape[0] - band
+        if not ended.any() or rows < 10:
+            return
+        columns = np.nonzero(ended)[0]
+        first, last = int(columns[0]), int(columns[-1]) + 1
+        cover = bare_wall(plain, rows, last - first, wall.texel_m, rng)
+        inside = ended[first:last]
+        new = inside & ~wall.known[:rows, first:last]
+        wall.picture[:rows, first:last][new] = cover[new]
+        wall.known[:rows, first:last] |= new
+        for k in range(FADE_ROWS):  # soften the line where paint begins
+            share = (k + 0.5) / FADE_ROWS
+            row = wall.picture[rows + k, first:last, :3]
+            row[inside] = share * row[inside] + (1.0 - share) * cover[-1 - k, inside, :3]
 
     def _ceiling(self, exemplar: Exemplar) -> Surface:
         """Ceiling from the plain parts of the exemplar."""
@@ -407,6 +433,48 @@ def _complete_band(
     complete(picture, known, Source.mirrored(source, valid), rule, rng, guide)
 
 
+def bare_wall(
+    plain: Source, height: int, width: int, texel_m: float, rng: np.random.Generator
+) -> npt.NDArray[np.float32]:
+    """Wall without anything at it: quilted where a fair piece of it is known, painted in its colour otherwise.
+
+    Args:
+        plain: Exemplar and its plain parts.
+        height: Rows.
+        width: Columns.
+        texel_m: Side of a texel.
+        rng: Chooses patches and grain.
+
+    Returns:
+        (height, width, 4) float32, relief 0.
+    """
+    picture, valid = plain.pictures[0], plain.valid[0]
+    least = np.ones((round(0.18 / texel_m),) * 2, np.uint8)
+    if cv2.erode(valid.astype(np.uint8), least, borderValue=0).any():
+        rule = PatchRule(round(0.3 / texel_m), round(0.06 / texel_m), reuse=0.3, step=3)
+        return texture(plain, max(height, rule.patch), max(width, rule.patch), rule, rng)[:height, :width]
+    out = np.zeros((height, width, 4), np.float32)
+    out[..., :3] = np.median(picture[valid if valid.any() else ...][..., :3].reshape(-1, 3), axis=0)
+    coarse = rng.normal(size=(height // 40 + 2, width // 40 + 2)).astype(np.float32)
+    out[..., :3] += 3.0 * cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)[..., None]
+    out[..., :3] += rng.normal(scale=2.5, size=(height, width, 1)).astype(np.float32)
+    return out
+
+
+def _ended_columns(wall: WallMap, band: int) -> npt.NDArray[np.bool_]:
+    """Columns with furniture below and bare wall at the top of what is known."""
+    relief = wall.relief_m[-band:]
+    strip = max(3, round(0.15 / wall.texel_m))
+    face = np.percentile(relief, 85, axis=0)
+    stands = (relief > 0.25).sum(0) * wall.texel_m > 0.25
+    bare_top = np.percentile(relief[:strip], 90, axis=0) < face - 0.15
+    votes = cv2.blur((stands & bare_top).astype(np.float32)[None], (round(0.4 / wall.texel_m) | 1, 1))[0]
+    if stands.any() and votes[stands].mean() > 0.5:  # the room's furniture is low: none goes on
+        return np.ones(len(votes), bool)
+    width = np.ones((1, round(0.3 / wall.texel_m) | 1), np.uint8)
+    return cv2.morphologyEx((votes > 0.5).astype(np.uint8)[None], cv2.MORPH_OPEN, width)[0] > 0
+
+
 def vertical_pitch(band: npt.NDArray[np.float32], overlap: int) -> int:
     """Rows after which a wall continues best upwards with its own rows: the distance of shelves, of boards.
 
@@ -451,6 +519,13 @@ def plain_parts(band: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
         for k in range(len(centers))
     ]
     return max(masks, key=lambda m: int(m.sum())) > 0
+
+
+def _flattened(band: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """The exemplar without its relief."""
+    out = band.copy()
+    out[..., 3] = 0.0
+    return out
 
 
 def _backing(wall: WallMap) -> Surface:
