@@ -4,6 +4,7 @@ Pure: computes new chunks from old ones on any thread, touching nothing; the own
 ``SpatialMemory.apply``.
 """
 
+import itertools
 from collections.abc import Mapping
 
 import numpy as np
@@ -11,21 +12,12 @@ import numpy.typing as npt
 
 from .carve import stage_carve
 from .changes import MergeReport, StagedChange
-from .chunks import MAX_CHUNK_KEY, MAX_VOXEL_WEIGHT, Chunk, ChunkKey, addresses_of
+from .chunks import MAX_VOXEL_WEIGHT, Chunk, ChunkKey, addresses_of
 from .errors import WeightOverflowError
+from .partition import Partition, partition, run_all
 from .points import PointBatch
 from .snapshot import MemorySnapshot
 from .updates import MapUpdate
-
-MAX_POINTS_PER_CHUNK = 16_000_000
-"""With more points of one chunk in one batch, a sum of weights (255 each at most) could wrap before it is checked."""
-
-_MISTAKES = {
-    -2: "positions_world: expected finite metres, got NaN or infinity; leave such points out",
-    -3: "positions_world: expected positions within 2^20 chunks of the origin; check units and pose",
-    -4: "weights: expected 1 or more, got 0; leave points without confidence out",
-    -5: "priority: expected 64..255 from priority_of, got less; 0 means nothing",
-}
 
 
 def stage_update(snapshot: MemorySnapshot, update: MapUpdate) -> StagedChange:
@@ -51,7 +43,7 @@ def stage_update(snapshot: MemorySnapshot, update: MapUpdate) -> StagedChange:
 
 
 def stage_insert(
-    chunks: Mapping[ChunkKey, Chunk], voxel_size_m: float, batch: PointBatch, *, revision: int
+    chunks: Mapping[ChunkKey, Chunk], voxel_size_m: float, batch: PointBatch, *, revision: int, num_threads: int = 1
 ) -> StagedChange:
     """Merge points into chunks: per voxel only points of the highest priority count, equal ones add up.
 
@@ -64,6 +56,7 @@ def stage_insert(
         voxel_size_m: Side of a voxel in metres.
         batch: Any number of points, any order.
         revision: Revision that new chunks carry.
+        num_threads: Threads that share the work; the result is the same for any number.
 
     Raises:
         ValueError: A position is not finite or beyond ±2^20 chunks, or a weight or priority is too low.
@@ -71,78 +64,46 @@ def stage_insert(
     """
     if len(batch) == 0:
         return StagedChange({}, {})
+    parts = partition(batch, voxel_size_m, num_threads)
+    old = [chunks.get(key) for key in parts.keys]
+    buffers, is_changed, counts = _merge(parts, old, num_threads)
+    out: dict[ChunkKey, Chunk | None] = {
+        key: _chunk_from(key, revision, buffer)
+        for key, buffer, changed in zip(parts.keys, buffers, is_changed.tolist(), strict=True)
+        if changed
+    }
+    base = dict(zip(parts.keys, old, strict=True))
+    added, refreshed, replaced, outranked, saturated = counts.tolist()
+    return StagedChange(base, out, MergeReport(added, refreshed, replaced, outranked, 0, tuple(sorted(out)), saturated))
+
+
+def _merge(
+    parts: Partition, old: list[Chunk | None], num_threads: int
+) -> tuple[list[npt.NDArray[np.uint8]], npt.NDArray[np.bool_], npt.NDArray[np.int64]]:
+    """Buffers of the merged chunks, whether each changed, and counts in the order of ``MergeReport``'s."""
     from . import kernels  # imports Numba, which takes most of a second
 
-    keys, bounds, records = _partition(batch, voxel_size_m)
-    old = [chunks.get(key) for key in keys]
     counts, addresses = addresses_of(old)
-    report, status = np.zeros(5, np.int64), np.zeros(len(keys), np.uint8)
-    buffers = kernels.merge_records(bounds, records, counts, addresses, MAX_VOXEL_WEIGHT, report, status)
+    status = np.zeros(len(old), np.uint8)
+    edges = np.searchsorted(parts.bounds, np.linspace(0, len(parts.records), num_threads + 1)).tolist()
+
+    def merge(first: int, end: int) -> tuple[list[npt.NDArray[np.uint8]], npt.NDArray[np.int64]]:
+        report = np.zeros(5, np.int64)
+        some = slice(first, end)
+        bounds = parts.bounds[first : end + 1]
+        buffers = kernels.merge_records(
+            bounds, parts.records, counts[some], addresses[some], MAX_VOXEL_WEIGHT, report, status[some]
+        )
+        return buffers, report
+
+    spans = [(a, b) for a, b in itertools.pairwise(edges) if a < b]
+    done = run_all([lambda a=a, b=b: merge(a, b) for a, b in spans], num_threads)
     if (status == kernels.OVERFLOWED).any():
         raise WeightOverflowError(
             f"more than {MAX_VOXEL_WEIGHT} of weight falls on one voxel at once; nothing was changed, thin the points"
         )
-    out: dict[ChunkKey, Chunk | None] = {
-        key: _chunk_from(key, revision, buffer)
-        for key, buffer, state in zip(keys, buffers, status.tolist(), strict=True)
-        if state != kernels.UNCHANGED
-    }
-    base = dict(zip(keys, old, strict=True))
-    added, refreshed, replaced, outranked, saturated = report.tolist()
-    return StagedChange(base, out, MergeReport(added, refreshed, replaced, outranked, 0, tuple(sorted(out)), saturated))
-
-
-def _partition(
-    batch: PointBatch, voxel_size_m: float
-) -> tuple[list[ChunkKey], npt.NDArray[np.int64], npt.NDArray[np.uint64]]:
-    """Keys of the chunks that the points fall in, the bounds of their records, and the records, chunk by chunk."""
-    from . import kernels
-
-    n = len(batch)
-    chunk_index, first_word = np.empty(n, np.uint32), np.empty(n, np.uint64)
-    capacity = 1 << 12
-    while True:
-        table = np.full(capacity * 4, kernels.EMPTY, np.int32)
-        found, counts = np.empty(capacity, np.uint64), np.zeros(capacity, np.int64)
-        num_chunks = kernels.assign_chunks(
-            np.ascontiguousarray(batch.positions_world).reshape(-1),
-            np.ascontiguousarray(batch.weights),
-            np.ascontiguousarray(batch.priority),
-            voxel_size_m,
-            table,
-            found,
-            counts,
-            chunk_index,
-            first_word,
-        )
-        if num_chunks != kernels.TABLE_IS_FULL:
-            break
-        capacity *= 8
-    if num_chunks < 0:
-        raise ValueError(_MISTAKES[num_chunks])
-    if counts.max() > MAX_POINTS_PER_CHUNK:
-        raise WeightOverflowError(
-            f"{counts.max()} points fall in one chunk at once, at most {MAX_POINTS_PER_CHUNK} can be summed; split them"
-        )
-    bounds = np.zeros(num_chunks + 1, np.int64)
-    np.cumsum(counts[:num_chunks], out=bounds[1:])
-    records = np.empty((n, 2), np.uint64)
-    kernels.scatter_records(
-        chunk_index,
-        first_word,
-        np.ascontiguousarray(batch.colors),
-        np.ascontiguousarray(batch.keyframe),
-        bounds[:-1].copy(),
-        records,
-    )
-    return _unpacked(found[:num_chunks]), bounds, records
-
-
-def _unpacked(packed: npt.NDArray[np.uint64]) -> list[ChunkKey]:
-    """Chunk keys of words that hold x, y, z in 21 bits each, two's complement."""
-    parts = [(packed >> np.uint64(shift)) & np.uint64((1 << 21) - 1) for shift in (0, 21, 42)]
-    signed = [((part.astype(np.int64) + MAX_CHUNK_KEY) % (2 * MAX_CHUNK_KEY) - MAX_CHUNK_KEY).tolist() for part in parts]
-    return list(zip(*signed, strict=True))
+    buffers = [buffer for some, _ in done for buffer in some]
+    return buffers, status != kernels.UNCHANGED, np.sum([report for _, report in done], axis=0)
 
 
 def _chunk_from(key: ChunkKey, revision: int, buffer: npt.NDArray[np.uint8]) -> Chunk:

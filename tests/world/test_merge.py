@@ -1,11 +1,11 @@
 """Merging against a dictionary of Python integers, order and split, ranks, limits, staging."""
 
 import math
-import threading
 from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
+from spatia.world import partition
 from spatia.world.chunks import MAX_VOXEL_WEIGHT, Chunk
 from spatia.world.errors import StaleChangeError, WeightOverflowError
 from spatia.world.memory import SpatialMemory
@@ -110,24 +110,21 @@ def test_any_order_and_split_gives_the_same_bits(seed):
     assert pieces.content_hash() == whole.content_hash()
 
 
-def test_threads_that_stage_parts_of_space_agree_with_one():
-    batch = _batch(3, n=4000, spread_m=1.0)
-    whole, parts = SpatialMemory(), SpatialMemory()
-    whole.insert(batch)
-    side = np.floor(batch.positions_world[:, 0] / 0.64).astype(int) % 2
-    staged = [None, None]
-
-    def stage(i):
-        staged[i] = stage_insert({}, 0.01, _pick(batch, side == i), revision=1)
-
-    threads = [threading.Thread(target=stage, args=(i,), name=f"stage-{i}") for i in range(2)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    for change in staged:
-        parts.apply(change)
-    assert parts.content_hash() == whole.content_hash()
+@pytest.mark.parametrize("num_threads", [2, 3])
+def test_any_number_of_threads_gives_the_same_bits(monkeypatch, num_threads):
+    monkeypatch.setattr(partition, "LEAST_POINTS_PER_THREAD", 100)
+    old, batch = _batch(1, spread_m=0.5), _batch(3, spread_m=0.5)
+    memory = SpatialMemory()
+    memory.insert(old)
+    one, many = (
+        stage_insert(memory.chunks, 0.01, batch, revision=2, num_threads=number) for number in (1, num_threads)
+    )
+    assert many.report == one.report
+    assert list(many.chunks) == list(one.chunks)
+    for a, b in zip(one.chunks.values(), many.chunks.values(), strict=True):
+        np.testing.assert_array_equal(a.codes, b.codes)
+        np.testing.assert_array_equal(a.rows, b.rows)
+        np.testing.assert_array_equal(a.priority, b.priority)
 
 
 @pytest.mark.parametrize(("x", "key", "code_x"), [(-0.095, -1, 54), (0.0, 0, 0), (-1e-6, -1, 63), (0.635, 0, 63)])
