@@ -172,7 +172,7 @@ def _backdrop(
         distance = np.interp(columns, columns[seen], distance[seen])
     distance = np.minimum(distance, deepest * float(np.median(distance)))
     order = np.argsort(azimuth, kind="stable")
-    return azimuth[order], 1.0 / _calm(1.0 / distance[order])
+    return azimuth[order], np.reciprocal(_calm(np.reciprocal(distance[order])))
 
 
 def _calm(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

@@ -12,6 +12,7 @@ MAX_EVIDENCE = 2.0
 STEP_COST, JUMP_COST = 4.0, 120.0
 """Cost of each row that the ground's edge moves from column to column, and the most that a jump costs; in nats."""
 EDGE_REWARD = 6.0
+MAX_SPECK_SHARE = 2e-4
 MIN_SKY_WIDTH, MIN_SKY_SHARE, MAX_BELOW_HORIZON = 0.2, 0.02, 0.03
 
 
@@ -70,11 +71,19 @@ def find_sky(color: npt.NDArray[np.uint8], horizon_row: npt.NDArray[np.float64])
     _, parts = cv2.connectedComponents(blue | pale.astype(np.uint8))
     at_top = np.unique(parts[top_rows][blue[top_rows] > 0])
     sky = np.isin(parts, at_top[at_top > 0])
-    sky = cv2.morphologyEx(sky.astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)) > 0
+    sky = _without_specks(cv2.morphologyEx(sky.astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)))
     below = sky & (np.arange(h)[:, None] > horizon_row[None, :] + 0.06 * h)
     if sky.mean() < MIN_SKY_SHARE or below.sum() > MAX_BELOW_HORIZON * sky.sum():
         return none
     return sky & ~below
+
+
+def _without_specks(sky: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
+    """Fill holes of a few pixels: noise, birds, wires."""
+    _, parts, statistics, _ = cv2.connectedComponentsWithStats(1 - sky, connectivity=4)
+    is_speck = statistics[:, cv2.CC_STAT_AREA] <= MAX_SPECK_SHARE * sky.size
+    is_speck[0] = False
+    return (sky > 0) | is_speck[parts]
 
 
 def _features(color: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
