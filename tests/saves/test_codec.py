@@ -1,0 +1,156 @@
+"""The chunk codec: lossless, small, and safe against any bytes."""
+
+import struct
+import zlib
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from spatia.saves.codec import MAX_CHUNK_WEIGHT, ChunkDecodeError, decode_chunk, encode_chunk
+from spatia.tests.saves.worlds import assert_same_chunk, make_chunk
+from spatia.world.chunks import Chunk, check_chunk
+
+
+@st.composite
+def chunks(draw: st.DrawFn) -> Chunk:
+    """Any chunk that memory may hold."""
+    codes = sorted(draw(st.sets(st.integers(0, 64**3 - 1), min_size=1, max_size=12)))
+    n = len(codes)
+    rows = np.zeros((n, 8), np.uint32)
+    factor = draw(st.sampled_from([1, 1, 8]))
+    for i in range(n):
+        weight = draw(st.one_of(st.integers(1, 20), st.integers(1, MAX_CHUNK_WEIGHT // factor)))
+        sums = draw(st.lists(st.integers(0, weight * 255), min_size=6, max_size=6))
+        rows[i] = [*(s * factor for s in sums[:3]), weight * factor, *(s * factor for s in sums[3:]), 0]
+        rows[i, 7] = draw(st.one_of(st.integers(0, 3), st.integers(0, 2**32 - 1)))
+    key = draw(st.tuples(*[st.integers(-(2**20) + 1, 2**20 - 1)] * 3))
+    bytes_of = st.binary(min_size=n, max_size=n)
+    priority = np.frombuffer(draw(bytes_of), np.uint8) | np.uint8(64)
+    evidence = np.stack([np.frombuffer(draw(bytes_of), np.uint8) for _ in range(2)], axis=1)
+    return Chunk(key, draw(st.integers(0, 2**63 - 1)), np.array(codes, np.uint32), rows, priority, evidence)
+
+
+@given(chunks())
+@settings(max_examples=150, deadline=None)
+def test_any_chunk_comes_back_bit_for_bit(chunk: Chunk) -> None:
+    back = decode_chunk(encode_chunk(chunk))
+    assert_same_chunk(back, chunk)
+    check_chunk(back)
+
+
+@pytest.mark.parametrize("num_points", [1, 2, 63, 5000])
+def test_a_random_chunk_comes_back_bit_for_bit(num_points: int) -> None:
+    chunk = make_chunk((-1, 0, 7), num_points=num_points)
+    assert_same_chunk(decode_chunk(encode_chunk(chunk)), chunk)
+
+
+def test_a_full_chunk_comes_back_bit_for_bit() -> None:
+    n = 64**3
+    rows = np.full((n, 8), 3, np.uint32)
+    chunk = Chunk(
+        (0, 0, 0), 1, np.arange(n, dtype=np.uint32), rows, np.full(n, 200, np.uint8), np.zeros((n, 2), np.uint8)
+    )
+    assert_same_chunk(decode_chunk(encode_chunk(chunk)), chunk)
+
+
+def test_a_flat_surface_takes_less_than_ten_bytes_a_voxel() -> None:
+    rng = np.random.default_rng(0)
+    from spatia.world.chunks import morton
+
+    x, z = (v.ravel() for v in np.meshgrid(np.arange(64), np.arange(64)))
+    codes = np.sort(morton(x, 30 + (x + z) // 16, z))
+    n = len(codes)
+    weight = rng.integers(1, 16, n)
+    rows = np.zeros((n, 8), np.uint32)
+    for column in (0, 1, 2):
+        rows[:, column] = rng.integers(0, 256, n) * weight
+    for column in (4, 5, 6):
+        rows[:, column] = (120 + rng.integers(-6, 7, n)) * weight
+    rows[:, 3], rows[:, 7] = weight, rng.integers(1, 5, n)
+    chunk = Chunk((0, 0, 0), 1, codes, rows, np.full(n, 192, np.uint8), np.zeros((n, 2), np.uint8))
+    assert len(encode_chunk(chunk)) <= 10 * n
+
+
+def test_the_same_content_gives_the_same_bytes() -> None:
+    assert encode_chunk(make_chunk((1, 2, 3))) == encode_chunk(make_chunk((1, 2, 3)))
+
+
+def test_every_single_flipped_byte_is_noticed() -> None:
+    data = encode_chunk(make_chunk((0, -1, 2), num_points=9))
+    for position in range(len(data)):
+        for flip in (0x01, 0x80, 0xFF):
+            broken = bytearray(data)
+            broken[position] ^= flip
+            with pytest.raises(ChunkDecodeError):
+                decode_chunk(bytes(broken))
+
+
+def test_every_truncation_is_noticed() -> None:
+    data = encode_chunk(make_chunk((0, -1, 2), num_points=9))
+    for length in range(len(data)):
+        with pytest.raises(ChunkDecodeError):
+            decode_chunk(data[:length])
+
+
+def test_bytes_behind_the_end_are_noticed() -> None:
+    with pytest.raises(ChunkDecodeError):
+        decode_chunk(resealed(encode_chunk(make_chunk((0, 0, 0))) + b"\0"))
+
+
+def resealed(data: bytes) -> bytes:
+    """The same bytes with a checksum that fits: what somebody would make who wants to do harm."""
+    from spatia.saves.codec import _HEADER
+
+    head = data[: _HEADER.size - 4]
+    body = data[_HEADER.size :]
+    return head + struct.pack("<I", zlib.crc32(body, zlib.crc32(head + b"\0\0\0\0"))) + body
+
+
+@given(st.data())
+@settings(max_examples=300, deadline=None)
+def test_forged_bytes_are_refused_or_give_a_valid_chunk(data: st.DataObject) -> None:
+    forged = bytearray(encode_chunk(make_chunk((3, -4, 5), num_points=data.draw(st.integers(1, 30)))))
+    for _ in range(data.draw(st.integers(1, 4))):
+        forged[data.draw(st.integers(4, len(forged) - 1))] = data.draw(st.integers(0, 255))
+    cut = data.draw(st.integers(44, len(forged)))
+    try:
+        chunk = decode_chunk(resealed(bytes(forged[:cut])))
+    except ChunkDecodeError:
+        return
+    check_chunk(chunk)
+
+
+@given(st.binary(max_size=300))
+@settings(max_examples=200, deadline=None)
+def test_random_bytes_are_refused(data: bytes) -> None:
+    with pytest.raises(ChunkDecodeError):
+        decode_chunk(data)
+
+
+def test_a_size_out_of_bounds_is_refused_before_memory_is_taken() -> None:
+    data = bytearray(encode_chunk(make_chunk((0, 0, 0))))
+    data[36:40] = struct.pack("<I", 1)  # common factor stays 1
+    data[32:36] = data[32:36]
+    from spatia.saves.codec import _HEADER
+
+    data[_HEADER.size + 1 : _HEADER.size + 5] = struct.pack("<I", 0xFFFFFFFF)  # first plane: 4 GiB when decoded
+    with pytest.raises(ChunkDecodeError, match="size"):
+        decode_chunk(resealed(bytes(data)))
+
+
+def test_another_version_is_named() -> None:
+    data = bytearray(encode_chunk(make_chunk((0, 0, 0))))
+    data[4] = 9
+    with pytest.raises(ChunkDecodeError, match="version 1, got 9"):
+        decode_chunk(bytes(data))
+
+
+@pytest.mark.parametrize("column", [3, 0])
+def test_a_chunk_that_breaks_its_rules_is_not_written(column: int) -> None:
+    chunk = make_chunk((0, 0, 0))
+    rows = chunk.rows.copy()
+    rows[5, column] = 0 if column == 3 else rows[5, 3] * 255 + 1
+    broken = Chunk(chunk.key, 1, chunk.codes, rows, chunk.priority, chunk.evidence)
+    with pytest.raises(ValueError, match="expected weights"):
+        encode_chunk(broken)
