@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from .changes import MergeReport, StagedChange
 from .chunks import Chunk, ChunkKey, addresses_of
-from .points import priority_of
+from .points import PointClass, priority_of
 from .snapshot import MemorySnapshot, chunks_by_camera
 from .updates import DepthView
 from .visibility import camera_row
@@ -76,7 +76,7 @@ def _check(view: DepthView) -> None:
     expected = (view.pinhole.height, view.pinhole.width)
     if view.depth_m.shape != expected or view.depth_m.dtype != np.float32:
         raise ValueError(f"depth view: expected {expected} float32, got {view.depth_m.shape} {view.depth_m.dtype}")
-    if not priority_of(1) <= view.priority <= 255:
+    if not priority_of(PointClass.INVENTED) <= view.priority <= 255:
         raise ValueError(f"depth view: expected a priority of 64..255 from priority_of, got {view.priority}")
 
 
@@ -93,7 +93,7 @@ def _pairs(
         table[:, i] = chunks_by_camera(
             keys, snapshot.chunk_size_m, view.pinhole, view.world_T_camera[None], near_m=0.0, far_m=far
         )[:, 0]
-    touched = table.any(1)
+    touched = np.asarray(table.any(1))
     bounds = np.concatenate([[0], np.cumsum(table[touched].sum(1))]).astype(np.int64)
     return [k for k, t in zip(keys, touched.tolist(), strict=True) if t], bounds, np.nonzero(table[touched])[1]
 

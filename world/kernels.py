@@ -13,6 +13,9 @@ Existing chunks are handed over as addresses of their arrays, because Numba take
 caller keeps the arrays alive during the call.
 """
 
+# Numba gives intrinsics their typing context itself, which a type checker cannot know.
+# pyright: reportCallIssue=false
+
 import numpy as np
 from llvmlite import ir
 from numba import carray, njit, types

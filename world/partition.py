@@ -115,7 +115,7 @@ def _assign(batch: PointBatch, voxel_size_m: float, run: slice) -> _Assigned:
         if found >= 0:
             return _Assigned(packed[:found], counts[:found], chunk_index, first_word)
         if found != kernels.TABLE_IS_FULL:
-            raise ValueError(_mistake(found))
+            raise ValueError(_mistake(int(found)))
         capacity *= 8
 
 
