@@ -29,6 +29,7 @@ DEEPEST = 2.0
 SKY_FACTOR = 1.5
 SKY_BEHIND = 0.05
 """The sky goes on behind roofs by this share of the picture's width, so that no slit opens beside them."""
+ROWS_AT_ONCE = 256
 BRIDGE_SHARE = 0.2
 """What stands in front of the ground's far edge is bridged if it is narrower than this share of the picture."""
 GROUND_CONFIDENCE, BACKDROP_CONFIDENCE, SKY_CONFIDENCE = 0.5, 0.3, 0.1
@@ -194,22 +195,36 @@ def _stage(
     is_level_known: bool,
 ) -> DioramaDepth:
     """Cast every pixel's ray on ground, backdrop and sky."""
-    rays = pinhole.rays().astype(np.float64)
-    right, ahead = _level_axes(down)
-    across, forward, drop = rays @ right, rays @ ahead, rays @ down
-    level = np.maximum(np.hypot(across, forward), 1e-3)
-    wall = np.interp(np.arctan2(across, forward), azimuth, distance) / level
-    floor = np.where(drop > 1e-6, EYE_HEIGHT_M / np.maximum(drop, 1e-6), np.inf)
     sky = cv2.resize(small_sky.astype(np.float32), pinhole.size, interpolation=cv2.INTER_LINEAR) > 0.5
-    ground = (floor < wall) & ~sky
-    depth = np.where(ground, floor, wall)
+    depth = np.empty((pinhole.height, pinhole.width), np.float32)
+    ground = np.empty_like(sky)
+    for top in range(0, pinhole.height, ROWS_AT_ONCE):
+        strip = slice(top, min(top + ROWS_AT_ONCE, pinhole.height))
+        depth[strip], ground[strip] = _cast(pinhole, strip, down, azimuth, distance)
+    ground &= ~sky
     depth[sky] = SKY_FACTOR * float(distance.max())
     share = float(ground.mean())
     plane = Plane((-float(down[0]), -float(down[1]), -float(down[2])), EYE_HEIGHT_M)
     horizon = float(_horizon_rows(down, pinhole)[pinhole.width // 2])
-    return DioramaDepth(
-        depth.astype(np.float32), sky, ground, Floor(plane, EYE_HEIGHT_M, share), horizon, is_level_known
-    )
+    return DioramaDepth(depth, sky, ground, Floor(plane, EYE_HEIGHT_M, share), horizon, is_level_known)
+
+
+def _cast(
+    pinhole: Pinhole,
+    rows: slice,
+    down: npt.NDArray[np.float64],
+    azimuth: npt.NDArray[np.float64],
+    distance: npt.NDArray[np.float64],
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
+    """Depth of some rows on ground or backdrop, whichever is nearer, and where it is ground."""
+    x = ((np.arange(pinhole.width) + 0.5 - pinhole.cx) / pinhole.fx)[None, :]
+    y = ((np.arange(rows.start, rows.stop) + 0.5 - pinhole.cy) / pinhole.fy)[:, None]
+    right, ahead = _level_axes(down)
+    across, forward, drop = (x * axis[0] + y * axis[1] + axis[2] for axis in (right, ahead, down))
+    level = np.maximum(np.hypot(across, forward), 1e-3)
+    wall = np.interp(np.arctan2(across, forward), azimuth, distance) / level
+    floor = np.where(drop > 1e-6, EYE_HEIGHT_M / np.maximum(drop, 1e-6), np.inf)
+    return np.minimum(floor, wall), floor < wall
 
 
 def _sky_behind(frame_index: int, color: npt.NDArray[np.uint8], guess: DioramaDepth) -> list[HiddenLayer]:

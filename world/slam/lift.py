@@ -49,12 +49,26 @@ def choose_frames(
     return chosen
 
 
-def covered_by_memory(
-    snapshot: MemorySnapshot, pinhole: Pinhole, world_T_camera: Transform, min_priority: int
+def shows_new(
+    depth_m: npt.NDArray[np.float32],
+    new_surface: npt.NDArray[np.bool_] | None,
+    surface_m: npt.NDArray[np.float32],
 ) -> npt.NDArray[np.bool_]:
-    """(H, W) bool: where memory shows surface of at least a priority. Nothing invented may be put in front of it."""
-    seen = render_depth(snapshot, pinhole, world_T_camera, min_priority).depth_m > 0
-    return cv2.morphologyEx(seen.astype(np.uint8), cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8)) > 0
+    """Where a frame may add invented points to what memory shows at its pose.
+
+    Args:
+        depth_m: (H, W) the frame's depth.
+        new_surface: (H, W) where its generator says that it added something; it may lie behind the rim of memory's
+            surface, but neither on it nor before it. Without it, only pixels count where memory shows nothing.
+        surface_m: (H, W) depth of memory's surface that must not change; 0 where there is none.
+
+    Returns:
+        (H, W) bool.
+    """
+    seen = surface_m > 0
+    if new_surface is not None:
+        return new_surface & ~(seen & (depth_m < BEHIND * surface_m))
+    return cv2.morphologyEx(seen.astype(np.uint8), cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8)) == 0
 
 
 def lies_on_surface(

@@ -12,17 +12,18 @@ from ..memory import MemorySnapshot, SpatialMemory
 from ..points import PointBatch, PointClass, priority_of
 from ..transforms import invert
 from ..updates import DepthView, MapUpdate, UpdateReport
+from ..visibility import render_depth
 from .alignment import Alignment, align_to_memory
 from .completion import complete_depth
 from .estimators import FrameStack, GeometryEstimate, GeometryEstimator, make_estimator
 from .given import clean_depth
 from .lift import (
     choose_frames,
-    covered_by_memory,
     free_space_view,
     hides_surface,
     lies_on_surface,
     lift_pixels,
+    shows_new,
 )
 from .masks import join_moving
 
@@ -352,9 +353,9 @@ class _Lifter:
     def _only_new(self, k: int, use: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
         """Leave out what memory shows already, and what this clip gave already."""
         pinhole, pose, depth = self._frames.pinhole, self._poses[k], self._estimate.depth_m[k]
-        new = use & ~covered_by_memory(self._memory, pinhole, pose, self._origin.priority)
-        if self._frames.new_surface is not None:
-            new &= self._frames.new_surface[k]
+        surface = render_depth(self._memory, pinhole, pose, self._origin.priority).depth_m
+        new_surface = None if self._frames.new_surface is None else self._frames.new_surface[k]
+        new = use & shows_new(depth, new_surface, surface)
         if self._given.num_points:
             new &= ~lies_on_surface(depth, pinhole, pose, self._given.snapshot())
         self._counts["known_already"] += int(use.sum() - new.sum())

@@ -115,6 +115,22 @@ def test_only_new_surface_is_lifted(room):
     assert update.free_space == ()
 
 
+def test_new_surface_may_lie_behind_a_rim_but_neither_on_it_nor_before_it(room, memory_of):
+    frames = room(np.eye(4)[None])
+    use = np.zeros(frames.depth_m.shape[1:], bool)
+    use[:, :100] = True
+    memory = memory_of(frames, use=use)
+    new = np.zeros(frames.depth_m.shape, bool)
+    new[0, :, 90:] = True
+    counts = []
+    for factor in (0.9, 1.0, 1.1):
+        clip = _with(frames, depth_m=(frames.depth_m * factor).astype(np.float32), new_surface=new)
+        points = _invent(clip, memory, align=False).points.positions_world
+        counts.append((frames.pinhole.project(points, np.eye(4))[0][:, 0] < 98).sum())
+    assert counts[0] == counts[1] == 0
+    assert counts[2] > 0.8 * 8 * 120
+
+
 def test_clip_without_anything_new_is_empty_but_not_rejected(room):
     frames = room(np.eye(4)[None])
     update = _invent(_with(frames, new_surface=np.zeros(frames.depth_m.shape, bool)))
