@@ -12,16 +12,17 @@ from ..world.camera import Pinhole
 from ..world.chunks import Chunk, ChunkKey
 from ..world.keyframes import Keyframe
 from ..world.memory import MemorySnapshot
-from ..world.points import PointClass
-from ..world.transforms import Transform, invert, level_frame, rotation_angle_rad
+from ..world.points import priority_of
+from ..world.transforms import Transform, invert, level_frame
 from . import shaders
 from .extract import ChunkExtractor, ExtractedChunk
 from .gl_arena import PointArena
 from .gl_context import GLUnavailableError, create_offscreen_context, is_hardware_gl
 from .gl_table import MAX_SLOTS, NEAR_M, NEAREST, ChunkTable, is_fresh, pack_points
 from .interface import DrawOptions, DrawStatistics, View
+from .photos import PhotoShelf
 
-__all__ = ["GLRenderer", "GLUnavailableError", "choose_keyframes", "create_offscreen_context", "is_hardware_gl"]
+__all__ = ["GLRenderer", "GLUnavailableError", "create_offscreen_context", "is_hardware_gl"]
 
 AGREEMENT = 1.02
 """Points up to this factor behind the nearest surface are blended with it."""
@@ -59,6 +60,8 @@ class _Targets:
         self.points = ctx.framebuffer([self.sum_color, self.sum_facts], self.depth)
         self.known = ctx.texture(size, 4, dtype="f2")
         self.known_facts = ctx.texture(size, 4, dtype="f4")
+        for texture in (self.known, self.known_facts):
+            texture.repeat_x = texture.repeat_y = False
         self.resolved = ctx.framebuffer([self.known, self.known_facts])
         self.color = ctx.texture(size, 4)
         self.finished = ctx.framebuffer([self.color])
@@ -106,7 +109,7 @@ class GLRenderer:
         self._free_slots: list[int] = []
         self._table = ChunkTable(self.ctx)
         self._photos: OrderedDict[int, _Photo] = OrderedDict()
-        self._keyframes: Sequence[Keyframe] = ()
+        self._shelf = PhotoShelf()
         self._takes_all = True
         self._revision = 0
         self._focus = np.zeros(3)
@@ -162,7 +165,7 @@ class GLRenderer:
             self._drop(key)
         for extracted in self._extractor.take(budget_s):
             self._put(extracted, snapshot.chunks[extracted.key], now_s)
-        self._keyframes = tuple(keyframes)
+        self._shelf.update(keyframes)
         self._takes_all = budget_s is None
         self._revision = snapshot.revision
         present = {k.keyframe_id for k in keyframes}
@@ -241,7 +244,7 @@ class GLRenderer:
         """
         self._focus = world_T_camera[:3, 3].copy()
         targets = self._targets_for(pinhole.size)
-        photos = self._photos_for(world_T_camera) if options.use_keyframes else []
+        photos = self._photos_for(world_T_camera, pinhole, options) if options.use_keyframes else []
         self._draw_points(targets, world_T_camera, pinhole, options)
         self._resolve(targets, world_T_camera, pinhole, photos, options)
         self._finish(targets, world_T_camera, pinhole, photos, options)
@@ -376,7 +379,7 @@ class GLRenderer:
         level_R_world = level_frame(options.up_world).T
         level_R_camera = level_R_world @ world_T_camera[:3, :3]
         position = level_R_world @ world_T_camera[:3, 3]
-        program["level_R_camera"].write(np.ascontiguousarray(level_R_camera.T, np.float32))
+        _write(program, "level_R_camera", np.ascontiguousarray(level_R_camera.T, np.float32))
         program["position_level"] = float(position[0] % 1.0), float(position[2] % 1.0)
         program["floor_height_m"] = options.floor_height_m
         self._set_photos(program, world_T_camera, photos)
@@ -385,9 +388,16 @@ class GLRenderer:
 
     # photos
 
-    def _photos_for(self, world_T_camera: Transform) -> list[_Photo]:
+    def _photos_for(self, world_T_camera: Transform, pinhole: Pinhole, options: DrawOptions) -> list[_Photo]:
         """The photos to sample from here; new ones are uploaded, one a picture while an update has a budget."""
-        chosen = choose_keyframes(self._keyframes, world_T_camera, shaders.MAX_KEYFRAMES)
+        if not self._shelf.num_keyframes:
+            return []
+        surface = self._table.centres(world_T_camera, pinhole)
+        chosen = [
+            keyframe
+            for keyframe in self._shelf.choose(surface, world_T_camera[:3, 3], pinhole.fx)[: shaders.MAX_KEYFRAMES]
+            if priority_of(keyframe.point_class, keyframe.rank) >= options.min_priority
+        ]
         ready: list[_Photo] = []
         allowed = len(chosen) if self._takes_all else 1
         for keyframe in chosen:
@@ -436,10 +446,11 @@ class GLRenderer:
             photo.depth.release()
 
     def _set_photos(self, program: Any, world_T_camera: Transform, photos: list[_Photo]) -> None:
-        program["num_photos"] = len(photos)
+        _write(program, "num_photos", np.array([len(photos)], np.int32))
         rotations = np.zeros((shaders.MAX_KEYFRAMES, 3, 3), np.float32)
         offsets = np.zeros((shaders.MAX_KEYFRAMES, 3), np.float32)
         intrinsics = np.ones((shaders.MAX_KEYFRAMES, 4), np.float32)
+        parallax = np.zeros(shaders.MAX_KEYFRAMES, np.float32)
         for k in range(shaders.MAX_KEYFRAMES):
             color, depth = (photos[k].color, photos[k].depth) if k < len(photos) else (self._blank, self._blank)
             color.use(2 + k)
@@ -449,12 +460,14 @@ class GLRenderer:
                 rotations[k] = photo_T_camera[:3, :3].T  # GL reads columns
                 offsets[k] = photo_T_camera[:3, 3]
                 intrinsics[k] = _intrinsics(photos[k].keyframe.pinhole)
+                parallax[k] = intrinsics[k, 0] * np.linalg.norm(offsets[k])
         units = np.arange(shaders.MAX_KEYFRAMES, dtype=np.int32) + 2
-        program["photo"].write(units)
-        program["photo_depth"].write(units + shaders.MAX_KEYFRAMES)
-        program["photo_R_camera"].write(rotations)
-        program["photo_t_camera"].write(offsets)
-        program["photo_intrinsics"].write(intrinsics)
+        _write(program, "photo", units)
+        _write(program, "photo_depth", units + shaders.MAX_KEYFRAMES)
+        _write(program, "photo_R_camera", rotations)
+        _write(program, "photo_t_camera", offsets)
+        _write(program, "photo_intrinsics", intrinsics)
+        _write(program, "photo_parallax", parallax)
 
 
 def photo_depth(depth_m: npt.NDArray[np.float32], moving: npt.NDArray[np.bool_] | None) -> npt.NDArray[np.float32]:
@@ -484,25 +497,10 @@ def photo_depth(depth_m: npt.NDArray[np.float32], moving: npt.NDArray[np.bool_] 
     return out
 
 
-def choose_keyframes(keyframes: Sequence[Keyframe], world_T_camera: Transform, limit: int) -> list[Keyframe]:
-    """The photos that look at the same things from nearest by; observed ones first, then by nearness.
-
-    Args:
-        keyframes: Candidates, in order of preference where they are equally near.
-        world_T_camera: Camera pose.
-        limit: At most this many.
-    """
-    ranked: list[tuple[float, int]] = []
-    for index, keyframe in enumerate(keyframes):
-        between = invert(world_T_camera) @ keyframe.world_T_camera
-        angle = rotation_angle_rad(between)
-        if angle > np.pi / 2:
-            continue
-        is_observed = keyframe.point_class == PointClass.OBSERVED
-        cost = float(np.linalg.norm(between[:3, 3])) + angle / 0.5 - (1.0 if is_observed else 0.0)
-        ranked.append((cost, index))
-    chosen = [keyframes[index] for _, index in sorted(ranked)[:limit]]
-    return sorted(chosen, key=lambda k: -int(k.point_class))  # stable: nearness decides within a class
+def _write(program: Any, name: str, values: npt.NDArray[Any]) -> None:
+    """Set a uniform; drivers leave out those that a program does not need."""
+    if name in program:
+        program[name].write(values)
 
 
 def _intrinsics(pinhole: Pinhole) -> tuple[float, float, float, float]:

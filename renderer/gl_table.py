@@ -111,6 +111,15 @@ class ChunkTable:
         far_m = float(depth[inside].max(initial=1.0))
         return used[inside][order], far_m * 1.01 + 0.01
 
+    def centres(self, world_T_camera: Transform, pinhole: Pinhole, limit: int = 96) -> npt.NDArray[np.float64]:
+        """(N, 3) world points that stand for the surface in view: middles of up to ``limit`` chunks in the frustum."""
+        order, _ = self.visible(world_T_camera, pinhole)
+        order = order[:: max(1, -(-len(order) // limit))]
+        middle = (self.slots["low"][order] + self.slots["high"][order]) / 2.0
+        pixels, depth = pinhole.project(middle, world_T_camera)
+        inside = (depth > NEAR_M) & (pixels >= 0).all(1) & (pixels < pinhole.size).all(1)
+        return middle[inside] if inside.any() else middle
+
     def release(self) -> None:
         """Free the texture."""
         self.texture.release()

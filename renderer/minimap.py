@@ -180,7 +180,7 @@ def _to_pixels(
 
 
 def _polyline(tile: npt.NDArray[np.uint8], pixels: npt.NDArray[np.float64], color: tuple[int, int, int]) -> None:
-    points = np.rint(np.clip(pixels, -4000, 4000) * 8).astype(np.int32).reshape(-1, 1, 2)
+    points = np.rint((np.clip(pixels, -4000, 4000) - 0.5) * 8).astype(np.int32).reshape(-1, 1, 2)
     thickness = max(1, tile.shape[0] // 90)
     cv2.polylines(tile, [points], False, (*color, 255), thickness, cv2.LINE_AA, shift=3)
 
@@ -190,7 +190,7 @@ def _draw_you(tile: npt.NDArray[np.uint8], heading_rad: float, size_px: int) -> 
     shape = np.array([(0.0, -1.0), (0.62, 0.75), (0.0, 0.4), (-0.62, 0.75)]) * (size_px * 0.055)
     c, s = np.cos(heading_rad), np.sin(heading_rad)
     points = shape @ np.array([[c, s], [-s, c]]) + size_px / 2.0
-    corners = np.rint(points * 8).astype(np.int32).reshape(-1, 1, 2)
+    corners = np.rint((points - 0.5) * 8).astype(np.int32).reshape(-1, 1, 2)
     cv2.fillPoly(tile, [corners], (*YOU_COLOR, 255), cv2.LINE_AA, shift=3)
 
 

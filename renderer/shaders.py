@@ -44,7 +44,7 @@ void main() {
     vec2 pixel = intrinsics.xy * p.xy / z + intrinsics.zw + margin;
     bool shown = p.z >= near_m && in_color.a >= min_priority;
     gl_Position = vec4(2.0 * pixel / picture_size - 1.0, shown ? 2.0 * z * depth_scale / far_m - 1.0 : -2.0, 1.0);
-    gl_PointSize = clamp(1.9 * facts.x * intrinsics.x / z, 2.0, 2.0 * margin);
+    gl_PointSize = clamp(1.9 * facts.x * intrinsics.x / z, 2.0, 128.0);
     bool fresh = (in_place.x & 32768u) != 0u;
     uint kind = in_color.a >> 6;
     color = vec4(vec3(in_color.rgb) / 255.0, fresh ? facts.y : 0.0);
@@ -92,6 +92,7 @@ uniform sampler2D photo_depth[3];    // metres (of the nearest known pixel where
 uniform mat3 photo_R_camera[3];
 uniform vec3 photo_t_camera[3];
 uniform vec4 photo_intrinsics[3];
+uniform float photo_parallax[3];     // pixels by which a surface at 1 m moves between the photo's place and this one
 uniform int num_photos;
 
 // Where a camera point falls on a photo: pixel and depth there, z <= 0 when outside.
@@ -104,14 +105,14 @@ vec3 onto_photo(vec2 size, int k, vec3 p) {
 
 // Colour of a photo at depth z along the ray, and how well its own depth agrees. A photo that sees through the drawn
 // point tells that only a splat's rim reached this pixel; then z becomes the depth of what the photo sees behind it.
-// With where_unknown only pixels whose depth the photo does not know count, at any depth.
+// With where_unknown, z is a guess and pixels whose depth the photo does not know count at any depth.
 vec4 sample_photo(sampler2D image, sampler2D depth, int k, vec3 ray, bool where_unknown, inout float z) {
     vec2 size = vec2(textureSize(image, 0));
     vec3 q = onto_photo(size, k, ray * z);
     if (q.z <= 0.0) return vec4(0.0);
     vec2 seen = texelFetch(depth, ivec2(q.xy), 0).rg;
     if (seen.y < 0.0) return vec4(0.0);
-    if (where_unknown) return vec4(texture(image, q.xy / size).rgb, 1.0 - seen.y);
+    if (where_unknown && seen.y == 0.0) return vec4(texture(image, q.xy / size).rgb, 1.0);
     if (seen.x > q.z * 1.02) {
         vec3 behind = vec3((q.xy - photo_intrinsics[k].zw) / photo_intrinsics[k].xy, 1.0) * seen.x;
         float z_behind = (transpose(photo_R_camera[k]) * (behind - photo_t_camera[k])).z;
@@ -120,7 +121,10 @@ vec4 sample_photo(sampler2D image, sampler2D depth, int k, vec3 ray, bool where_
         seen = texelFetch(depth, ivec2(q.xy), 0).rg;
         if (seen.y >= 0.0 && abs(seen.x - q.z) < 0.02 * q.z) z = z_behind;
     }
-    float agrees = seen.y >= 0.0 ? 1.0 - smoothstep(0.015, 0.025, abs(seen.x - q.z) / q.z) : 0.0;
+    if (seen.y < 0.0) return vec4(0.0);
+    float agrees = 1.0 - smoothstep(0.015, 0.025, abs(seen.x - q.z) / q.z);
+    float shift_px = photo_parallax[k] * abs(1.0 / max(seen.x, 1e-3) - 1.0 / q.z);
+    agrees = max(agrees, 1.0 - smoothstep(0.5, 1.0, shift_px));  // so near the photo's place that depth hardly matters
     return vec4(texture(image, q.xy / size).rgb, agrees);
 }
 
@@ -193,6 +197,8 @@ layout(location = 0) out vec4 color;  // rgb, coverage
 """
     + KEYFRAME_SAMPLING
     + """
+const vec3 BASE = vec3(0.157, 0.165, 0.184);  // of the fog where nothing at all is known
+
 // Known colours near by, finest level first. Premultiplied; how coarse a level was needed goes to `level`.
 vec4 spread(sampler2D pyramid, vec2 at, out float level) {
     vec4 sum = vec4(0.0);
@@ -219,9 +225,9 @@ float nearby_depth(vec2 at) {
 vec3 fog(vec2 at, vec3 ray) {
     float level;
     vec4 near = spread(known, at, level);
-    vec3 base = mix(vec3(0.075, 0.085, 0.1), near.rgb / max(near.a, 1e-4), min(near.a * 1.2, 0.9));
+    vec3 nearest = mix(BASE, near.rgb / max(near.a, 1e-4), min(near.a * 1.2, 1.0));
     float far = clamp((level - 1.0) / 6.0, 0.0, 1.0);
-    vec3 rgb = base * mix(0.75, 0.42, far);
+    vec3 rgb = 0.25 * BASE + nearest * mix(0.65, 0.42, far);
     vec3 direction = normalize(level_R_camera * ray);
     float down = direction.y;
     rgb *= 1.0 - 0.25 * smoothstep(0.0, 0.35, down);
@@ -231,7 +237,7 @@ vec3 fog(vec2 at, vec3 ray) {
         vec2 width = max(fwidth(ground), vec2(1e-5));
         vec2 line = 1.0 - smoothstep(0.6 * width, 1.6 * width, abs(fract(ground - 0.5) - 0.5));
         float visible = clamp(1.0 - 2.0 * max(width.x, width.y), 0.0, 1.0);
-        rgb += 0.07 * max(line.x, line.y) * visible;
+        rgb += 0.05 * max(line.x, line.y) * visible;
     }
     return rgb;
 }

@@ -69,6 +69,10 @@ def test_the_window_shows_picture_and_overlay_through_opengl(ready):
     assert ready["scale"] == 1.0
 
 
+def test_a_picture_drawn_with_the_windows_opengl_is_shown_without_leaving_it(ready):
+    assert ready["drawn"] == [77, 77, 77]
+
+
 def test_a_key_walks_while_it_is_down(app, ready, xdotool):
     xdotool("keydown", "w")
     app.wait_for(lambda line: line.get("forward") == 1.0)

@@ -9,11 +9,29 @@ import pygame
 from spatia.input.devices import open_devices
 from spatia.input.intents import Intent
 from spatia.input.keymap import DEFAULT_FILE, load_keymap
+from spatia.renderer.gl import GLRenderer
 from spatia.renderer.present import open_presenter
+from spatia.world.camera import Pinhole
+from spatia.world.memory import SpatialMemory
+from spatia.world.points import PointBatch
 
 
 def say(**facts) -> None:
     print(json.dumps(facts), flush=True)
+
+
+def draw_in_window(presenter) -> list[int]:
+    """Draw a wall with the window's own OpenGL and show its texture; the middle pixel."""
+    memory = SpatialMemory(0.05)
+    x, y = np.meshgrid(np.arange(-2, 2, 0.05), np.arange(-2, 2, 0.05))
+    points = np.stack([x.ravel(), y.ravel(), np.full(x.size, 2.0)], axis=1).astype(np.float32)
+    memory.insert(PointBatch.uniform(points, np.full((x.size, 3), 77, np.uint8), priority=192, keyframe=1))
+    renderer = GLRenderer(presenter.ctx)
+    renderer.update(memory.snapshot())
+    presenter.present(renderer.draw(np.eye(4), Pinhole.from_fov(320, 200, 1.0)))
+    middle = presenter.read()[200, 320].tolist()
+    renderer.close()
+    return middle
 
 
 def main() -> None:
@@ -27,8 +45,17 @@ def main() -> None:
     presenter.present(picture, overlay)
     shown = presenter.read()
     pixels = [shown[y, x].tolist() for x, y in ((100, 200), (500, 200), (320, 200))]
+    drawn = draw_in_window(presenter)
     window = pygame.display.get_wm_info()["window"]
-    say(ready=True, window=window, gl=presenter.has_gl, size=presenter.size, scale=presenter.scale, pixels=pixels)
+    say(
+        ready=True,
+        window=window,
+        gl=presenter.has_gl,
+        size=presenter.size,
+        scale=presenter.scale,
+        pixels=pixels,
+        drawn=drawn,
+    )
     last = Intent()
     while "quit" not in last.commands:
         devices.handle(presenter.events())
