@@ -14,7 +14,7 @@ caller keeps the arrays alive during the call.
 """
 
 # Numba gives intrinsics their typing context itself, which a type checker cannot know.
-# pyright: reportCallIssue=false
+# pyright: reportCallIssue=false, reportPrivateImportUsage=false
 
 import numpy as np
 from llvmlite import ir
