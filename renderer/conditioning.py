@@ -70,7 +70,8 @@ def render_scene_video(
     Raises:
         ValueError: A shape does not fit.
     """
-    points = np.ascontiguousarray(points_world, np.float32)
+    points = np.ascontiguousarray(points_world, np.float32).view()
+    points.flags.writeable = False  # one compiled version for arrays of either kind
     if points.ndim != 2 or points.shape[1] != 3 or colors.shape != points.shape or colors.dtype != np.uint8:
         got = f"{points.shape} and {colors.shape} {colors.dtype}"
         raise ValueError(f"points and colours: expected (N, 3) each, colours uint8, got {got}")

@@ -512,7 +512,7 @@ def split_planes(zbuffer, depth, color):
 def close_gaps(depth, color, width, height, flags, found, new_depth, new_color):
     """Fill pixels that are seen through a nearer surface, and gaps of one pixel in it.
 
-    A drawn pixel counts when 6 of its 8 neighbours are nearer by 4 %, an empty one when 5 are drawn.
+    A pixel counts when 5 of its 8 neighbours are nearer by 4 %; an empty one is farther than all.
 
     Args:
         depth, color: Planes, changed in place.
@@ -534,10 +534,10 @@ def close_gaps(depth, color, width, height, flags, found, new_depth, new_color):
             z = c[i] * f4(0.96)
             n = i4(up[i] < z) + i4(up[i + 1] < z) + i4(up[i + 2] < z) + i4(mid[i] < z) + i4(mid[i + 2] < z)
             n += i4(down[i] < z) + i4(down[i + 1] < z) + i4(down[i + 2] < z)
-            flags[i] = u1(n + i4(c[i] >= FAR))
+            flags[i] = u1(n)
         for i in range(width):
             found[num] = o + i
-            num += i4(flags[i] >= 6)
+            num += i4(flags[i] >= 5)
     for k in range(num):
         p = found[k]
         nearest = FAR

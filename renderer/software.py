@@ -7,9 +7,10 @@ import numpy as np
 import numpy.typing as npt
 
 from ..world.camera import Pinhole
+from ..world.chunks import Chunk
 from ..world.keyframes import Keyframe
 from ..world.memory import MemorySnapshot
-from ..world.points import priority_of
+from ..world.points import PointClass, priority_of
 from ..world.transforms import Transform, apply, invert
 from . import kernels
 from .extract import ChunkExtractor
@@ -23,6 +24,12 @@ FADE_S = 0.2
 
 TICK_S = 1.0 / 60.0
 """Length of a tick of ``DrawOptions.fade_tick``."""
+
+GAP_PASSES = 3
+"""Times that gaps are closed, each by a pixel from all sides."""
+
+MANY_GAPS = 0.003
+"""Share of the picture's pixels that were gaps, from which another pass is worth its half millisecond."""
 
 DEPTH_TOLERANCE = 0.02
 """A photo is sampled where its depth and the drawn one differ by less than this share."""
@@ -231,10 +238,13 @@ class SoftwareRenderer:
         """Points with their small gaps closed, in ``planes.depth`` and ``planes.color``."""
         self._draw_points(planes, world_T_camera, pinhole, options)
         kernels.split_planes(planes.zbuffer, planes.depth, planes.color)
-        kernels.close_gaps(
-            planes.depth, planes.color, pinhole.width, pinhole.height,
-            planes.flags, planes.found, planes.new_depth, planes.new_color,
-        )  # fmt: skip
+        for _ in range(GAP_PASSES):
+            closed = kernels.close_gaps(
+                planes.depth, planes.color, pinhole.width, pinhole.height,
+                planes.flags, planes.found, planes.new_depth, planes.new_color,
+            )  # fmt: skip
+            if closed < MANY_GAPS * pinhole.width * pinhole.height:
+                break
 
     def _choose_photos(
         self, planes: _Planes, world_T_camera: Transform, pinhole: Pinhole, options: DrawOptions
@@ -327,3 +337,20 @@ class SoftwareRenderer:
             age_s = options.fade_tick * TICK_S - self._pool.arrival_s[:num]
             missing = np.clip(1.0 - age_s / FADE_S, 0.0, 1.0) * 63.0
         return np.uint32(0xC0FFFFFF) | missing.astype(np.uint32) << np.uint32(24)
+
+
+def precompile() -> None:
+    """Compile every kernel by drawing a point, or load it from the cache of an earlier start.
+
+    Takes some 10 s the first time on a machine and under a second later; it may run in the background while a photo is
+    shown.
+    """
+    row = np.array([[128, 128, 128, 1, 90, 90, 90, 1]], np.uint32)
+    priority = np.array([priority_of(PointClass.OBSERVED)], np.uint8)
+    chunk = Chunk((0, 0, 3), 1, np.zeros(1, np.uint32), row, priority, np.zeros((1, 2), np.uint8))
+    pinhole = Pinhole(8, 8, 8.0, 8.0, 4.0, 4.0)
+    keyframe = Keyframe(1, 0, np.zeros((8, 8, 3), np.uint8), pinhole, np.eye(4), PointClass.OBSERVED)
+    renderer = SoftwareRenderer()
+    renderer.update(MemorySnapshot(0.01, 1, {chunk.key: chunk}), [keyframe])
+    renderer.render(np.eye(4), pinhole, DrawOptions(fill=True, tint=True, fade_tick=0))
+    renderer.close()
