@@ -181,7 +181,7 @@ def _to_pixels(
 
 def _polyline(tile: npt.NDArray[np.uint8], pixels: npt.NDArray[np.float64], color: tuple[int, int, int]) -> None:
     points = np.rint((np.clip(pixels, -4000, 4000) - 0.5) * 8).astype(np.int32).reshape(-1, 1, 2)
-    thickness = max(1, tile.shape[0] // 90)
+    thickness = max(2, tile.shape[0] // 60)
     cv2.polylines(tile, [points], False, (*color, 255), thickness, cv2.LINE_AA, shift=3)
 
 

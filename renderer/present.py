@@ -16,6 +16,12 @@ DESIGN_SIZE = (832, 480)
 
 MAX_OVERLAY_SCALE = 4.0
 
+PART_PX = 32
+"""Grid of the parts of an overlay that are looked at for writing."""
+
+MAX_PARTS = 256
+"""Parts drawn at once."""
+
 Rgba = npt.NDArray[np.uint8]
 
 
@@ -295,16 +301,40 @@ def as_rgba(color: npt.NDArray[Any], out: Rgba | None = None) -> Rgba:
     raise ValueError(f"picture: expected (H, W, 3 or 4) uint8 or (H, W) uint32, got {color.shape} {color.dtype}")
 
 
+def written_parts(overlay: Rgba) -> npt.NDArray[np.int32]:
+    """Rectangles that hold everything written on an overlay, which is mostly clear: blending it whole is slow.
+
+    Args:
+        overlay: (H, W, 4) uint8.
+
+    Returns:
+        (N, 4) int32 left, top, width, height in pixels; rectangles do not overlap.
+    """
+    height, width = overlay.shape[:2]
+    alpha = np.ascontiguousarray(overlay[..., 3])
+    rows, columns = np.arange(0, height, PART_PX), np.arange(0, width, PART_PX)
+    is_written = np.maximum.reduceat(np.maximum.reduceat(alpha, rows, axis=0), columns, axis=1) > 0
+    edges = np.diff(np.pad(is_written, ((0, 0), (1, 1))).astype(np.int8), axis=1)
+    row, first = np.nonzero(edges == 1)  # both walk row by row, so runs pair up
+    last = np.nonzero(edges == -1)[1]
+    left, right = first * PART_PX, np.minimum(last * PART_PX, width)
+    top, bottom = row * PART_PX, np.minimum((row + 1) * PART_PX, height)
+    return np.stack([left, top, right - left, bottom - top], axis=1).astype(np.int32)
+
+
 class _Quads:
-    """The picture and the overlay as two textured quads."""
+    """The picture as a textured quad, and the overlay as some more where it has writing."""
 
     def __init__(self, ctx: Any) -> None:
         self._ctx = ctx
         self._program = ctx.program(vertex_shader=shaders.QUAD_VERTEX, fragment_shader=shaders.QUAD_FRAGMENT)
-        self._array = ctx.vertex_array(self._program, [])
+        self._places = ctx.buffer(reserve=MAX_PARTS * 32, dynamic=True)
+        layout = [(self._places, "4f 4f /i", "in_place", "in_source")]
+        self._array = ctx.vertex_array(self._program, layout)
         self._picture: Any = None
         self._overlay: Any = None
         self._shown: Rgba | None = None  # the overlay that is in the texture
+        self._parts = np.zeros((0, 4), np.int32)
         self._scratch = np.empty((0, 0, 4), np.uint8)  # pictures of three bytes a pixel are converted into it
 
     def draw(self, color: Any, overlay: Rgba | None, window: tuple[int, int]) -> None:
@@ -312,44 +342,55 @@ class _Quads:
         import moderngl
 
         ctx = self._ctx
-        if isinstance(color, np.ndarray):
-            self._upload(color)
-            texture = self._picture
-        else:
-            texture = color
+        texture = self._upload(color) if isinstance(color, np.ndarray) else color
         ctx.screen.use()
         ctx.viewport = (0, 0, *window)
         ctx.enable_only(moderngl.NOTHING)
         ctx.screen.clear(0.03, 0.035, 0.04)
-        self._quad(texture, fit(texture.size, window), opaque=True)
-        if overlay is not None:
-            self._upload_overlay(overlay)
+        filtering = moderngl.NEAREST if texture.size == window else moderngl.LINEAR
+        texture.filter = filtering, filtering
+        self._quads(texture, np.array([[*fit(texture.size, window), 0.0, 0.0, 1.0, 1.0]], np.float32), opaque=True)
+        if overlay is None:
+            return
+        self._upload_overlay(overlay)
+        if len(self._parts):
+            shares = self._parts / np.array([overlay.shape[1], overlay.shape[0]] * 2, np.float32)
             ctx.enable(moderngl.BLEND)
             ctx.blend_func = moderngl.SRC_ALPHA, moderngl.ONE_MINUS_SRC_ALPHA
-            self._quad(self._overlay, (0.0, 0.0, 1.0, 1.0), opaque=False)
+            self._quads(self._overlay, np.concatenate([shares, shares], axis=1).astype(np.float32), opaque=False)
             ctx.disable(moderngl.BLEND)
 
-    def _quad(self, texture: Any, place: tuple[float, float, float, float], *, opaque: bool) -> None:
+    def _quads(self, texture: Any, places: npt.NDArray[np.float32], *, opaque: bool) -> None:
         import moderngl
 
         texture.use(0)
         self._program["image"] = 0
-        self._program["place"] = place
         self._program["opaque"] = opaque
-        self._array.render(moderngl.TRIANGLE_STRIP, vertices=4)
+        for start in range(0, len(places), MAX_PARTS):
+            some = places[start : start + MAX_PARTS]
+            self._places.write(np.ascontiguousarray(some))
+            self._array.render(moderngl.TRIANGLE_STRIP, vertices=4, instances=len(some))
 
-    def _upload(self, color: npt.NDArray[Any]) -> None:
+    def _upload(self, color: npt.NDArray[Any]) -> Any:
         if color.ndim == 3 and color.shape[2] == 3 and self._scratch.shape[:2] != color.shape[:2]:
             self._scratch = np.empty((*color.shape[:2], 4), np.uint8)
         rgba = as_rgba(color, self._scratch)
         self._picture = self._texture(self._picture, (rgba.shape[1], rgba.shape[0]))
         self._picture.write(rgba)
+        return self._picture
 
     def _upload_overlay(self, overlay: Rgba) -> None:
         if overlay is self._shown:
             return
-        self._overlay = self._texture(self._overlay, (overlay.shape[1], overlay.shape[0]))
-        self._overlay.write(np.ascontiguousarray(overlay))
+        import moderngl
+
+        before = self._overlay
+        self._overlay = self._texture(before, (overlay.shape[1], overlay.shape[0]))
+        self._overlay.filter = moderngl.NEAREST, moderngl.NEAREST
+        self._parts = written_parts(overlay)
+        for left, top, width, height in self._parts.tolist():
+            part = np.ascontiguousarray(overlay[top : top + height, left : left + width])
+            self._overlay.write(part, viewport=(left, top, width, height))
         self._shown = overlay
 
     def _texture(self, old: Any, size: tuple[int, int]) -> Any:
@@ -364,7 +405,7 @@ class _Quads:
 
     def release(self) -> None:
         """Free textures and program."""
-        for item in (self._picture, self._overlay, self._array, self._program):
+        for item in (self._picture, self._overlay, self._array, self._places, self._program):
             if item is not None:
                 item.release()
 
@@ -374,8 +415,8 @@ class _SurfaceQuads:
 
     def __init__(self, pygame: Any) -> None:
         self._pygame = pygame
-        self._overlay: Any = None
         self._shown: Rgba | None = None
+        self._parts: list[tuple[Any, tuple[int, int]]] = []
 
     def draw(self, color: Any, overlay: Rgba | None) -> None:
         """Draw both to the window's surface."""
@@ -387,15 +428,19 @@ class _SurfaceQuads:
         target = (max(1, round(width * size[0])), max(1, round(height * size[1])))
         if target != (rgba.shape[1], rgba.shape[0]):
             rgba = np.ascontiguousarray(cv2.resize(rgba, target, interpolation=cv2.INTER_LINEAR), np.uint8)
-        picture = pygame.image.frombuffer(rgba, target, "RGBX")
-        window.fill((8, 9, 10))
-        window.blit(picture, (round(left * size[0]), round(top * size[1])))
-        if overlay is not None:
-            if overlay is not self._shown:
-                shape = (overlay.shape[1], overlay.shape[0])
-                self._overlay = pygame.image.frombuffer(np.ascontiguousarray(overlay), shape, "RGBA").copy()
-                self._shown = overlay
-            window.blit(self._overlay, (0, 0))
+        if target != size:
+            window.fill((8, 9, 10))
+        window.blit(pygame.image.frombuffer(rgba, target, "RGBX"), (round(left * size[0]), round(top * size[1])))
+        if overlay is None:
+            return
+        if overlay is not self._shown:
+            self._parts = [
+                (pygame.image.frombuffer(overlay[y : y + h, x : x + w].tobytes(), (w, h), "RGBA"), (x, y))
+                for x, y, w, h in written_parts(overlay).tolist()
+            ]
+            self._shown = overlay
+        for part, corner in self._parts:
+            window.blit(part, corner)
 
 
 def _open_display() -> Any:

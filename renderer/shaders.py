@@ -267,12 +267,13 @@ void main() {
 
 QUAD_VERTEX = """
 #version 330 core
-uniform vec4 place;  // left, top, width, height in 0..1 of the window
+in vec4 in_place;   // left, top, width, height in 0..1 of the window
+in vec4 in_source;  // the same of the image
 out vec2 at;
 void main() {
     vec2 corner = vec2(gl_VertexID & 1, gl_VertexID >> 1);
-    at = corner;
-    vec2 p = place.xy + corner * place.zw;
+    at = in_source.xy + corner * in_source.zw;
+    vec2 p = in_place.xy + corner * in_place.zw;
     gl_Position = vec4(p.x * 2.0 - 1.0, 1.0 - p.y * 2.0, 0.0, 1.0);
 }
 """

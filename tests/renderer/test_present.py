@@ -15,6 +15,7 @@ from spatia.renderer.present import (
     has_display,
     open_presenter,
     overlay_scale,
+    written_parts,
 )
 
 
@@ -122,6 +123,24 @@ def test_three_bytes_four_bytes_and_words_are_the_same_picture():
     assert np.array_equal(rgba[..., :3], rgb)
     assert (rgba[..., 3] == 255).all()
     assert np.array_equal(as_rgba(rgba.view("<u4")[..., 0]), rgba)
+
+
+def test_parts_hold_all_writing_once_and_little_else():
+    rng = np.random.default_rng(1)
+    overlay = np.zeros((150, 233, 4), np.uint8)
+    for x, y in rng.integers(0, 150, (6, 2)):
+        overlay[y : y + 9, x : x + 50, 3] = 200
+    overlay[149, 232, 3] = 1
+    times = np.zeros((150, 233), int)
+    for left, top, width, height in written_parts(overlay):
+        times[top : top + height, left : left + width] += 1
+    assert times.max() == 1
+    assert (times[overlay[..., 3] > 0] == 1).all()
+    assert times.sum() < 6 * 3 * 3 * 32 * 32
+
+
+def test_a_clear_overlay_has_no_parts():
+    assert len(written_parts(np.zeros((40, 40, 4), np.uint8))) == 0
 
 
 def test_a_grey_picture_is_refused():
