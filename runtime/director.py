@@ -21,12 +21,12 @@ MISSING_SHARE = 0.012
 """A view that lacks less than this share of its pixels is taken for known."""
 COVERED = 0.5
 METER_WIDTH = 128
-KEY_VIEW_SIZE = (832, 624)
+MAX_KEY_VIEW_WIDTH = 832
 KEY_VIEW_FOV_RAD = float(np.radians(72.0))
 RING_YAW_STEP_RAD = float(np.radians(30.0))
 RING_PITCH_RAD = (0.0, float(np.radians(-42.0)), float(np.radians(42.0)))
-SETTLED_DISTANCE_M = 0.35
-SETTLED_ANGLE_RAD = float(np.radians(14.0))
+SETTLED_DISTANCE_M = 0.45
+SETTLED_ANGLE_RAD = float(np.radians(20.0))
 SETTLED_TOLERANCE = 0.02
 """A settled direction is asked again only if it lacks this share more than its clip left behind."""
 CLIP_FRAMES_FIRST = 81
@@ -98,6 +98,7 @@ class Director:
         native_speed: Fastest motion that the generator was trained for (m/s, rad/s), or None.
         min_priority: What counts as covered.
         up_world: Direction away from gravity.
+        picture_width: Pixels across the walker's picture; key views are made as fine.
     """
 
     def __init__(
@@ -107,7 +108,9 @@ class Director:
         native_speed: tuple[float, float] | None,
         min_priority: int,
         up_world: tuple[float, float, float],
+        picture_width: int = MAX_KEY_VIEW_WIDTH,
     ) -> None:
+        self._key_pinhole = key_view_pinhole(picture_width)
         self._wants_key_views = wants_key_views
         self._native_speed = native_speed
         self._world_R_level = level_frame(up_world)
@@ -155,12 +158,12 @@ class Director:
             aimed = _aim(pose, pinhole, missing)
             if self._is_open(aimed, share):
                 self.coverage_ahead = 1.0 - worst
-                return ClipPlan(aimed[None], key_view_pinhole(), "way", share)
+                return ClipPlan(aimed[None], self._key_pinhole, "way", share)
         self.coverage_ahead = 1.0 - worst
         return None
 
     def _plan_ring(self, world_T_camera: Transform) -> ClipPlan | None:
-        pinhole = key_view_pinhole()
+        pinhole = self._key_pinhole
         forward = self._world_R_level.T @ world_T_camera[:3, 2]
         heading = float(np.arctan2(forward[0], forward[2]))
         for pitch in RING_PITCH_RAD:
@@ -226,7 +229,7 @@ class Director:
 
     def release_held(self) -> list[ClipPlan]:
         """Plans that generate the held regions anew."""
-        plans = [ClipPlan(h.world_T_camera[None], key_view_pinhole(), "reroll", h.missing_share) for h in self.held]
+        plans = [ClipPlan(h.world_T_camera[None], self._key_pinhole, "reroll", h.missing_share) for h in self.held]
         self.held = []
         return plans
 
@@ -235,9 +238,10 @@ class Director:
         self._meter.close()
 
 
-def key_view_pinhole() -> Pinhole:
-    """Camera of the key views that single-view generators fill."""
-    return Pinhole.from_fov(*KEY_VIEW_SIZE, KEY_VIEW_FOV_RAD)
+def key_view_pinhole(width: int) -> Pinhole:
+    """Camera of the key views that single-view generators fill, as fine as a picture of so many pixels' width."""
+    width = max(16, min(MAX_KEY_VIEW_WIDTH, width // 4 * 4))
+    return Pinhole.from_fov(width, width * 3 // 4, KEY_VIEW_FOV_RAD)
 
 
 def retimed_path(

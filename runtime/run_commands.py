@@ -5,7 +5,7 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from ..generator.registry import generator_names
+from ..generator.registry import check_generator_name, generator_names
 from ..input.script import action_poses, parse_actions
 from ..saves.sources import read_trajectory
 from . import commands
@@ -27,9 +27,11 @@ def check_generator(name: str) -> None:
     Raises:
         UserError: There is no such generator.
     """
-    names = generator_names()
-    if name not in names:
-        raise UserError(f"--generator {' | '.join(names)}", repr(name), "name one of these")
+    try:
+        check_generator_name(name)
+    except ValueError:
+        names = " | ".join(generator_names())
+        raise UserError(f"--generator {names}", repr(name), "name one of these, or MODULE:CLASS of your own") from None
 
 
 def is_world_file(source: str) -> bool:

@@ -48,6 +48,8 @@ TICK_ORDER = (
 ROLLOUT_RATE_HZ = 24.0
 PLAN_EVERY_S = 0.25
 MAX_OUTSTANDING = 2
+MAX_CLIPS_PER_PLAN = 6
+"""A waiting session makes at most so many clips before it walks on."""
 MAX_UNDO = 16
 TRACE_STEP_M = 0.10
 
@@ -154,6 +156,7 @@ class Session:
             native_speed=kind.native_speed,
             min_priority=priority_of(PointClass.INVENTED, kind.rank),
             up_world=world.info.up_world,
+            picture_width=self.pinhole.width,
         )
         self.director.settled = list(world.walk.settled)
         self.director.held = list(world.walk.held)
@@ -332,7 +335,7 @@ class Session:
         if (self.tick_count - self._last_plan_tick) * self.tick_s < PLAN_EVERY_S - 1e-9:
             return
         self._last_plan_tick = self.tick_count
-        while True:
+        for _ in range(MAX_CLIPS_PER_PLAN):
             drafted = self._draft(self.world.memory.snapshot(), self.predict, False)
             if drafted is None or not self._submit(*drafted):
                 return
@@ -456,7 +459,8 @@ class Session:
         before = _Undo(merge.ended.request_id, self.world.memory.snapshot(), self.world.bank.snapshot())
         report = self.world.memory.apply(staged)
         self.world.bank.apply(frames)
-        self._undo = [*self._undo[-MAX_UNDO + 1 :], before]
+        if report.changed:
+            self._undo = [*self._undo[-MAX_UNDO + 1 :], before]
         facts = replace(
             update.report,
             added=report.added,
