@@ -3,7 +3,6 @@
 import hashlib
 import threading
 import weakref
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -96,10 +95,10 @@ class Ledger:
         with self._lock:
             self._chunks[chunk.key] = known_chunk(chunk, data)
 
-    def note_keyframes(self, keyframes: Iterable[Keyframe]) -> None:
-        """Keyframes were read."""
+    def note_keyframe(self, keyframe: Keyframe) -> None:
+        """A keyframe was read."""
         with self._lock:
-            self._keyframes.update({k.keyframe_id: k for k in keyframes})
+            self._keyframes[keyframe.keyframe_id] = keyframe
 
     def note_journal(self, entries: tuple[JournalEntry, ...], sequence: list[int]) -> None:
         """The journal was read."""

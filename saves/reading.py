@@ -142,22 +142,39 @@ class WorldReader:
     def read_keyframes(self, damage: list[Damage] | None = None) -> tuple[Keyframe, ...]:
         """All keyframes by rising identity."""
         keyframes: list[Keyframe] = []
-        for identity in self._identities("keyframes", "id", damage):
+        for identity in self.keyframe_ids(damage):
             try:
-                row = self._row("SELECT meta, color, depth, moving FROM keyframes WHERE id = ?", (identity,))
-                if row is None:
-                    continue
-                meta, color, depth, moving = (None if b is None else _blob(b) for b in row)
-                if meta is None or color is None:
-                    raise ValueDecodeError("a column is empty")
-                keyframe = decode_keyframe(KeyframeBlobs(meta, color, depth, moving))
-                if keyframe.keyframe_id != identity:
-                    raise ValueDecodeError(f"it calls itself {keyframe.keyframe_id}")
-                keyframes.append(keyframe)
-            except (sqlite3.Error, ValueError, TypeError) as error:
-                _note(damage, f"keyframe {identity}", error)
-        self._ledger.note_keyframes(keyframes)
+                keyframe = self.read_keyframe(identity)
+            except DamageError as error:
+                _note(damage, error.what, error.reason)
+            else:
+                keyframes += [keyframe] if keyframe is not None else []
         return tuple(keyframes)
+
+    def keyframe_ids(self, damage: list[Damage] | None = None) -> list[int]:
+        """Identities of all keyframes, rising."""
+        return self._identities("keyframes", "id", damage)
+
+    def read_keyframe(self, identity: int) -> Keyframe | None:
+        """One keyframe, or None if there is none of that identity.
+
+        Raises:
+            DamageError: It is damaged.
+        """
+        try:
+            row = self._row("SELECT meta, color, depth, moving FROM keyframes WHERE id = ?", (identity,))
+            if row is None:
+                return None
+            meta, color, depth, moving = (None if b is None else _blob(b) for b in row)
+            if meta is None or color is None:
+                raise ValueDecodeError("a column is empty")
+            keyframe = decode_keyframe(KeyframeBlobs(meta, color, depth, moving))
+            if keyframe.keyframe_id != identity:
+                raise ValueDecodeError(f"it calls itself {keyframe.keyframe_id}")
+        except (sqlite3.Error, ValueError, TypeError) as error:
+            raise DamageError(f"keyframe {identity}", str(error)) from error
+        self._ledger.note_keyframe(keyframe)
+        return keyframe
 
     def chunk_keys(self, near: npt.ArrayLike | None = None, damage: list[Damage] | None = None) -> list[ChunkKey]:
         """Keys of all chunks.
@@ -292,6 +309,6 @@ def _blob(value: object) -> bytes:
     return value
 
 
-def _note(damage: list[Damage] | None, what: str, error: Exception) -> None:
+def _note(damage: list[Damage] | None, what: str, error: Exception | str) -> None:
     if damage is not None:
         damage.append(Damage(what, str(error)))

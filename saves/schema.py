@@ -13,7 +13,8 @@ from .errors import WorldDamagedError, WorldFileError, WorldVersionError, explai
 
 APPLICATION_ID = 0x53504154  # "SPAT"
 FORMAT_VERSION = 1
-PAGE_BYTES = 4096
+PAGE_BYTES = 8192
+"""A chunk takes 10 to 100 KiB; pages of this size cost 1 % of the file and halve the reads."""
 MAX_BLOB_BYTES = 1 << 30
 BUSY_TIMEOUT_S = 5.0
 """A reader in another program holds its lock for one statement; five seconds outlast any of ours."""

@@ -425,3 +425,14 @@ def test_keyframes_may_lack_depth_and_mask(path: Path) -> None:
     back = reopened(path).keyframes[0]
     assert back.depth_m is None
     assert back.moving is None
+
+
+def test_a_single_keyframe_is_read_by_its_identity(path: Path) -> None:
+    state = make_state()
+    WorldFile.create(path, state).close()
+    with WorldFile.open(path, read_only=True) as world:
+        assert world.keyframe_ids() == [1, 2]
+        frame = world.read_keyframe(1)
+        assert frame is not None
+        assert np.array_equal(frame.color, state.keyframes[0].color)
+        assert world.read_keyframe(3) is None
