@@ -114,8 +114,8 @@ def estimate_diorama(color: npt.NDArray[np.uint8], pinhole: Pinhole, seed: int =
     edge = _bridged(edge)
     down = level.down if level is not None else _guess_down(edge, sky, small)
     farthest = OUTDOOR_FARTHEST_M if sky.any() or level is None else INDOOR_FARTHEST_M
-    is_close_up = level is None and not sky.any()
-    azimuth, distance = _backdrop(edge, down, small, farthest, DEEPEST if is_close_up else np.inf)
+    is_rough = level is None and not sky.any()
+    azimuth, distance = _backdrop(edge, down, small, farthest, is_rough)
     return _stage(pinhole, down, azimuth, distance, sky, level is not None)
 
 
@@ -154,14 +154,14 @@ def _backdrop(
     down: npt.NDArray[np.float64],
     pinhole: Pinhole,
     farthest_m: float,
-    deepest: float,
+    is_rough: bool,
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """Rising azimuths and, for each, the horizontal distance at which the backdrop stands on the ground."""
     w, h = pinhole.size
     columns = np.arange(w)
     rays = np.stack([(columns + 0.5 - pinhole.cx) / pinhole.fx, (edge - pinhole.cy) / pinhole.fy, np.ones(w)], axis=1)
     right, ahead = _level_axes(down)
-    azimuth = np.arctan2(rays @ right, rays @ ahead)
+    azimuth = np.asarray(np.arctan2(rays @ right, rays @ ahead), np.float64)
     level = np.hypot(rays @ right, rays @ ahead)
     drop = rays @ down
     distance = np.where(drop > 1e-3, EYE_HEIGHT_M * level / np.maximum(drop, 1e-3), np.inf)
@@ -171,19 +171,20 @@ def _backdrop(
         distance[:] = UNKNOWN_DISTANCE_M
     elif not seen.all():
         distance = np.interp(columns, columns[seen], distance[seen])
-    distance = np.minimum(distance, deepest * float(np.median(distance)))
+    if is_rough:
+        distance = np.minimum(distance, DEEPEST * float(np.median(distance)))
     order = np.argsort(azimuth, kind="stable")
-    return azimuth[order], np.reciprocal(_calm(np.reciprocal(distance[order])))
+    return azimuth[order], 1.0 / _calm(1.0 / distance[order], is_rough)
 
 
-def _calm(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Running median, then a small blur: corners of a room stay, notches go."""
+def _calm(values: npt.NDArray[np.float64], is_rough: bool) -> npt.NDArray[np.float64]:
+    """Running median, then a blur: corners of a room stay, notches go; of a rough guess little more than its trend."""
     n = len(values)
-    reach = max(1, n // 16)
-    padded = np.pad(values, reach, mode="edge")
-    windows = np.lib.stride_tricks.sliding_window_view(padded, 2 * reach + 1)
-    median = np.median(windows, axis=1)
-    return cv2.GaussianBlur(median[None], (0, 0), max(1.0, n / 60), borderType=cv2.BORDER_REPLICATE)[0]
+    reach, blur = (n // 4, n / 10) if is_rough else (n // 16, n / 60)
+    padded = np.pad(values, max(1, reach), mode="edge")
+    median = np.median(np.lib.stride_tricks.sliding_window_view(padded, 2 * max(1, reach) + 1), axis=1)
+    calm = cv2.GaussianBlur(median[None], (0, 0), max(1.0, blur), borderType=cv2.BORDER_REPLICATE)[0]
+    return np.asarray(calm, np.float64)
 
 
 def _stage(
