@@ -47,6 +47,7 @@ class WallSighting:
         offset_m: Coordinate of its plane.
         seen_m2: Known surface in its relief band; 0 for a wall that nobody saw.
         relief_m: What stands nearer to the wall than this is furniture at it, and part of its relief.
+        top_m: Height up to which it is known.
     """
 
     axis: int
@@ -54,6 +55,7 @@ class WallSighting:
     offset_m: float
     seen_m2: float
     relief_m: float = RELIEF_MAX_M
+    top_m: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -84,8 +86,8 @@ class RoomLayout:
 
     @property
     def best_wall(self) -> int:
-        """Index of the wall of which most is known."""
-        return int(np.argmax([w.seen_m2 for w in self.walls]))
+        """Index of the wall of which most is known; one known only up to a counter's height counts little."""
+        return int(np.argmax([w.seen_m2 * w.top_m**2 for w in self.walls]))
 
 
 def find_layout(
@@ -187,22 +189,22 @@ def _box(room: Points, world_T_room: Transform, eye_m: float) -> RoomLayout | No
     """Four walls and a ceiling around points in room axes."""
     sides = ((2, 1), (0, 1), (2, -1), (0, -1))
     seen = [_sight_wall(room, axis, sign) for axis, sign in sides]
-    if max(m2 for _, m2, _ in seen) < MIN_BAND_M2:
+    if max(sight[1] for sight in seen) < MIN_BAND_M2:
         return None
-    depth = max(offset for offset, m2, _ in seen if m2 > 0)
+    depth = max(sight[0] for sight in seen if sight[1] > 0)
     walls = []
-    for (axis, sign), (offset, m2, relief) in zip(sides, seen, strict=True):
+    for (axis, sign), (offset, m2, relief, top) in zip(sides, seen, strict=True):
         if m2 == 0.0:
             reach = float(np.percentile(sign * room[:, axis], 99.7))
             least = SIDE_CLEARANCE_M if axis == 0 else REAR_CLEARANCE_M
             offset = max(reach + 0.05, least, 0.5 * min(depth, 7.0))
-        walls.append(WallSighting(axis, sign, sign * offset, m2, relief))
+        walls.append(WallSighting(axis, sign, sign * offset, m2, relief, top))
     return RoomLayout(world_T_room, tuple(walls), _ceiling_m(room), eye_m)
 
 
-def _sight_wall(room: Points, axis: int, sign: int) -> tuple[float, float, float]:
-    """Distance of the farthest wall, the surface in its relief band (0 if there is none), and the band's depth."""
-    nothing = (0.0, 0.0, RELIEF_MAX_M)
+def _sight_wall(room: Points, axis: int, sign: int) -> tuple[float, float, float, float]:
+    """Distance of the farthest wall, surface in its relief band (0 if there is none), the band's depth and height."""
+    nothing = (0.0, 0.0, RELIEF_MAX_M, 0.0)
     along = 2 - axis
     out = sign * room[:, axis]
     keep = (out > MIN_WALL_DISTANCE_M) & (room[:, 1] > -3.5)
@@ -230,7 +232,8 @@ def _sight_wall(room: Points, axis: int, sign: int) -> tuple[float, float, float
     beyond_m2 = len(np.unique(cell_key[out > offset + 0.1])) * CELL_M**2
     if offset > MAX_WALL_DISTANCE_M or band_m2 < 0.5 * MIN_BAND_M2 or beyond_m2 > BEYOND_SHARE * band_m2:
         return nothing
-    return offset, band_m2, relief
+    top = float(np.percentile(-room[keep][band, 1], 98))
+    return offset, band_m2, relief, top
 
 
 def _outermost(slices: npt.NDArray[np.int64], cell_key: npt.NDArray[np.int64], offset: float) -> float:

@@ -8,37 +8,44 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from ...world.camera import unproject
 from ...world.ground import fit_floor
 from ...world.memory import MemorySnapshot
-from ...world.points import PointClass, class_of
 from ...world.transforms import invert
 from ..requests import Progress, ReferenceFrame
 from .flats import ceiling_surface, floor_surface
+from .known import KnownSurface, gather_known
 from .layout import RoomLayout, find_layout
 from .place import PlaceModel
-from .quilt import Guide, PatchRule, Source, complete, texture
+from .quilt import Guide, PatchRule, Source, complete
 from .relief import (
     RELIEF_WEIGHT,
     Surface,
     WallFrame,
     WallMap,
     draw_wall,
-    nearest_filled,
     supported,
     wall_frames,
     wall_surface,
     without_spikes,
 )
 from .strips import Exemplar, Stretch, fill_stretch
+from .walls import (
+    BareWall,
+    bare_looks,
+    bare_wall,
+    complete_band,
+    ended_columns,
+    known_rows,
+    known_runs,
+    plain_parts,
+    vertical_pitch,
+)
 
 TEXEL_RANGE_M = (0.0065, 0.010)
 """Walls are made as fine as they were seen, within this."""
 FLOOR_TEXEL_M, CEILING_TEXEL_M = 0.008, 0.010
 SEAM_M = 0.10
 """Overlap of neighbouring strips."""
-COLUMN_SHARE = 0.25
-"""A column known to this share of the band's height can be completed; others are replaced."""
 STRUCTURE_TOP_M = 2.0
 """Shelves and cupboards seldom reach higher; above them the bare wall goes on."""
 FADE_ROWS = 5
@@ -47,19 +54,8 @@ HIDDEN_BEHIND = 1.012
 """Invented surface stays this factor behind what a photo saw."""
 PUSH_MAX_M = 0.12
 """Surface that would have to move back more than this is left out; the backing behind it closes the view."""
-MIN_BAND_M, MIN_RUN_M = 0.6, 0.5
-"""Least height and width of known wall to work from."""
 BACKING_M = 0.04
 """Depth of the plain backing behind the relief."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Known:
-    """Known surface: points in the world frame with the extent of their pixels."""
-
-    positions_world: npt.NDArray[np.float32]
-    colors: npt.NDArray[np.uint8]
-    spacing_m: npt.NDArray[np.float32]
 
 
 def close_room(
@@ -74,7 +70,7 @@ def close_room(
     """See ``place.model_place``."""
     progress.check("room: known surface", 0.0)
     photos = [r for r in references if r.is_observed and r.depth_m is not None]
-    known = _gather(photos, memory)
+    known = gather_known(photos, memory)
     if not photos or len(known.positions_world) < 2000:
         return None
     pose = photos[0].world_T_camera
@@ -87,78 +83,8 @@ def close_room(
     return _Builder(photos, known, layout, seed, progress).build()
 
 
-def _gather(photos: Sequence[ReferenceFrame], memory: MemorySnapshot) -> _Known:
-    """Photos' own pixels, and what memory holds that was observed or estimated."""
-    parts = [_lift(p) for p in photos]
-    held = memory.points()
-    real = class_of(held.priority) >= PointClass.ESTIMATED
-    if real.any() and (len(photos) > 1 or not parts):
-        count = int(real.sum())
-        spacing = np.full(count, memory.voxel_size_m, np.float32)
-        parts.append(_Known(held.positions_world[real], held.colors[real], spacing))
-    if not parts:
-        nothing = np.zeros((0, 3), np.float32)
-        return _Known(nothing, nothing.astype(np.uint8), nothing[:, 0])
-    return _Known(
-        np.concatenate([p.positions_world for p in parts]),
-        np.concatenate([p.colors for p in parts]),
-        np.concatenate([p.spacing_m for p in parts]),
-    )
-
-
-def _lift(photo: ReferenceFrame) -> _Known:
-    """A photo's pixels as points, without those that hang between two surfaces."""
-    assert photo.depth_m is not None
-    depth = behind_filled(solid_depth(photo.depth_m))
-    spacing = depth[depth > 0] / photo.pinhole.fx * 1.15
-    return _Known(
-        unproject(depth, photo.pinhole, photo.world_T_camera), photo.color[depth > 0], spacing.astype(np.float32)
-    )
-
-
-def solid_depth(depth_m: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """Depth without flying pixels: those with fewer than 10 of 24 neighbours within 2 %.
-
-    Args:
-        depth_m: (H, W) metres, 0 unknown.
-
-    Returns:
-        (H, W) float32, 0 where unknown or flying. Fresh memory.
-    """
-    padded = np.pad(depth_m, 2)
-    h, w = depth_m.shape
-    count = np.zeros((h, w), np.uint8)
-    tolerance = 0.02 * depth_m
-    for dy in range(5):
-        for dx in range(5):
-            if dy != 2 or dx != 2:
-                count += np.abs(padded[dy : dy + h, dx : dx + w] - depth_m) < tolerance
-    return np.where((depth_m > 0) & (count >= 10), depth_m, 0.0).astype(np.float32)
-
-
-def behind_filled(depth_m: npt.NDArray[np.float32], reach: int = 24) -> npt.NDArray[np.float32]:
-    """Depth with its small gaps closed from the far side: mostly they are what one of a stereo pair could not see.
-
-    Args:
-        depth_m: (H, W) metres, 0 unknown.
-        reach: Farthest known pixel that is looked at, along rows and columns.
-
-    Returns:
-        (H, W) float32; the farthest of the nearest known depths in four directions, 0 where fewer than two are near.
-    """
-    sides = []
-    for turned in (depth_m, depth_m[:, ::-1], depth_m.T, depth_m.T[:, ::-1]):
-        columns = np.arange(turned.shape[1])[None]
-        last = np.maximum.accumulate(np.where(turned > 0, columns, -reach - 1), axis=1)
-        value = np.take_along_axis(turned, np.maximum(last, 0), 1)
-        sides.append(np.where(columns - last <= reach, value, 0.0))
-    found = np.stack([sides[0], sides[1][:, ::-1], sides[2].T, sides[3][:, ::-1].T])
-    filled = np.where((found > 0).sum(0) >= 2, found.max(0), 0.0)
-    return np.where(depth_m > 0, depth_m, filled).astype(np.float32)
-
-
 def _floor_of(
-    known: _Known, up_world: npt.ArrayLike, eye: npt.NDArray[np.float64], seed: int
+    known: KnownSurface, up_world: npt.ArrayLike, eye: npt.NDArray[np.float64], seed: int
 ) -> tuple[float, float, float, float] | None:
     """Fit the floor's plane."""
     up = np.asarray(up_world, np.float64)
@@ -176,7 +102,7 @@ class _Builder:
     """One room in the making."""
 
     photos: list[ReferenceFrame]
-    known: _Known
+    known: KnownSurface
     layout: RoomLayout
     seed: int
     progress: Progress
@@ -190,16 +116,17 @@ class _Builder:
         seen = self._seen_walls(frames, texel, room)
         best = self.layout.best_wall
         best_wall = seen[best]
-        band = 0 if best_wall is None else _band_of(best_wall)
+        band = 0 if best_wall is None else known_rows(best_wall)
         if best_wall is None or band == 0:
             return None
         self.progress.check("room: completing a wall", 0.15)
         exemplar, run = self._exemplar(best_wall, band)
         pitch = vertical_pitch(exemplar.band, exemplar.overlap)
         source = Source.mirrored(exemplar.band, np.ones(exemplar.band.shape[:2], bool))
-        plain = Source.mirrored(_flattened(exemplar.band), plain_parts(exemplar.band))
+        plain = bare_looks(exemplar.band)
         maps = []
-        for i in [best, *(k for k in range(4) if k != best)]:
+        order = [best, *(k for k in range(4) if k != best)]
+        for i in order:
             self.progress.check("room: walls", 0.3 + 0.1 * len(maps))
             own_run = run if i == best else None
             maps.append(self._finish_wall(i, frames[i], seen[i], exemplar, band, own_run, pitch, source, plain))
@@ -220,7 +147,8 @@ class _Builder:
         ceiling = self._ceiling(exemplar)
         self.progress.check("room: joining", 0.92)
         shaded = _shaded(Surface.concatenate([*surfaces, ceiling]), self.layout)
-        return self._model(shaded, Surface.concatenate([*backing, floor]))
+        inner = [float(np.percentile(maps[k].relief_m[-round(1.8 / texel) :], 95)) for k in np.argsort(order)]
+        return self._model(shaded, Surface.concatenate([*backing, floor]), inner)
 
     def _room_points(self) -> npt.NDArray[np.float32]:
         """Known points in room axes."""
@@ -260,12 +188,12 @@ class _Builder:
 
     def _exemplar(self, wall: WallMap, band: int) -> tuple[Exemplar, slice]:
         """The best-known stretch of the best-known wall, its holes filled from itself."""
-        run = max(_runs(wall, band), key=lambda r: r.stop - r.start)
+        run = max(known_runs(wall, band), key=lambda r: r.stop - r.start)
         rng = np.random.default_rng([self.seed, 1])
         picture = wall.picture[-band:, run]
         known = wall.known[-band:, run]
         poor = 1.0 - known.mean(0)
-        _complete_band(picture, known, picture.copy(), known.copy(), wall.texel_m, rng)
+        complete_band(picture, known, picture.copy(), known.copy(), wall.texel_m, rng)
         overlap = max(6, round(SEAM_M / wall.texel_m))
         return Exemplar(picture.copy(), overlap, wall.texel_m, poor.astype(np.float32)), run
 
@@ -279,16 +207,16 @@ class _Builder:
         own_run: slice | None,
         pitch: int,
         source: Source,
-        plain: Source,
+        plain: BareWall,
     ) -> WallMap:
         """Fill a wall: gaps by strips at the band's height, then everything above."""
         rng = np.random.default_rng([self.seed, 2, index])
         wall = seen or self._blank(frame, exemplar)
-        runs = [own_run] if own_run is not None else _runs(wall, band)
+        runs = [own_run] if own_run is not None else known_runs(wall, band)
         if seen is not None and own_run is None:
             for run in runs:
                 piece, known = wall.picture[-band:, run], wall.known[-band:, run]
-                _complete_band(piece, known, exemplar.band, np.ones(exemplar.band.shape[:2], bool), wall.texel_m, rng)
+                complete_band(piece, known, exemplar.band, np.ones(exemplar.band.shape[:2], bool), wall.texel_m, rng)
         self._fill_gaps(wall, exemplar, band, runs, rng)
         wall.known[-band:] = True
         self._extend_up(wall, band, pitch, source, plain, rng)
@@ -319,7 +247,7 @@ class _Builder:
             wall.picture[-band:, start:stop] = fill_stretch(exemplar, stretch, left, right, rng)
 
     def _extend_up(
-        self, wall: WallMap, band: int, pitch: int, source: Source, plain: Source, rng: np.random.Generator
+        self, wall: WallMap, band: int, pitch: int, source: Source, plain: BareWall, rng: np.random.Generator
     ) -> None:
         """Quilt what is above the known after its own pitch, bare wall from the usual height of furniture on."""
         t = wall.texel_m
@@ -337,9 +265,9 @@ class _Builder:
         relief = supported(wall.relief_m, band, round(0.1 / t))
         wall.picture[..., 3] = without_spikes(relief, t) * RELIEF_WEIGHT
 
-    def _bare_above(self, wall: WallMap, band: int, plain: Source, rng: np.random.Generator) -> None:
+    def _bare_above(self, wall: WallMap, band: int, plain: BareWall, rng: np.random.Generator) -> None:
         """Where furniture is seen to end below the top of the known, only bare wall goes on."""
-        ended = _ended_columns(wall, band)
+        ended = ended_columns(wall, band)
         rows = wall.known.shape[0] - band
         if not ended.any() or rows < 10:
             return
@@ -370,9 +298,11 @@ class _Builder:
             rng,
         )
 
-    def _model(self, free: Surface, backing: Surface) -> PlaceModel:
+    def _model(self, free: Surface, backing: Surface, inner_m: list[float]) -> PlaceModel:
         """World points: what would hide known surface moves behind it or goes."""
-        low, high = self.layout.low.copy(), self.layout.high.copy()
+        low, high = self.layout.low, self.layout.high
+        for wall, depth in zip(self.layout.walls, inner_m, strict=True):
+            (high if wall.sign > 0 else low)[wall.axis] -= wall.sign * depth
         parts = []
         r = self.layout.world_T_room
         for surface, most in ((free, PUSH_MAX_M), (backing, np.inf)):
@@ -395,137 +325,6 @@ class _Builder:
             low,
             high,
         )
-
-
-def _band_of(wall: WallMap) -> int:
-    """Rows from the floor up to the height that enough of the known columns reach; 0 if that is too little."""
-    columns = wall.known.any(0)
-    share = wall.known[:, columns].mean(1) if columns.any() else np.zeros(1)
-    rows = np.nonzero(share > 0.3)[0]
-    band = wall.known.shape[0] - int(rows[0]) if len(rows) else 0
-    enough = band * wall.texel_m > MIN_BAND_M and len(_runs(wall, band)) > 0
-    return band if enough else 0
-
-
-def _runs(wall: WallMap, band: int) -> list[slice]:
-    """Stretches of columns that are known well enough to be completed."""
-    share = wall.known[-band:].mean(0) > COLUMN_SHARE
-    gap = np.ones((1, round(0.4 / wall.texel_m) | 1), np.uint8)
-    joined = cv2.morphologyEx(np.pad(share, gap.shape[1])[None].astype(np.uint8), cv2.MORPH_CLOSE, gap)[0]
-    flags = np.diff(np.pad(joined[gap.shape[1] : -gap.shape[1]].astype(np.int8), 1))
-    runs = zip(np.nonzero(flags == 1)[0], np.nonzero(flags == -1)[0], strict=True)
-    return [slice(int(a), int(b)) for a, b in runs if (b - a) * wall.texel_m > MIN_RUN_M]
-
-
-def _complete_band(
-    picture: npt.NDArray[np.float32],
-    known: npt.NDArray[np.bool_],
-    source: npt.NDArray[np.float32],
-    valid: npt.NDArray[np.bool_],
-    texel_m: float,
-    rng: np.random.Generator,
-) -> None:
-    """Fill the holes of a stretch from an exemplar, at like heights. In place."""
-    rule = PatchRule(round(0.24 / texel_m), round(0.07 / texel_m), same_row=0.004, reuse=0.04)
-    rough = nearest_filled(picture, known, upright=0.35)
-    rough[..., 3] = cv2.medianBlur(np.ascontiguousarray(rough[..., 3]), 5)
-    guide = Guide(rough, np.array([0.15, 0.15, 0.15, 3.0], np.float32), ~known)
-    complete(picture, known, Source.mirrored(source, valid), rule, rng, guide)
-
-
-def bare_wall(
-    plain: Source, height: int, width: int, texel_m: float, rng: np.random.Generator
-) -> npt.NDArray[np.float32]:
-    """Wall without anything at it: quilted where a fair piece of it is known, painted in its colour otherwise.
-
-    Args:
-        plain: Exemplar and its plain parts.
-        height: Rows.
-        width: Columns.
-        texel_m: Side of a texel.
-        rng: Chooses patches and grain.
-
-    Returns:
-        (height, width, 4) float32, relief 0.
-    """
-    picture, valid = plain.pictures[0], plain.valid[0]
-    least = np.ones((round(0.18 / texel_m),) * 2, np.uint8)
-    if cv2.erode(valid.astype(np.uint8), least, borderValue=0).any():
-        rule = PatchRule(round(0.3 / texel_m), round(0.06 / texel_m), reuse=0.3, step=3)
-        return texture(plain, max(height, rule.patch), max(width, rule.patch), rule, rng)[:height, :width]
-    out = np.zeros((height, width, 4), np.float32)
-    out[..., :3] = np.median(picture[valid if valid.any() else ...][..., :3].reshape(-1, 3), axis=0)
-    coarse = rng.normal(size=(height // 40 + 2, width // 40 + 2)).astype(np.float32)
-    out[..., :3] += 3.0 * cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)[..., None]
-    out[..., :3] += rng.normal(scale=2.5, size=(height, width, 1)).astype(np.float32)
-    return out
-
-
-def _ended_columns(wall: WallMap, band: int) -> npt.NDArray[np.bool_]:
-    """Columns with furniture below and bare wall at the top of what is known."""
-    relief = wall.relief_m[-band:]
-    strip = max(3, round(0.15 / wall.texel_m))
-    face = np.percentile(relief, 85, axis=0)
-    stands = (relief > 0.25).sum(0) * wall.texel_m > 0.25
-    bare_top = np.percentile(relief[:strip], 90, axis=0) < face - 0.15
-    votes = cv2.blur((stands & bare_top).astype(np.float32)[None], (round(0.4 / wall.texel_m) | 1, 1))[0]
-    if stands.any() and votes[stands].mean() > 0.5:  # the room's furniture is low: none goes on
-        return np.ones(len(votes), bool)
-    width = np.ones((1, round(0.3 / wall.texel_m) | 1), np.uint8)
-    return cv2.morphologyEx((votes > 0.5).astype(np.uint8)[None], cv2.MORPH_OPEN, width)[0] > 0
-
-
-def vertical_pitch(band: npt.NDArray[np.float32], overlap: int) -> int:
-    """Rows after which a wall continues best upwards with its own rows: the distance of shelves, of boards.
-
-    Args:
-        band: (H, W, 4) complete exemplar.
-        overlap: Rows compared.
-
-    Returns:
-        A number of rows, at least a third of the band's.
-    """
-    top = band[:overlap]
-    least = max(overlap, round(0.35 * band.shape[0]))
-    costs = [float(((top - band[y : y + overlap]) ** 2).mean()) for y in range(least, band.shape[0] - overlap)]
-    return least + int(np.argmin(costs)) if costs else band.shape[0]
-
-
-def plain_parts(band: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
-    """Where an exemplar is bare wall: the largest kind of shallow, even colour.
-
-    Args:
-        band: (H, W, 4) colour and scaled relief.
-
-    Returns:
-        (H, W) bool.
-    """
-    relief = band[..., 3] / RELIEF_WEIGHT
-    shallow = relief < max(0.15, float(np.percentile(relief, 20)))
-    pixels = np.ascontiguousarray(band[..., :3][shallow][::5])
-    if len(pixels) < 50:
-        return shallow
-    criteria = (cv2.TERM_CRITERIA_MAX_ITER + cv2.TERM_CRITERIA_EPS, 20, 1.0)
-    cv2.setRNGSeed(1)
-    _, _, centers = cv2.kmeans(pixels, 4, np.zeros((len(pixels), 1), np.int32), criteria, 2, cv2.KMEANS_PP_CENTERS)
-    nearest = ((band[..., None, :3] - centers) ** 2).sum(-1).argmin(-1)
-    kernel = np.ones((7, 7), np.uint8)
-    masks = [
-        cv2.morphologyEx(
-            cv2.morphologyEx((shallow & (nearest == k)).astype(np.uint8), cv2.MORPH_CLOSE, kernel),
-            cv2.MORPH_OPEN,
-            np.ones((9, 9), np.uint8),
-        )
-        for k in range(len(centers))
-    ]
-    return max(masks, key=lambda m: int(m.sum())) > 0
-
-
-def _flattened(band: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """The exemplar without its relief."""
-    out = band.copy()
-    out[..., 3] = 0.0
-    return out
 
 
 def _backing(wall: WallMap) -> Surface:
