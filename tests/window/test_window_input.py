@@ -1,5 +1,6 @@
 """Real key and mouse events in a real window on a virtual display."""
 
+import contextlib
 import json
 import queue
 import subprocess
@@ -21,6 +22,7 @@ class App:
 
     def __init__(self, environment: dict[str, str]) -> None:
         self.process = subprocess.Popen([sys.executable, str(APP)], env=environment, stdout=subprocess.PIPE, text=True)
+        self.said: dict = {}
         self._lines: queue.Queue[dict | None] = queue.Queue()
         self.reader = threading.Thread(target=self._read, daemon=True, name="window-lines")
         self.reader.start()
@@ -42,8 +44,9 @@ class App:
                 return line
 
 
-@pytest.fixture
-def app(display) -> Iterator[App]:
+@contextlib.contextmanager
+def running(display) -> Iterator[App]:
+    """An app that is ended in any case."""
     app = App(display)
     try:
         yield app
@@ -53,14 +56,26 @@ def app(display) -> Iterator[App]:
         app.reader.join(timeout=10)
 
 
+@pytest.fixture(scope="module")
+def app(display) -> Iterator[App]:
+    """One window for all tests that leave it open."""
+    with running(display) as app:
+        app.said = app.wait_for(lambda line: line.get("ready"))
+        yield app
+
+
 @pytest.fixture
 def ready(app, xdotool) -> dict:
-    """What the app said when its window was shown; the pointer is in the window and the window has the keyboard."""
-    said = app.wait_for(lambda line: line.get("ready"))
-    window = said["window"]
-    xdotool("windowfocus", "--sync", window)
-    xdotool("mousemove", "--window", window, 320, 200)
-    return said
+    """What the app said when its window was shown; the window has the keyboard and the pointer."""
+    take_focus(app, xdotool)
+    return app.said
+
+
+def take_focus(app: App, xdotool) -> None:
+    """Give the window the keyboard and put the pointer in its middle."""
+    xdotool("windowmap", "--sync", app.said["window"])
+    xdotool("windowfocus", "--sync", app.said["window"])
+    xdotool("mousemove", "--window", app.said["window"], 320, 200)
 
 
 def test_the_window_shows_picture_and_overlay_through_opengl(ready):
@@ -125,9 +140,12 @@ def test_the_window_follows_its_new_size(app, ready, xdotool):
     assert app.wait_for(lambda line: "help" in line.get("commands", ()))["size"] == [800, 500]
 
 
-def test_escape_twice_ends_the_program(app, ready, xdotool):
-    xdotool("key", "Escape")
-    app.wait_for(lambda line: "release" in line.get("commands", ()))
-    xdotool("key", "Escape")
-    app.wait_for(lambda line: line.get("closed"))
-    assert app.process.wait(timeout=WAIT_S) == 0
+def test_escape_twice_ends_the_program(display, xdotool):
+    with running(display) as app:
+        app.said = app.wait_for(lambda line: line.get("ready"))
+        take_focus(app, xdotool)
+        xdotool("key", "Escape")
+        app.wait_for(lambda line: "release" in line.get("commands", ()))
+        xdotool("key", "Escape")
+        app.wait_for(lambda line: line.get("closed"))
+        assert app.process.wait(timeout=WAIT_S) == 0
