@@ -23,16 +23,27 @@ MAX_CHUNK_KEY = 1 << 20
 MAX_VOXEL_WEIGHT = (2**32 - 1) // 255
 """Largest sum of weights whose sums of offsets and colours surely fit 32 bits."""
 
+ROW_BYTES = 32
+VOXEL_BYTES = ROW_BYTES + 4 + 1 + 2
+"""A voxel's share of a chunk: row, code, priority, evidence."""
+
 COLUMN_X, COLUMN_Y, COLUMN_Z, COLUMN_WEIGHT, COLUMN_R, COLUMN_G, COLUMN_B, COLUMN_KEYFRAME = range(8)
 
 
 def spread_bits(v: npt.NDArray[np.integer]) -> npt.NDArray[np.uint32]:
     """Put the 6 low bits of each value on every third bit."""
-    x = np.asarray(v).astype(np.uint32) & np.uint32(63)
-    out = np.zeros_like(x)
-    for bit in range(CHUNK_BITS):
-        out |= ((x >> np.uint32(bit)) & np.uint32(1)) << np.uint32(3 * bit)
-    return out
+    x = np.asarray(v).astype(np.uint32) & np.uint32(0x3F)
+    x = (x | (x << np.uint32(8))) & np.uint32(0x300F)
+    x = (x | (x << np.uint32(4))) & np.uint32(0x30C3)
+    return (x | (x << np.uint32(2))) & np.uint32(0x9249)
+
+
+def gather_bits(v: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint32]:
+    """Put bits 0, 3, 6, … 15 of each value together; undoes ``spread_bits``."""
+    x = v & np.uint32(0x9249)
+    x = (x | (x >> np.uint32(2))) & np.uint32(0x30C3)
+    x = (x | (x >> np.uint32(4))) & np.uint32(0x300F)
+    return (x | (x >> np.uint32(8))) & np.uint32(0x3F)
 
 
 def morton(
@@ -44,10 +55,9 @@ def morton(
 
 def unmorton(codes: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint32]:
     """(N, 3) x, y, z in 0..63 of (N,) codes."""
-    out = np.zeros((len(codes), 3), np.uint32)
+    out = np.empty((len(codes), 3), np.uint32)
     for axis in range(3):
-        for bit in range(CHUNK_BITS):
-            out[:, axis] |= ((codes >> np.uint32(3 * bit + axis)) & np.uint32(1)) << np.uint32(bit)
+        out[:, axis] = gather_bits(codes >> np.uint32(axis))
     return out
 
 
@@ -89,9 +99,11 @@ class Chunk:
 
     def local_q8(self) -> npt.NDArray[np.uint16]:
         """(N, 3) uint16 mean positions inside the chunk, 256 steps a voxel, 0..16383, rounded to nearest. Fresh."""
-        weight = self.rows[:, COLUMN_WEIGHT].astype(np.uint64)[:, None]
-        offset = (self.rows[:, :3].astype(np.uint64) * np.uint64(2) + weight) // (weight * np.uint64(2))
-        return (unmorton(self.codes) * np.uint32(OFFSET_STEPS) + offset.astype(np.uint32)).astype(np.uint16)
+        out = np.empty((len(self.codes), 3), np.uint16)
+        for axis in range(3):
+            place = gather_bits(self.codes >> np.uint32(axis)).astype(np.uint16)
+            out[:, axis] = place * np.uint16(OFFSET_STEPS) + self._mean(axis).astype(np.uint16)
+        return out
 
     def positions_world(self, voxel_size_m: float) -> npt.NDArray[np.float32]:
         """(N, 3) float32 mean positions in metres, world frame. Fresh."""
@@ -101,9 +113,18 @@ class Chunk:
 
     def colors(self) -> npt.NDArray[np.uint8]:
         """(N, 3) uint8 sRGB mean colours, rounded to nearest. Fresh."""
-        weight = self.rows[:, COLUMN_WEIGHT].astype(np.uint64)[:, None]
-        sums = self.rows[:, COLUMN_R : COLUMN_B + 1].astype(np.uint64)
-        return ((sums * np.uint64(2) + weight) // (weight * np.uint64(2))).astype(np.uint8)
+        out = np.empty((len(self.codes), 3), np.uint8)
+        for channel, column in enumerate((COLUMN_R, COLUMN_G, COLUMN_B)):
+            out[:, channel] = self._mean(column)
+        return out
+
+    def _mean(self, column: int) -> npt.NDArray[np.float64]:
+        """(N,) means of a column of sums, rounded to nearest, halves up.
+
+        Exact: sums are below 2^32, so a quotient that is no whole number lies farther from one than float64 rounds.
+        """
+        weight = self.rows[:, COLUMN_WEIGHT].astype(np.float64)
+        return np.floor((2.0 * self.rows[:, column] + weight) / (2.0 * weight))
 
     def keyframes(self) -> npt.NDArray[np.uint32]:
         """(N,) uint32 keyframe identities (a view)."""

@@ -21,6 +21,8 @@ from llvmlite import ir
 from numba import carray, njit, types
 from numba.extending import intrinsic
 
+from .chunks import ROW_BYTES, VOXEL_BYTES
+
 EMPTY = -1
 TABLE_IS_FULL = -1
 IS_NOT_FINITE = -2
@@ -32,10 +34,6 @@ UNCHANGED = 1
 OVERFLOWED = 2
 
 ADDED, REFRESHED, REPLACED, OUTRANKED, SATURATED = range(5)
-
-ROW_BYTES = 32
-VOXEL_BYTES = ROW_BYTES + 4 + 1 + 2
-"""A voxel's share of a chunk's buffer: row, code, priority, evidence, each kind together in this order."""
 
 BLOCK = 512
 """Points that are worked on together."""
@@ -253,7 +251,7 @@ def merge_records(bounds, records, old_counts, old_addresses, max_weight, report
             voxel got more than it can hold.
 
     Returns:
-        A list of M uint8 buffers of ``VOXEL_BYTES`` a voxel.
+        A list of M uint8 buffers: rows, codes, priority and evidence behind one another, ``VOXEL_BYTES`` a voxel.
     """
     buffers = []
     bitmap = np.zeros(_BITMAP_WORDS, np.uint64)
@@ -272,8 +270,8 @@ def merge_records(bounds, records, old_counts, old_addresses, max_weight, report
             before[k] = total
             total += _popcount(bitmap[k])
         n = np.int64(total)
-        buffer = np.zeros(n * VOXEL_BYTES, np.uint8)
-        rows = buffer[: n * 32].view(np.uint64).reshape(n, 4)
+        buffer = np.zeros(n * VOXEL_BYTES, np.uint8)  # touching it in order is faster than at random in the loop below
+        rows = buffer[: n * ROW_BYTES].view(np.uint64).reshape(n, 4)
         codes = buffer[n * 32 : n * 36].view(np.uint32)
         top = buffer[n * 36 : n * 37]
         evidence = buffer[n * 37 :].reshape(n, 2)
@@ -365,6 +363,42 @@ def merge_records(bounds, records, old_counts, old_addresses, max_weight, report
 
 
 @njit(cache=True, nogil=True)
+def copy_points(counts, addresses, corners, voxel_size_m, positions, colors, weights, priority, keyframe):
+    """Copy the means of chunks' voxels out, chunk by chunk.
+
+    Args:
+        counts: (M,) int64 voxels of each chunk.
+        addresses: (M, 4) int64 addresses of its codes, rows, priority and evidence.
+        corners: (M, 3) float64 metres, lowest corner of each chunk.
+        voxel_size_m: Side of a voxel.
+        positions: (N, 3) float32, receives metres, world frame; N is the sum of counts, also below.
+        colors: (N, 3) uint8, receives sRGB.
+        weights: (N,) uint8, receives weights, at most 255.
+        priority: (N,) uint8, receives class and rank.
+        keyframe: (N,) uint32, receives identities.
+    """
+    at = np.int64(0)
+    step = voxel_size_m / 256.0
+    for c in range(len(counts)):
+        n = counts[c]
+        codes = _bytes_at(addresses[c, 0], n * 4).view(np.uint32)
+        rows = _bytes_at(addresses[c, 1], n * ROW_BYTES).view(np.uint32).reshape(n, 8)
+        top = _bytes_at(addresses[c, 2], n)
+        for j in range(n):
+            code = np.uint64(codes[j])
+            weight = np.float64(rows[j, 3])
+            for axis in range(3):
+                mean = np.floor((2.0 * rows[j, axis] + weight) / (2.0 * weight))
+                place = np.float64(_compact(code >> np.uint64(axis))) * 256.0 + mean
+                positions[at, axis] = corners[c, axis] + (place + 0.5) * step
+                colors[at, axis] = np.uint8(np.floor((2.0 * rows[j, 4 + axis] + weight) / (2.0 * weight)))
+            weights[at] = min(rows[j, 3], np.uint32(255))
+            priority[at] = top[j]
+            keyframe[at] = rows[j, 7]
+            at += 1
+
+
+@njit(cache=True, nogil=True)
 def carve_chunks(
     counts,
     addresses,
@@ -404,7 +438,7 @@ def carve_chunks(
     for c in range(len(counts)):
         n = counts[c]
         codes = _bytes_at(addresses[c, 0], n * 4).view(np.uint32)
-        rows = _bytes_at(addresses[c, 1], n * 32).view(np.uint32).reshape(n, 8)
+        rows = _bytes_at(addresses[c, 1], n * ROW_BYTES).view(np.uint32).reshape(n, 8)
         priority = _bytes_at(addresses[c, 2], n)
         old = _bytes_at(addresses[c, 3], n * 2).reshape(n, 2)
         evidence, goes = evidence_out[start : start + n], remove_out[start : start + n]
@@ -476,7 +510,7 @@ def splat_depth(
     for c in range(len(counts)):
         n = counts[c]
         codes = _bytes_at(addresses[c, 0], n * 4).view(np.uint32)
-        rows = _bytes_at(addresses[c, 1], n * 32).view(np.uint32).reshape(n, 8)
+        rows = _bytes_at(addresses[c, 1], n * ROW_BYTES).view(np.uint32).reshape(n, 8)
         priority = _bytes_at(addresses[c, 2], n)
         for j in range(n):
             if priority[j] < min_priority:

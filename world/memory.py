@@ -128,6 +128,9 @@ class SpatialMemory:
     def apply(self, change: StagedChange) -> MergeReport:
         """Take over a staged change: swaps references of the changed chunks, copies no points.
 
+        The change keeps the chunks that it replaced; let the thread that staged it drop it, since freeing takes
+        longer than swapping.
+
         Raises:
             StaleChangeError: A chunk that it replaces has changed since; nothing was changed, stage again.
         """

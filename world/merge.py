@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from .carve import stage_carve
 from .changes import MergeReport, StagedChange
-from .chunks import MAX_VOXEL_WEIGHT, Chunk, ChunkKey, addresses_of
+from .chunks import MAX_VOXEL_WEIGHT, VOXEL_BYTES, Chunk, ChunkKey, addresses_of
 from .errors import WeightOverflowError
 from .partition import Partition, partition, run_all
 from .points import PointBatch
@@ -107,8 +107,8 @@ def _merge(
 
 
 def _chunk_from(key: ChunkKey, revision: int, buffer: npt.NDArray[np.uint8]) -> Chunk:
-    """A chunk whose arrays lie behind one another in one buffer (see ``kernels.VOXEL_BYTES``)."""
-    n = len(buffer) // 39
+    """A chunk whose arrays lie behind one another in one buffer: rows, codes, priority, evidence."""
+    n = len(buffer) // VOXEL_BYTES
     return Chunk(
         key,
         revision,

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .camera import Pinhole
-from .chunks import CHUNK_SIDE, COLUMN_WEIGHT, Chunk, ChunkKey
+from .chunks import CHUNK_SIDE, Chunk, ChunkKey, addresses_of
 from .points import PointBatch, PointClass, class_of
 
 FRUSTUM_CAMERAS_AT_ONCE = 16
@@ -48,7 +48,20 @@ class MemorySnapshot:
             keys: Chunks to copy, in this order; all, sorted by key, if not given. Unknown keys are passed over.
         """
         wanted = sorted(self.chunks) if keys is None else [k for k in keys if k in self.chunks]
-        return PointBatch.concatenate([self._points_of(self.chunks[k]) for k in wanted])
+        chunks = [self.chunks[key] for key in wanted]
+        if not chunks:
+            return PointBatch.empty()
+        from . import kernels  # imports Numba, which takes most of a second
+
+        counts, addresses = addresses_of(chunks)
+        n = int(counts.sum())
+        positions, colors = np.empty((n, 3), np.float32), np.empty((n, 3), np.uint8)
+        weights, priority, keyframe = np.empty(n, np.uint8), np.empty(n, np.uint8), np.empty(n, np.uint32)
+        corners = np.array(wanted, np.float64) * self.chunk_size_m
+        kernels.copy_points(
+            counts, addresses, corners, self.voxel_size_m, positions, colors, weights, priority, keyframe
+        )
+        return PointBatch(positions, colors, weights, priority, keyframe)
 
     def content_hash(self) -> str:
         """SHA-256 hex of voxel size, sorted keys and content (codes, rows, priority; not revision, not evidence).
@@ -122,16 +135,6 @@ class MemorySnapshot:
         """The same view of some chunks only; unknown keys are passed over."""
         chosen = {key: self.chunks[key] for key in keys if key in self.chunks}
         return MemorySnapshot(self.voxel_size_m, self.revision, MappingProxyType(chosen))
-
-    def _points_of(self, chunk: Chunk) -> PointBatch:
-        weights = np.minimum(chunk.rows[:, COLUMN_WEIGHT], 255).astype(np.uint8)
-        return PointBatch(
-            chunk.positions_world(self.voxel_size_m),
-            chunk.colors(),
-            weights,
-            chunk.priority.copy(),
-            chunk.keyframes().copy(),
-        )
 
 
 def chunks_by_camera(

@@ -30,6 +30,19 @@ def test_means_are_rounded_to_nearest():
     np.testing.assert_array_equal(chunk.local_q8(), places * 256 + [[5, 10, 15], [1, 2, 3]])
 
 
+def test_means_are_exact_up_to_the_largest_weights():
+    rng = np.random.default_rng(0)
+    weight = rng.integers(1, MAX_VOXEL_WEIGHT + 1, 5000)
+    steps = rng.integers(0, 510, 5000)
+    sums = np.minimum((steps * weight + rng.integers(-1, 2, 5000)) // 2, 255 * weight).clip(0)
+    rows = np.stack([sums] * 3 + [weight] + [sums] * 3 + [weight], 1).astype(np.uint32)
+    chunk = Chunk((0, 0, 0), 1, np.arange(5000, dtype=np.uint32), rows, np.full(5000, 64, np.uint8),
+                  np.zeros((5000, 2), np.uint8))  # fmt: skip
+    expected = (2 * sums + weight) // (2 * weight)
+    np.testing.assert_array_equal(chunk.colors()[:, 1], expected)
+    np.testing.assert_array_equal(chunk.local_q8()[:, 0] & 255, expected)
+
+
 def test_positions_start_at_the_chunks_corner_and_stand_mid_step():
     chunk = _chunk((-1, 0, 2))
     expected = (np.array([-1, 0, 2]) * 64 + (chunk.local_q8() + 0.5) / 256) * 0.02

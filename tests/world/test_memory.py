@@ -62,6 +62,18 @@ def test_points_of_chosen_chunks_come_in_that_order(memory):
     np.testing.assert_array_equal(points.positions_world, expected)
 
 
+def test_points_equal_what_their_chunks_say(memory):
+    memory.insert(_scattered(0, priority=64))
+    memory.insert(_scattered(0))
+    points = memory.points()
+    chunks = [memory.chunks[key] for key in sorted(memory.chunks)]
+    np.testing.assert_array_equal(points.positions_world, np.concatenate([c.positions_world(0.01) for c in chunks]))
+    np.testing.assert_array_equal(points.colors, np.concatenate([c.colors() for c in chunks]))
+    np.testing.assert_array_equal(points.weights, np.concatenate([c.rows[:, 3] for c in chunks]))
+    np.testing.assert_array_equal(points.priority, np.concatenate([c.priority for c in chunks]))
+    np.testing.assert_array_equal(points.keyframe, np.concatenate([c.keyframes() for c in chunks]))
+
+
 def test_weights_copied_out_saturate():
     memory = SpatialMemory()
     for _ in range(30):
