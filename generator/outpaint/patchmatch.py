@@ -47,12 +47,14 @@ def synthesize(
     Returns:
         (H, W, 3) float32, unchanged outside of the hole, or None where too little is known to copy from. Fresh memory.
     """
+    if not hole.any():
+        return start.copy()
     pictures, holes, sources = _pyramid(start, hole, source & ~hole, _scale_guide(guide, source & ~hole))
     state = np.array([(seed * 2654435761 + 97) % 0xFFFFFFFF | 1], np.uint32)
     match: npt.NDArray[np.int32] | None = None
     for level in reversed(range(len(pictures))):
         picture, level_hole, level_source = pictures[level], holes[level], sources[level]
-        if np.count_nonzero(level_source) < MIN_SOURCES:
+        if np.count_nonzero(level_source) < MIN_SOURCES or not level_hole.any():
             continue
         unmatched = np.full((*level_hole.shape, 2), -1, np.int32)
         match = unmatched if match is None else _double(match, level_hole.shape)
