@@ -32,7 +32,13 @@ TILE = 16
 """Side of an occlusion tile in pixels."""
 
 OCCLUSION_INTERVAL = 100_000
-"""Points between two looks at what is hidden by now."""
+"""Points between two looks at what is hidden by now; later on doubled each time that nothing was."""
+
+NUM_LEVELS = 4
+"""Levels of detail: all points, and one in every block of 2, 4 and 8 voxels."""
+
+LEVEL_PX = 1.0
+"""A level is taken when its points lie no farther apart than this."""
 
 f4, i4, u4, u8, u1 = np.float32, np.int32, np.uint32, np.uint64, np.uint8
 EMPTY = np.uint64(0x4E6E6B28_00000000)
@@ -64,6 +70,7 @@ class Slots(NamedTuple):
 
     Attributes:
         head: First page. count: Points, 0 in an unused slot.
+        ends: (C, NUM_LEVELS) points of each level of detail, finest first.
         origin: (C, 3) metres. step: Metres of a local step. spacing: Metres between neighbouring points.
         prio_low, prio_high: Range of its points' priority.
         mask: And-ed to its colour words.
@@ -71,6 +78,7 @@ class Slots(NamedTuple):
 
     head: npt.NDArray[np.int32]
     count: npt.NDArray[np.int32]
+    ends: npt.NDArray[np.int32]
     origin: npt.NDArray[np.float64]
     step: npt.NDArray[np.float64]
     spacing: npt.NDArray[np.float64]
@@ -175,8 +183,26 @@ def measure_spacing(local, samples, reach):
 
 
 @njit(cache=True, nogil=True)
-def store_chunk(local, color, priority, numbers, pages):
-    """Copy a chunk into its pages of the pool.
+def _levels_of(local, levels):
+    """The coarsest level that each point belongs to: the first point in a block of 2, 4, 8 voxels is in level 1, 2, 3.
+
+    Args:
+        local: (N, 3) uint16 positions in rising Morton order.
+        levels: (N,) uint8, out.
+    """
+    last = u4(0xFFFFFFFF)
+    for i in range(local.shape[0]):
+        code = _voxel_code(local[i, 0], local[i, 1], local[i, 2])
+        level = 0
+        while level < NUM_LEVELS - 1 and (i == 0 or (code >> u4(3 * level + 3)) != (last >> u4(3 * level + 3))):
+            level += 1
+        levels[i] = level
+        last = code
+
+
+@njit(cache=True, nogil=True)
+def store_chunk(local, color, priority, numbers, pages, ends):
+    """Copy a chunk into its pages of the pool: the points of the coarsest level first, each level in Morton order.
 
     Args:
         local: (N, 3) uint16.
@@ -184,9 +210,22 @@ def store_chunk(local, color, priority, numbers, pages):
         priority: (N,) uint8.
         numbers: (ceil(N / PAGE),) int32 page numbers.
         pages: ``Pages``, changed.
+        ends: (NUM_LEVELS,) int32, out: number of points of each level, finest (all) first.
     """
-    for i in range(color.shape[0]):
-        to = np.int64(numbers[i // PAGE]) * PAGE + i % PAGE
+    n = color.shape[0]
+    levels = np.empty(n, np.uint8)
+    _levels_of(local, levels)
+    ends[:] = 0
+    for i in range(n):
+        for level in range(levels[i] + 1):
+            ends[level] += 1
+    cursor = np.zeros(NUM_LEVELS, np.int64)
+    for level in range(NUM_LEVELS - 1):
+        cursor[level] = ends[level + 1]
+    for i in range(n):
+        k = cursor[levels[i]]
+        cursor[levels[i]] += 1
+        to = np.int64(numbers[k // PAGE]) * PAGE + k % PAGE
         pages.x[to] = local[i, 0]
         pages.y[to] = local[i, 1]
         pages.z[to] = local[i, 2]
@@ -208,27 +247,35 @@ def _voxel_code(x, y, z):
 
 
 @njit(cache=True, nogil=True)
+def _page_codes(page, count, pages, codes):
+    """Morton codes of a chunk's points in storage order."""
+    for i in range(count):
+        at = np.int64(page) * PAGE + i % PAGE
+        codes[i] = _voxel_code(pages.x[at], pages.y[at], pages.z[at])
+        if (i + 1) % PAGE == 0:
+            page = pages.next_page[page]
+
+
+@njit(cache=True, nogil=True)
 def mark_fresh(old_page, old_count, page, count, pages):
     """Set the freshness bits of points whose voxel was empty in the chunk's last revision.
 
     Args:
         old_page: First page of the last revision. old_count: Its points; 0 where there was none.
         page, count: The same of the new one.
-        pages: ``Pages``, changed; points are in rising Morton order.
+        pages: ``Pages``, changed.
     """
-    k = 0
-    old_code = i4(-1)
+    occupied = np.zeros((1 << 18) // 32 if old_count else 0, np.uint32)
+    old_codes = np.empty(old_count, np.uint32)
+    _page_codes(old_page, old_count, pages, old_codes)
+    for i in range(old_count):
+        occupied[old_codes[i] >> u4(5)] |= u4(1) << (old_codes[i] & u4(31))
+    codes = np.empty(count, np.uint32)
+    _page_codes(page, count, pages, codes)
     for i in range(count):
-        at = np.int64(page) * PAGE + i % PAGE
-        code = i4(_voxel_code(pages.x[at], pages.y[at], pages.z[at]))
-        while k < old_count and old_code < code:
-            old_at = np.int64(old_page) * PAGE + k % PAGE
-            old_code = i4(_voxel_code(pages.x[old_at], pages.y[old_at], pages.z[old_at]))
-            k += 1
-            if k % PAGE == 0:
-                old_page = pages.next_page[old_page]
-        if old_code != code:
-            pages.word[at] |= u4(63 << 24)
+        is_old = old_count > 0 and ((occupied[codes[i] >> u4(5)] >> (codes[i] & u4(31))) & u4(1)) == u4(1)
+        if not is_old:
+            pages.word[np.int64(page) * PAGE + i % PAGE] |= u4(63 << 24)
         if (i + 1) % PAGE == 0:
             page = pages.next_page[page]
 
@@ -440,16 +487,17 @@ def draw_points(
     local = np.empty(12, np.float32)
     one = np.empty(1, np.float32)
     one_bits = one.view(np.uint32)
-    drawn, since, hidden = 0, 0, 0
+    drawn, since, hidden, hidden_before, interval = 0, 0, 0, 0, OCCLUSION_INTERVAL
     have_tiles = False
     for k in range(found.slot.shape[0]):
         c = found.slot[k]
         if slots.prio_high[c] < min_priority:
             continue
-        if since > OCCLUSION_INTERVAL:
+        if since > interval:
             _rebuild_tiles(zbuffer, width, height, small, tiles)
-            have_tiles = True
-            since = 0
+            if hidden == hidden_before and drawn > 5 * OCCLUSION_INTERVAL:
+                interval *= 2
+            have_tiles, since, hidden_before = True, 0, hidden
         if have_tiles:
             one[0] = f4(found.near[k] * 0.98)
             if _is_hidden(found.box[k], one_bits[0], tiles):
@@ -467,7 +515,11 @@ def draw_points(
                 + half
             )
         page = slots.head[c]
-        left = slots.count[c]
+        level, gap = 0, slots.spacing[c]
+        while level < NUM_LEVELS - 1 and 2 * gap * focal <= LEVEL_PX * found.near[k]:
+            level += 1
+            gap *= 2
+        left = slots.ends[c, level]
         while left > 0:
             n = min(PAGE, left)
             s = np.int64(page) * PAGE
@@ -478,7 +530,7 @@ def draw_points(
                     if pages.prio[s + i] < min_priority:
                         bits[i] = u4(0xF0000000)
             if nearest < f4(1e9):
-                side = int(np.ceil(slots.spacing[c] * focal / nearest - 0.15))
+                side = int(np.ceil(gap * focal / nearest - 0.15))
                 side = min(max(side, 1), MAX_SPLAT)
                 w = pages.word[s : s + n]
                 if side == 1:

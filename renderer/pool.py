@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from ..world.chunks import ChunkKey
 from .extract import ExtractedChunk
-from .kernels import PAGE, Pages, Slots, mark_fresh, store_chunk
+from .kernels import NUM_LEVELS, PAGE, Pages, Slots, mark_fresh, store_chunk
 
 INITIAL_PAGES = 8192
 """4 M points; memory is reserved by the operating system only where it is touched."""
@@ -35,7 +35,7 @@ class PointPool:
             *(np.empty(0, np.uint16) for _ in range(3)), np.empty(0, np.uint32), np.empty(0, np.uint8), _no_ints()
         )
         self.slots = Slots(
-            _no_ints(), _no_ints(), np.empty((0, 3)), np.empty(0), np.empty(0),
+            _no_ints(), _no_ints(), np.empty((0, NUM_LEVELS), np.int32), np.empty((0, 3)), np.empty(0), np.empty(0),
             np.empty(0, np.uint8), np.empty(0, np.uint8), np.empty(0, np.uint32),
         )  # fmt: skip
         self.low, self.high, self.arrival_s = np.empty((0, 3)), np.empty((0, 3)), np.empty(0)
@@ -63,17 +63,20 @@ class PointPool:
             self.remove(chunk.key)
             return
         numbers = np.array(self._take_pages(-(-chunk.num_points // PAGE)), np.int32)
-        store_chunk(chunk.local_q8, chunk.color_rgba, chunk.priority, numbers, self.pages)
+        ends = np.zeros(NUM_LEVELS, np.int32)
+        store_chunk(chunk.local_q8, chunk.color_rgba, chunk.priority, numbers, self.pages, ends)
         self.pages.next_page[numbers[:-1]] = numbers[1:]
         self.pages.next_page[numbers[-1]] = -1
         self._mark_fresh(chunk, int(numbers[0]))
         self.remove(chunk.key)
-        self._fill_slot(self._take_slot(), chunk, int(numbers[0]), arrival_s)
+        self._fill_slot(self._take_slot(), chunk, int(numbers[0]), ends, arrival_s)
 
-    def _fill_slot(self, slot: int, chunk: ExtractedChunk, head: int, arrival_s: float) -> None:
+    def _fill_slot(
+        self, slot: int, chunk: ExtractedChunk, head: int, ends: npt.NDArray[np.int32], arrival_s: float
+    ) -> None:
         self.slot_of[chunk.key] = slot
         slots = self.slots
-        slots.head[slot], slots.count[slot] = head, chunk.num_points
+        slots.head[slot], slots.count[slot], slots.ends[slot] = head, chunk.num_points, ends
         slots.origin[slot], slots.step[slot], slots.spacing[slot] = chunk.origin_world, chunk.step_m, chunk.spacing_m
         slots.prio_low[slot], slots.prio_high[slot] = chunk.priority.min(), chunk.priority.max()
         self.low[slot], self.high[slot] = chunk.low_world, chunk.high_world

@@ -252,11 +252,19 @@ def test_statistics_count_what_was_drawn(renderer):
     renderer.render(IDENTITY, CAMERA)
     assert renderer.statistics.chunks_pending == len(snapshot.chunks) - 1
     renderer.update(snapshot)
-    renderer.render(IDENTITY, CAMERA)
+    renderer.render(IDENTITY, Pinhole.from_fov(320, 240, 0.9))
     assert renderer.statistics.points == snapshot.num_points
     assert renderer.statistics.chunks_visible == len(snapshot.chunks)
     assert renderer.statistics.chunks_pending == 0
     assert renderer.statistics.uploaded_bytes > 0
+
+
+def test_far_chunks_are_drawn_from_fewer_points_without_gaps(renderer):
+    snapshot = memory_of(batch_of(wall(8.0, half_m=2.0)))
+    renderer.update(snapshot)
+    view = renderer.render(IDENTITY, Pinhole.from_fov(96, 72, 0.4))
+    assert renderer.statistics.points < 0.4 * snapshot.num_points
+    assert (view.depth_m > 0).mean() > 0.995
 
 
 def test_pages_are_used_again_after_many_changes(renderer):
