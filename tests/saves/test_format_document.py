@@ -1,0 +1,130 @@
+"""A second, slow reader written from ``docs/save_format.md`` alone finds what the store wrote."""
+
+import sqlite3
+import struct
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgpack
+import numpy as np
+import zstandard
+from spatia.saves.codec import encode_chunk
+from spatia.saves.store import WorldFile
+from spatia.tests.saves.worlds import make_chunk, make_state
+from spatia.world.chunks import Chunk
+
+
+def planes_of(data: bytes) -> Iterator[bytes]:
+    position = 40
+    while position < len(data):
+        method, size, stored = struct.unpack_from("<BII", data, position)
+        body = data[position + 9 : position + 9 + stored]
+        position += 9 + stored
+        plane = zstandard.ZstdDecompressor().decompress(body) if method == 1 else body
+        assert len(plane) == size
+        yield plane
+
+
+def codes_of(octree: bytes) -> list[int]:
+    nodes, position = [0], 0
+    for _ in range(6):
+        below = []
+        for node in nodes:
+            mask = octree[position]
+            position += 1
+            below += [node * 8 + child for child in range(8) if mask >> child & 1]
+        nodes = below
+    assert position == len(octree)
+    return nodes
+
+
+def read_chunk(data: bytes) -> tuple[tuple[int, int, int], list[int], np.ndarray, np.ndarray, np.ndarray]:
+    """Key, codes, rows, priority and evidence of a chunk, voxel by voxel."""
+    assert data[:4] == b"SPCK"
+    version, num_planes, x, y, z, _, n, factor, checksum = struct.unpack_from("<HHiiiQIII", data, 4)
+    assert (version, num_planes) == (1, 17)
+    assert zlib.crc32(data[:36] + bytes(4) + data[40:]) == checksum
+    p = list(planes_of(data))
+    bits = int.from_bytes(p[7], "little")
+    palette = struct.unpack(f"<{len(p[12]) // 4}I", p[12])
+    rows = np.zeros((n, 8), np.uint32)
+    green = red_green = blue_green = 0
+    for i in range(n):
+        green, red_green, blue_green = (
+            (green + p[4][i]) % 256,
+            (red_green + p[5][i]) % 256,
+            (blue_green + p[6][i]) % 256,
+        )
+        means = [p[1][i], p[2][i], p[3][i], (red_green + green) % 256, green, (blue_green + green) % 256]
+        weight = sum(p[8 + b][i] << 8 * b for b in range(4))
+        sums = []
+        for mean in means:
+            width = (weight - 1).bit_length()
+            sums.append((mean * weight + (bits & (1 << width) - 1)) * factor)
+            bits >>= width
+        index = sum(p[13][b * n + i] << 8 * b for b in range(len(p[13]) // n))
+        rows[i] = [*sums[:3], weight * factor, *sums[3:], palette[index]]
+    priority = np.frombuffer(p[14], np.uint8)
+    evidence = np.array([list(p[15]), list(p[16])], np.uint8).T
+    return (x, y, z), codes_of(p[0]), rows, priority, evidence
+
+
+def assert_reads_as(data: bytes, chunk: Chunk) -> None:
+    key, codes, rows, priority, evidence = read_chunk(data)
+    assert key == chunk.key
+    assert codes == chunk.codes.tolist()
+    for mine, theirs in ((rows, chunk.rows), (priority, chunk.priority), (evidence, chunk.evidence)):
+        assert np.array_equal(mine, theirs)
+
+
+def unsealed(data: bytes) -> bytes:
+    assert data[:4] == b"SPVL"
+    method, zero, version, checksum, size = struct.unpack_from("<BBHIQ", data, 4)
+    assert (zero, version) == (0, 1)
+    assert zlib.crc32(data[:8] + bytes(4) + data[12:]) == checksum
+    body = zstandard.ZstdDecompressor().decompress(data[20:]) if method == 1 else data[20:]
+    assert len(body) == size
+    return body
+
+
+def test_a_chunk_is_read_by_the_document() -> None:
+    chunk = make_chunk((-3, 0, 9), num_points=300)
+    assert_reads_as(encode_chunk(chunk), chunk)
+
+
+def test_a_chunk_with_a_common_factor_and_many_keyframes_is_read_by_the_document() -> None:
+    plain = make_chunk((0, 0, 0), num_points=700)
+    rows = plain.rows.copy()
+    rows[:, :7] *= 6
+    rows[:, 7] = np.arange(700) * 5_000_000
+    chunk = Chunk(plain.key, 1, plain.codes, rows, plain.priority, plain.evidence)
+    assert_reads_as(encode_chunk(chunk), chunk)
+
+
+def test_a_file_is_read_by_the_document(tmp_path: Path) -> None:
+    state = make_state()
+    WorldFile.create(tmp_path / "home.spatia", state).close()
+    header = (tmp_path / "home.spatia").read_bytes()[:100]
+    assert struct.unpack_from(">H", header, 16) == (8192,)
+    assert struct.unpack_from(">I", header, 60) == (1,)  # user_version
+    assert struct.unpack_from(">I", header, 68) == (0x53504154,)  # application_id
+    db = sqlite3.connect(tmp_path / "home.spatia")
+    for x, y, z, data in db.execute("SELECT x, y, z, data FROM chunks").fetchall():
+        assert_reads_as(data, state.chunks[(x, y, z)])
+    manifest = db.execute("SELECT data FROM facts WHERE name = 'manifest'").fetchone()[0]
+    plain = msgpack.unpackb(unsealed(manifest), strict_map_key=False)
+    assert plain["voxel_size_m"] == state.manifest.voxel_size_m
+    assert plain["seed"] == msgpack.ExtType(2, (2**70).to_bytes(9, "little"))
+    entries = [msgpack.unpackb(unsealed(d)) for (d,) in db.execute("SELECT data FROM journal ORDER BY seq")]
+    assert entries == [[e.kind, e.tick, dict(e.data)] for e in state.journal]
+    meta, color, depth, moving = db.execute("SELECT meta, color, depth, moving FROM keyframes WHERE id = 1").fetchone()
+    frame = state.keyframes[0]
+    assert msgpack.unpackb(unsealed(meta))["size"] == [32, 24]
+    assert unsealed(color)[:4] == b"\x89PNG"
+    planes = [unsealed(p) for p in msgpack.unpackb(unsealed(depth))["planes"]]
+    delta = np.stack([np.frombuffer(p, np.uint8) for p in planes], axis=1).copy().view("<u4").reshape(24, 32)
+    assert np.array_equal(np.cumsum(delta, axis=1, dtype=np.uint32).view(np.float32), frame.depth_m)
+    bits = np.unpackbits(np.frombuffer(msgpack.unpackb(unsealed(moving))["bits"], np.uint8))
+    assert np.array_equal(bits[: 24 * 32].reshape(24, 32).astype(bool), frame.moving)
+    db.close()
