@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import cv2
 import numpy as np
@@ -23,6 +24,10 @@ POINTS_PER_CHUNK = 600
 CEILING_M = 0.35
 """What lies higher above the eye than this is left out, so that a ceiling does not hide the room."""
 
+STRIDE_CELLS = 8
+"""The part of the map that is drawn moves by this many cells at once."""
+
+GROUND_COLOR = (16, 19, 24)
 PATH_COLOR = (255, 184, 77)
 YOU_COLOR = (255, 255, 255)
 
@@ -57,6 +62,11 @@ class Minimap:
         self._shares: dict[ChunkKey, _Share] = {}
         self._snapshot: MemorySnapshot | None = None
         self._pending: list[ChunkKey] = []
+        self._version = 0
+        self._part: tuple[tuple[int, int, int, int], npt.NDArray[np.uint8]] = (
+            (0, 0, 0, -1),
+            np.zeros((0, 0, 3), np.uint8),
+        )
 
     @property
     def num_pending(self) -> int:
@@ -81,6 +91,7 @@ class Minimap:
         del self._pending[:max_chunks]
         for key in taken:
             self._replace(key, snapshot.chunks.get(key), snapshot.voxel_size_m)
+        self._version += bool(taken)
         return bool(taken)
 
     def _revision_of(self, key: ChunkKey) -> int:
@@ -151,25 +162,37 @@ class Minimap:
 
     def _background(self, here: npt.NDArray[np.float64], size_px: int, pixels_per_m: float) -> npt.NDArray[np.uint8]:
         """Cells around a place as a picture on a dark ground."""
-        cells = round(size_px / pixels_per_m / CELL_M) + 2
+        cells = round(size_px / pixels_per_m / CELL_M) + 2 + STRIDE_CELLS
         first = np.floor(here / CELL_M - self._corner).astype(int) - cells // 2
-        sums = np.zeros((cells, cells, 4), np.float32)
-        c0, r0 = np.clip(first, 0, self._side)
-        c1, r1 = np.clip(first + cells, 0, self._side)
-        sums[r0 - first[1] : r1 - first[1], c0 - first[0] : c1 - first[0]] = self._sums[r0:r1, c0:c1]
-        sums = np.asarray(cv2.boxFilter(sums, -1, (3, 3)), np.float32)  # few points were looked at: close their gaps
-        known = sums[..., 3:] > 0.05
-        color = np.where(known, sums[..., :3] / np.maximum(sums[..., 3:], 1e-3), (16.0, 19.0, 24.0))
+        first = first // STRIDE_CELLS * STRIDE_CELLS  # so that a few steps find the same part again
+        cells += STRIDE_CELLS
+        color = self._colors(int(first[0]), int(first[1]), cells)
         k = pixels_per_m * CELL_M  # pixels of a cell
         offset = size_px / 2.0 - ((here / CELL_M - self._corner) - first) * k
         # rows of cells go forward, rows of the picture go back
         matrix = np.array([[k, 0.0, offset[0] + k / 2.0 - 0.5], [0.0, -k, size_px - offset[1] - k / 2.0 - 0.5]])
-        image = cv2.warpAffine(
-            color.astype(np.uint8), matrix, (size_px, size_px), flags=cv2.INTER_LINEAR, borderValue=(16, 19, 24)
-        )
         out = np.empty((size_px, size_px, 4), np.uint8)
-        out[..., :3], out[..., 3] = image, 225
+        out[..., 3] = 225
+        out[..., :3] = cv2.warpAffine(
+            color, matrix, (size_px, size_px), flags=cv2.INTER_LINEAR, borderValue=GROUND_COLOR
+        )
         return out
+
+    def _colors(self, column: int, row: int, cells: int) -> npt.NDArray[np.uint8]:
+        """(cells, cells, 3) uint8 of a part of the map; kept until the map or the part changes."""
+        wanted = (column, row, cells, self._version)
+        if self._part[0] == wanted:
+            return self._part[1]
+        first = np.array([column, row])
+        sums = np.zeros((cells, cells, 4), np.float32)
+        c0, r0 = np.clip(first, 0, self._side)
+        c1, r1 = np.clip(first + cells, 0, self._side)
+        sums[r0 - row : r1 - row, c0 - column : c1 - column] = self._sums[r0:r1, c0:c1]
+        sums = np.asarray(cv2.boxFilter(sums, -1, (3, 3)), np.float32)  # few points were looked at: close their gaps
+        known = sums[..., 3:] > 0.05
+        color = np.where(known, sums[..., :3] / np.maximum(sums[..., 3:], 1e-3), np.array(GROUND_COLOR, np.float32))
+        self._part = (wanted, color.astype(np.uint8))
+        return self._part[1]
 
 
 def _to_pixels(
@@ -196,8 +219,13 @@ def _draw_you(tile: npt.NDArray[np.uint8], heading_rad: float, size_px: int) -> 
 
 def _rounded(tile: npt.NDArray[np.uint8], radius: int) -> npt.NDArray[np.uint8]:
     """The tile with round corners."""
-    n = tile.shape[0]
-    away = np.maximum(np.abs(np.arange(n) + 0.5 - n / 2.0) - (n / 2.0 - radius), 0.0)
-    outside = np.hypot(away[:, None], away[None, :]) > radius
-    tile[outside] = 0
+    tile[_outside_corners(tile.shape[0], radius)] = 0
     return tile
+
+
+@lru_cache(maxsize=4)
+def _outside_corners(size_px: int, radius: int) -> npt.NDArray[np.bool_]:
+    """(size_px, size_px) True outside a square with round corners."""
+    middle = size_px / 2.0
+    away = np.maximum(np.abs(np.arange(size_px) + 0.5 - middle) - (middle - radius), 0.0)
+    return np.hypot(away[:, None], away[None, :]) > radius
