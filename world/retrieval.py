@@ -5,7 +5,6 @@ Both work on marks of which points each view sees, (views, points) bool over the
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import linear_sum_assignment
 
 MAX_REFERENCES = 7
 
@@ -72,6 +71,8 @@ def assign_one_to_one(
     Raises:
         ValueError: More targets than candidates, or the marks are not over the same points.
     """
+    from scipy.optimize import linear_sum_assignment  # takes a quarter of a second to import
+
     shared = count_shared(target_visible, candidate_visible)
     if shared.shape[0] > shared.shape[1]:
         raise ValueError(
