@@ -119,7 +119,8 @@ def _quilted_grain(
     wild = cv2.blur(strength, (9, 9)) > max(8.0, 3.0 * usual)
     even = core & (cv2.dilate(wild.astype(np.uint8), np.ones((7, 7))) == 0)
     grey = detail.mean(2, keepdims=True)
-    rule = PatchRule(round(FLOOR_PATCH_M / texel_m), round(0.08 / texel_m), reuse=0.3)
+    patch = round(FLOOR_PATCH_M / texel_m)
+    rule = PatchRule(patch, round(0.22 * patch), reuse=0.3, step=3, least=max(8, patch // 3))
     for footprint in (SHARP_FOOTPRINT_M, 2 * SHARP_FOOTPRINT_M, np.inf):
         valid = even & (blur_m < footprint)
         if valid.sum() * texel_m**2 < 0.3 and np.isfinite(footprint):
@@ -132,7 +133,7 @@ def _quilted_grain(
             return texture(Source.turned(grey[box], valid[box]), *core.shape, rule, rng)
         except ValueError:
             continue
-    return np.zeros((*core.shape, 1), np.float32)
+    return rng.normal(scale=max(2.0, 0.5 * usual), size=(*core.shape, 1)).astype(np.float32)
 
 
 def _light_far_from_known(
@@ -205,11 +206,12 @@ def ceiling_surface(
     shape = (round((high[2] - low[2]) / texel_m), round((high[0] - low[0]) / texel_m))
     mean = plain[plain_known].mean(0) if plain_known.any() else np.full(3, 160.0)
     dark = float(mean.mean()) < 0.5 * white
-    rule = PatchRule(round(0.3 / texel_m), round(0.06 / texel_m), reuse=0.4, step=4)
+    patch = round(0.3 / texel_m)
+    rule = PatchRule(patch, patch // 5, reuse=0.4, step=4, least=max(8, patch // 2))
     try:
         cover = texture(Source.turned(plain, plain_known), *shape, rule, rng)
     except ValueError:
-        cover = np.tile(mean.astype(np.float32), (*shape, 1))
+        cover = mean + _stains(shape, texel_m, rng)[..., None] * 2.0 + rng.normal(scale=2.5, size=(*shape, 1))
     if not dark:  # whitewash: brighter than the walls, hardly any texture
         tone = np.minimum(mean + 0.35 * (white - mean.mean()), white)
         cover = tone + 0.35 * (cover - mean)

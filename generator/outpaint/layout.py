@@ -25,6 +25,8 @@ DEEPEST_M = 0.9
 """Furniture at a wall is no deeper."""
 BEYOND_SHARE = 0.25
 """Where more surface than this share of a wall's own lies behind it, it is no wall."""
+MIN_SHARE_AT_WALLS = 0.45
+"""Where less of what stands upright is at the walls, the box misses what the place is made of."""
 FACE_MARGIN_M = 0.12
 """A face of furniture that is not quite parallel to its wall still belongs to it."""
 MIN_BAND_M2 = 0.9
@@ -87,7 +89,7 @@ class RoomLayout:
     @property
     def best_wall(self) -> int:
         """Index of the wall of which most is known; one known only up to a counter's height counts little."""
-        return int(np.argmax([w.seen_m2 * w.top_m**2 for w in self.walls]))
+        return int(np.argmax([w.seen_m2 * w.top_m**3 for w in self.walls]))
 
 
 def find_layout(
@@ -199,7 +201,20 @@ def _box(room: Points, world_T_room: Transform, eye_m: float) -> RoomLayout | No
             least = SIDE_CLEARANCE_M if axis == 0 else REAR_CLEARANCE_M
             offset = max(reach + 0.05, least, 0.5 * min(depth, 7.0))
         walls.append(WallSighting(axis, sign, sign * offset, m2, relief, top))
+    if _share_at_walls(room, walls) < MIN_SHARE_AT_WALLS:
+        return None
     return RoomLayout(world_T_room, tuple(walls), _ceiling_m(room), eye_m)
+
+
+def _share_at_walls(room: Points, walls: list[WallSighting]) -> float:
+    """Share of the known upright surface that stands at the walls that were found."""
+    cells = _unique_cells(room, CELL_M)
+    at_wall = np.zeros(len(cells), bool)
+    for wall in walls:
+        if wall.seen_m2 > 0:
+            gap = wall.sign * (wall.offset_m - cells[:, wall.axis])
+            at_wall |= (gap < wall.relief_m) & (gap > -0.3)
+    return float(at_wall.mean())
 
 
 def _sight_wall(room: Points, axis: int, sign: int) -> tuple[float, float, float, float]:

@@ -73,6 +73,7 @@ class PatchRule:
         reuse: Cost of an earlier use of the same place.
         step: Every step-th texel is compared in the search.
         floor: Squared levels below which errors count as equal, so that variety decides.
+        least: Smallest patch to fall back on where the source is too narrow for ``patch``.
     """
 
     patch: int
@@ -82,6 +83,7 @@ class PatchRule:
     reuse: float = 0.6
     step: int = 2
     floor: float = ERROR_FLOOR
+    least: int = 10
 
 
 def seam_columns(error: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:
@@ -131,7 +133,7 @@ def texture(source: Source, height: int, width: int, rule: PatchRule, rng: np.ra
     """Fill a new picture with patches of a source.
 
     Raises:
-        ValueError: The source has no valid patch of at least 10 texels.
+        ValueError: The source has no valid patch of at least ``rule.least`` texels.
     """
     canvas = np.zeros((height, width, source.pictures[0].shape[2]), np.float32)
     complete(canvas, np.zeros((height, width), bool), source, rule, rng)
@@ -172,7 +174,7 @@ def complete(
         guide: Rough look of the unknown part, or None.
 
     Raises:
-        ValueError: The source has no valid patch of at least 10 texels.
+        ValueError: The source has no valid patch of at least ``rule.least`` texels.
     """
     rule, allowed = _fitting_patch(source, rule, canvas.shape[:2])
     windows = _lattice(canvas.shape[0], canvas.shape[1], rule)
@@ -196,13 +198,13 @@ def complete(
 def _fitting_patch(source: Source, rule: PatchRule, canvas_shape: tuple[int, int]) -> tuple[PatchRule, list[Mask]]:
     """Shrink the patch until the source holds one, and mark where its corner may lie."""
     patch = min(rule.patch, *canvas_shape)
-    while patch >= 10:
+    while patch >= rule.least:
         allowed = [_patch_corners(v, patch) for v in source.valid]
         if any(a.any() for a in allowed):
             overlap = max(3, min(rule.overlap, patch // 3))
             return replace(rule, patch=patch, overlap=overlap), allowed
         patch = int(patch * 0.8)
-    raise ValueError("quilting: the exemplar holds no patch of 10 texels")
+    raise ValueError(f"quilting: the exemplar holds no valid patch of {rule.least} texels")
 
 
 def _patch_corners(valid: Mask, patch: int) -> Mask:

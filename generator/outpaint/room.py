@@ -43,7 +43,11 @@ from .walls import (
 
 TEXEL_RANGE_M = (0.0065, 0.010)
 """Walls are made as fine as they were seen, within this."""
-FLOOR_TEXEL_M, CEILING_TEXEL_M = 0.008, 0.010
+FLOOR_TEXEL_M, CEILING_TEXEL_M = 0.008, 0.012
+MAX_WALL_TEXELS, MAX_FLAT_TEXELS = 2.5e6, 1.0e6
+"""Larger rooms get coarser texels: the time to make one is bounded."""
+RISE_PATCH = 84
+"""Side in texels of the patches that carry a wall upwards: a shelf with what stands on it."""
 SEAM_M = 0.10
 """Overlap of neighbouring strips."""
 STRUCTURE_TOP_M = 2.0
@@ -140,7 +144,7 @@ class _Builder:
             self._footprint(room),
             self.layout.low,
             self.layout.high,
-            FLOOR_TEXEL_M,
+            self._flat_texel(FLOOR_TEXEL_M),
             np.random.default_rng([self.seed, 11]),
         )
         self.progress.check("room: ceiling", 0.85)
@@ -167,7 +171,14 @@ class _Builder:
         wall = self.layout.walls[self.layout.best_wall]
         near = np.abs(room[:, wall.axis] - wall.offset_m) < 0.6
         footprint = float(np.median(self.known.spacing_m[near])) if near.any() else TEXEL_RANGE_M[1]
-        return float(np.clip(footprint * 1.1, *TEXEL_RANGE_M))
+        size = self.layout.high - self.layout.low
+        area = 2.0 * (size[0] + size[2]) * size[1]
+        return max(float(np.clip(footprint * 1.1, *TEXEL_RANGE_M)), float(np.sqrt(area / MAX_WALL_TEXELS)))
+
+    def _flat_texel(self, usual_m: float) -> float:
+        """Texel of the floor or the ceiling."""
+        size = self.layout.high - self.layout.low
+        return max(usual_m, float(np.sqrt(size[0] * size[2] / MAX_FLAT_TEXELS)))
 
     def _seen_walls(
         self, frames: tuple[WallFrame, ...], texel: float, room: npt.NDArray[np.float32]
@@ -260,7 +271,7 @@ class _Builder:
         where = ~wall.known
         where[:top] = False
         guide = Guide(rough, np.array([0.3, 0.3, 0.3, 2.5], np.float32), where)
-        rule = PatchRule(round(0.55 / t), round(0.12 / t), low_above=top, reuse=0.8, step=3, floor=300.0)
+        rule = PatchRule(RISE_PATCH, RISE_PATCH // 5, low_above=top, reuse=0.8, step=3, floor=300.0)
         complete(wall.picture, wall.known, source, rule, rng, guide)
         relief = supported(wall.relief_m, band, round(0.1 / t))
         wall.picture[..., 3] = without_spikes(relief, t) * RELIEF_WEIGHT
@@ -293,7 +304,7 @@ class _Builder:
             flat,
             self.layout.low,
             self.layout.high,
-            CEILING_TEXEL_M,
+            self._flat_texel(CEILING_TEXEL_M),
             white,
             rng,
         )

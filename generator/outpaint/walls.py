@@ -9,6 +9,8 @@ import numpy.typing as npt
 from .quilt import Guide, PatchRule, Source, complete, texture
 from .relief import RELIEF_WEIGHT, WallMap, nearest_filled
 
+HOLE_PATCH = 36
+"""Side in texels of the patches that fill holes: a box, a board; coarser walls are made of larger ones."""
 COLUMN_SHARE = 0.25
 """A column known to this share of the band's height can be completed; others are replaced."""
 MIN_BAND_M, MIN_RUN_M = 0.6, 0.5
@@ -44,7 +46,7 @@ def complete_band(
     rng: np.random.Generator,
 ) -> None:
     """Fill the holes of a stretch from an exemplar, at like heights. In place."""
-    rule = PatchRule(round(0.24 / texel_m), round(0.07 / texel_m), same_row=0.004, reuse=0.04)
+    rule = PatchRule(HOLE_PATCH, HOLE_PATCH // 3, same_row=0.004, reuse=0.04)
     rough = nearest_filled(picture, known, upright=0.35)
     rough[..., 3] = cv2.medianBlur(np.ascontiguousarray(rough[..., 3]), 5)
     guide = Guide(rough, np.array([0.15, 0.15, 0.15, 3.0], np.float32), ~known)
