@@ -78,6 +78,6 @@ def _mask_of(mask: MaskInput, width: int, height: int) -> npt.NDArray[np.bool_]:
     if isinstance(mask, str | os.PathLike):
         return fit_to_photo(read_mask(mask), width, height, mask)
     array = np.asarray(mask)
-    if array.ndim != 2 or array.dtype.kind not in "bu":
+    if array.ndim != 2 or array.dtype.kind not in ("b", "u"):
         raise SourceError("mask", expected="(H, W) bool or uint8", got=f"shape {array.shape} of {array.dtype}")
     return fit_to_photo(array.copy() if array.dtype.kind == "b" else array > 127, width, height, "mask")
