@@ -6,7 +6,7 @@ import numpy.typing as npt
 
 FAR_SIDE = 0.9
 """Surfaces at this share of the far one's depth belong to the far side: holes are shadows of what stands in front."""
-REACH_PX = 5
+REACH_PX = 3
 COLOR_SPREAD = 20.0
 RIM_PX = 3.0
 """So near an edge, what has no neighbour's colour is a mixture of two surfaces; it stays unknown."""

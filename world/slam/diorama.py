@@ -146,7 +146,7 @@ def _level_axes(down: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.float64],
     """Horizontal directions right of the camera and ahead of it."""
     ahead = np.array([0.0, 0.0, 1.0]) - down * down[2]
     ahead /= np.linalg.norm(ahead)
-    return np.cross(down, ahead), ahead
+    return np.asarray(np.cross(down, ahead), np.float64), ahead
 
 
 def _backdrop(
