@@ -6,20 +6,27 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
 
-HELD_ACTIONS: Mapping[str, str] = {
-    "forward": "walk forward",
-    "back": "walk back",
-    "left": "step left",
-    "right": "step right",
-    "rise": "rise, when flying",
-    "sink": "sink, when flying",
-    "turn_left": "turn left",
-    "turn_right": "turn right",
-    "look_up": "look up",
-    "look_down": "look down",
-    "run": "faster, while held",
-}
-"""What a key does for as long as it is held, with the words of the help."""
+HELD_ACTIONS = (
+    "forward",
+    "left",
+    "back",
+    "right",
+    "rise",
+    "sink",
+    "turn_left",
+    "turn_right",
+    "look_up",
+    "look_down",
+    "run",
+)
+"""What a key does for as long as it is held."""
+
+_HELP_GROUPS = (
+    (("forward", "left", "back", "right"), "walk"),
+    (("rise", "sink"), "rise and sink, when flying"),
+    (("turn_left", "turn_right", "look_up", "look_down"), "turn, look up and down"),
+    (("run",), "faster, while held"),
+)
 
 COMMANDS: Mapping[str, str] = {
     "save": "save the world",
@@ -70,6 +77,8 @@ _NAMED_KEYS: dict[str, int] = {
     },
 }
 
+_ARROWS = ["down", "left", "right", "up"]
+
 KEY_ESCAPE, KEY_RETURN, KEY_BACKSPACE = 27, 13, 8
 
 DEFAULT_FILE = Path(__file__).with_name("keymap.toml")
@@ -104,13 +113,17 @@ class Keymap:
     invert_y: bool = False
 
     def help_lines(self) -> tuple[tuple[str, str], ...]:
-        """(keys, what they do) for the help, movement first."""
-        lines: list[tuple[str, str]] = [("click", "look with the mouse"), ("Esc", "release the mouse; twice: leave")]
-        for names, bound in ((HELD_ACTIONS, self.held), (COMMANDS, self.pressed)):
-            for action, words in names.items():
-                keys = [key_name(code) for code, what in bound.items() if what == action]
-                if keys:
-                    lines.append((", ".join(keys), words))
+        """(keys, what they do) for the help, movement first; things that belong together share a line."""
+        lines: list[tuple[str, str]] = [("click", "look with the mouse"), ("Esc", "let the mouse go; twice: leave")]
+        for actions, words in _HELP_GROUPS:
+            keys = [key_name(code) for action in actions for code, what in self.held.items() if what == action]
+            if keys:
+                text = " ".join(keys)
+                lines.append(("arrow keys" if sorted(keys) == _ARROWS else text, words))
+        for command, words in COMMANDS.items():
+            keys = [key_name(code) for code, what in self.pressed.items() if what == command]
+            if keys:
+                lines.append((", ".join(keys), words))
         return tuple(lines)
 
 
@@ -200,9 +213,9 @@ def _bindings(defaults: Table, own: Table, code_of: CodeOf, path: Path, *, where
     """Code to action of both kinds, the person's bindings first in rank."""
     mine: dict[int, str] = {}
     named: set[str] = set()
-    for kind, names in (("held", HELD_ACTIONS), ("pressed", COMMANDS)):
+    for kind, names in (("held", HELD_ACTIONS), ("pressed", tuple(COMMANDS))):
         table = _table(own, kind, path)
-        _refuse_unknown(table, tuple(names), f"action in [{where}{kind}]", path)
+        _refuse_unknown(table, names, f"action in [{where}{kind}]", path)
         named.update(table)
         for action, keys in table.items():
             for key in _list(keys, f"[{where}{kind}] {action}", path):

@@ -102,4 +102,12 @@ def test_the_persons_folder_is_read_when_no_file_is_given(tmp_path, monkeypatch)
 def test_help_names_the_keys_that_are_bound(own):
     lines = dict(load_keymap(own('[pressed]\nsave = ["f5", "k"]\n')).help_lines())
     assert lines["F5, K"] == "save the world"
+    assert lines["W A S D"] == "walk"
+    assert lines["arrow keys"] == "turn, look up and down"
+
+
+def test_help_names_own_keys_for_walking(own):
+    lines = dict(load_keymap(own('[held]\nforward = ["i"]\nturn_left = []\n')).help_lines())
+    assert lines["I A S D"] == "walk"
+    assert lines["right up down"] == "turn, look up and down"
     assert key_name(key_code("left shift")) == "left shift"
