@@ -109,6 +109,8 @@ def fill_view(
     tones, depths = color.astype(np.float32), depth_m
     if backdrop is not None and taken.any():
         tones, depths = _join_backdrop(tones, depths, known, taken, backdrop)
+        if not solid.all():  # what is left lies in the place model's own gaps
+            far = find_far_side(np.clip(tones, 0, 255).astype(np.uint8), depths, solid)
     if not solid.all():
         _report(progress, "depth", 0.2)
         inside = np.clip((far.enclosed - ENCLOSED_FROM) / (ENCLOSED_TO - ENCLOSED_FROM), 0.0, 1.0)

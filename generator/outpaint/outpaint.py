@@ -14,6 +14,7 @@ from ...world.transforms import Transform, apply, invert
 from ..requests import Clip, ClipRequest, Progress, ReferenceFrame, SceneVideo
 from .fill import FilledView, fill_view, known_pixels
 from .outdoor import model_outdoor
+from .panorama import is_stage_set, make_stage
 from .place import PlaceModel, model_place, render_place
 
 NEAR_PX = 40.0
@@ -151,10 +152,11 @@ def _holds(place: PlaceModel, world_T_camera: npt.NDArray[np.float64]) -> bool:
 
 
 def _model(photos: list[ReferenceFrame], request: ClipRequest, key: _PlaceKey, progress: Progress) -> PlaceModel | None:
-    """A room where walls are found, otherwise an open place; from photos alone, so that the frusta do not matter."""
+    """A room where walls were measured, otherwise an open place; from photos alone: the frusta must not matter."""
     nothing = MemorySnapshot(request.memory.voxel_size_m, 0, {})
     seed = (key.photo_crc ^ key.reroll_seed) & 0x7FFFFFFF
-    for build in (model_place, model_outdoor):
+    is_scenery = is_stage_set(photos[0], make_stage(photos[0], request.up_world, request.floor))
+    for build in (model_outdoor,) if is_scenery else (model_place, model_outdoor):
         place = build(photos, nothing, up_world=request.up_world, floor=request.floor, seed=seed, progress=progress)
         if place is not None and len(place):
             return place

@@ -35,6 +35,8 @@ LEVELS_PER_OCTAVE = 40.0
 SKY_OCTAVES = 4.0
 LAST_STRIP_SHARES = (0.25, 0.4)
 """Widths, in widths of the photo, of the strip before its left edge; each is tried, the rest follows."""
+FLAT_SPREAD = 0.006
+"""Relative spread of the distances in a column below which they are no measurement: sensors have more noise."""
 STRIP_SPAN_M = 2.6
 """The photo's width in the metres that strips are measured in: they then span a sixth to a half of it."""
 
@@ -138,6 +140,23 @@ def unroll(photo: ReferenceFrame, stage: Stage, seed: int) -> Panorama:
     hole = ~seen | (front & known)
     color = _complete(color, hole, 1.0 / distance, seed)
     return Panorama(color, distance, ground, sky, top, first, step, hole.mean(0).astype(np.float32))
+
+
+def is_stage_set(photo: ReferenceFrame, stage: Stage) -> bool:
+    """True if what stands upright in a photo has no relief at all: its depth was guessed as painted scenery.
+
+    Walls made from it would only repeat the paint; it is better continued as scenery.
+    """
+    _, distance, _, known, top, _, step = _resample(photo, stage)
+    tangents = top - (np.arange(distance.shape[0]) + 0.5) * step
+    height = stage.eye_m + distance * tangents[:, None]
+    upright = known & (height > GROUND_TOLERANCE * stage.eye_m + 0.02 * distance)
+    upright &= ~_beyond_gap(distance, upright, tangents > 0.0)
+    spread = [
+        np.ptp(np.percentile(distance[upright[:, k], k], (10, 90))) / np.median(distance[upright[:, k], k])
+        for k in np.flatnonzero(upright.mean(0) > 0.1)[::4]
+    ]
+    return bool(spread) and float(np.median(spread)) < FLAT_SPREAD
 
 
 def _resample(photo: ReferenceFrame, stage: Stage):
