@@ -47,6 +47,11 @@ class Exemplar:
         poor: (W,) float32, share of each column that was invented itself.
         breaks: Columns where unrelated pieces meet; no strip runs across them.
         placed: What was used where.
+        pieces: The band and its mirror image.
+        features: (2 (W - overlap + 1), D) thinned texels of every seam of both.
+        seams: Mean squared difference of every two of them.
+        distinct: (W,) in 0..1, how much a column catches the eye.
+        high: (W,) 1 where deep relief stands.
     """
 
     band: Picture
@@ -59,6 +64,7 @@ class Exemplar:
     features: npt.NDArray[np.float32] = field(init=False)
     seams: npt.NDArray[np.float32] = field(init=False)
     distinct: npt.NDArray[np.float32] = field(init=False)
+    high: npt.NDArray[np.float32] = field(init=False)
 
     def __post_init__(self) -> None:
         mirror = np.ascontiguousarray(self.band[:, ::-1])
@@ -67,6 +73,7 @@ class Exemplar:
         norm = (self.features**2).sum(1)
         gram = self.features @ self.features.T
         self.seams = np.maximum(norm[:, None] + norm[None] - 2 * gram, 0.0) / self.features.shape[1]
+        self.high = (np.percentile(self.band[..., 3], 85, axis=0) > CORNER_RELIEF_LEVELS).astype(np.float32)
         spread = self.band.std(axis=0).mean(1)
         smooth = np.convolve(spread, np.ones(9) / 9, "same")
         self.distinct = (smooth / max(float(smooth.max()), 1e-6)).astype(np.float32)
@@ -239,7 +246,7 @@ def _corner_factor(
     exemplar: Exemplar, stretch: Stretch, order: _Order, width: int, starts: npt.NDArray[np.int64], variant: int
 ) -> npt.NDArray[np.float64]:
     """Cost factor that keeps deep relief out of the room's corners."""
-    high = (np.percentile(exemplar.pieces[variant][..., 3], 85, axis=0) > CORNER_RELIEF_LEVELS).astype(np.float32)
+    high = exemplar.high[::-1] if variant else exemplar.high
     zone = round(0.6 / stretch.texel_m)
     factor = np.ones(len(starts))
     if stretch.corner_left and order.done < zone:
