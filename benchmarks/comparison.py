@@ -1,0 +1,99 @@
+"""What the drawing benchmarks share: rows of a comparison, alternating repetitions, the table and the file."""
+
+import argparse
+import json
+import os
+import platform
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+DATA = Path(os.environ.get("SPATIA_DATA_DIR", Path(__file__).parents[2] / "shared" / "data"))
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """One comparison.
+
+    Attributes:
+        name: What was measured.
+        unit: Of ``ours`` and ``baseline``.
+        ours: Median.
+        baseline: Median of the other, or None where there is none.
+        baseline_name: The other, or why it is missing.
+        ratio: How many times better ours is, or None.
+        target: Of the ratio, or of ``ours`` where there is no baseline.
+        machine: Where.
+    """
+
+    name: str
+    unit: str
+    ours: float
+    baseline: float | None
+    baseline_name: str
+    ratio: float | None
+    target: float | None
+    machine: str
+
+
+def describe_machine() -> str:
+    """Processor, cores and Python."""
+    model, info = platform.processor(), Path("/proc/cpuinfo")
+    if info.exists():
+        names = [line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if "model name" in line]
+        model = names[0] if names else model
+    return f"{model}, {len(os.sched_getaffinity(0))} cores, Python {platform.python_version()}"
+
+
+def measure_ms(contestants: dict[str, Callable[[], object]], repetitions: int) -> dict[str, float]:
+    """Median milliseconds of each, taking turns; one untimed call each first."""
+    for run in contestants.values():
+        run()
+    seconds: dict[str, list[float]] = {name: [] for name in contestants}
+    for _ in range(repetitions):
+        for name, run in contestants.items():
+            start = time.perf_counter()
+            run()
+            seconds[name].append(time.perf_counter() - start)
+    return {name: 1e3 * float(np.median(values)) for name, values in seconds.items()}
+
+
+def compare_ms(
+    name: str, times: dict[str, float], ours: str, targets: dict[str, float], machine: str, unit: str = "ms"
+) -> list[Result]:
+    """Rows of ours against each of the others in ``times``."""
+    others = [other for other in times if other != ours]
+    if not others:
+        return [Result(name, unit, times[ours], None, "no baseline installed", None, None, machine)]
+    return [
+        Result(name, unit, times[ours], times[o], o, times[o] / max(times[ours], 1e-9), targets.get(o), machine)
+        for o in others
+    ]
+
+
+def parse_options(description: str) -> argparse.Namespace:
+    """``--quick`` and ``--json``."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--quick", action="store_true", help="fewer points and repetitions, under 45 s")
+    parser.add_argument("--json", type=Path, help="write the results to this file")
+    return parser.parse_args()
+
+
+def report(results: list[Result], json_path: Path | None) -> None:
+    """Print the table and write the file."""
+    table = Table("what", "unit", "ours", "other", "", "ratio", "target")
+    for r in results:
+        met = r.target is None or (r.ratio if r.ratio is not None else r.ours) >= r.target
+        baseline = "" if r.baseline is None else f"{r.baseline:.3g}"
+        ratio, target = ("" if v is None else f"{v:.3g}" for v in (r.ratio, r.target))
+        table.add_row(
+            r.name, r.unit, f"{r.ours:.3g}", baseline, r.baseline_name, ratio, target + ("" if met else " missed")
+        )
+    Console().print(table)
+    if json_path is not None:
+        json_path.write_text(json.dumps([asdict(r) for r in results], indent=1) + "\n")
