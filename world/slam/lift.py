@@ -17,6 +17,8 @@ KEY_DISTANCE_M, KEY_ANGLE_RAD = 0.1, float(np.deg2rad(4.0))
 """A frame this far from the last lifted one is lifted too; nearer ones show next to nothing new."""
 BEHIND = 1.012
 """Where a view's surface must stay visible, invented points start this factor behind it."""
+MAX_PUSH, PUSHES = 1.25, 4
+"""An invented point is moved back by at most this factor to get there, in some steps."""
 SAME_SURFACE = 0.02
 FREE_SPACE_WIDTH = 400
 
@@ -79,12 +81,46 @@ def lies_on_surface(
     return (surface > 0) & (np.abs(surface - depth_m) < SAME_SURFACE * depth_m)
 
 
-def hides_surface(points_world: npt.NDArray[np.float32], views: Sequence[DepthView]) -> npt.NDArray[np.bool_]:
+def hides_surface(points_world: npt.NDArray[np.floating], views: Sequence[DepthView]) -> npt.NDArray[np.bool_]:
     """(N,) bool: points that stand in front of the surface that one of the views sees, or on it.
 
     The farthest depth of 3x3 pixels counts, so that nothing invented rims what is known.
     """
-    hidden = np.zeros(len(points_world), bool)
+    return _nearness(points_world, views) < BEHIND
+
+
+def push_behind(
+    points_world: npt.NDArray[np.float32], eye_world: npt.NDArray[np.float64], views: Sequence[DepthView]
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
+    """Move points that would hide what a view sees away from the eye that they are seen from, a little way.
+
+    They stay on their pixel, so that no slit opens beside what stands in front.
+
+    Args:
+        points_world: (N, 3) float32.
+        eye_world: (3,) position of the camera that the points are lifted from.
+        views: Views whose surface must stay visible.
+
+    Returns:
+        (N, 3) float32 moved points, and (N,) bool, True for those that would hide something still.
+    """
+    moved = points_world.astype(np.float64)
+    room = np.full(len(moved), MAX_PUSH)
+    near = _nearness(moved, views)
+    for _ in range(PUSHES):
+        hiding = np.flatnonzero((near < BEHIND) & (room > 1.0))
+        if len(hiding) == 0:
+            break
+        factor = np.minimum(1.003 * BEHIND / near[hiding], room[hiding])
+        moved[hiding] = eye_world + (moved[hiding] - eye_world) * factor[:, None]
+        room[hiding] = np.where(factor < room[hiding], room[hiding] / factor, 1.0)
+        near[hiding] = _nearness(moved[hiding], views)
+    return moved.astype(np.float32), near < BEHIND
+
+
+def _nearness(points_world: npt.NDArray[np.floating], views: Sequence[DepthView]) -> npt.NDArray[np.float64]:
+    """(N,) depth of each point over that of the surface behind or before it, the least of all views; inf if none."""
+    least = np.full(len(points_world), np.inf)
     for view in views:
         pixels, z = view.pinhole.project(points_world, view.world_T_camera)
         with np.errstate(invalid="ignore"):
@@ -93,8 +129,9 @@ def hides_surface(points_world: npt.NDArray[np.float32], views: Sequence[DepthVi
         far = cv2.dilate(view.depth_m, np.ones((3, 3), np.uint8))
         index = np.flatnonzero(inside)
         known = far[v[index].astype(int), u[index].astype(int)]
-        hidden[index] |= (known > 0) & (z[index] < BEHIND * known)
-    return hidden
+        ratio = np.where(known > 0, z[index] / np.where(known > 0, known, 1.0), np.inf)
+        least[index] = np.minimum(least[index], ratio)
+    return least
 
 
 def lift_pixels(

@@ -11,7 +11,7 @@ from ..points import PointBatch, PointClass, priority_of
 from ..updates import DepthView
 from ..visibility import render_depth
 from .estimators import FrameStack, GeometryEstimate
-from .lift import free_space_view, hides_surface, lies_on_surface, lift_pixels, shows_new
+from .lift import free_space_view, lies_on_surface, lift_pixels, push_behind, shows_new
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -71,7 +71,7 @@ class Lifter:
         further = [self._points(k, frame_index, x.color, x.depth_m, x.depth_m > 0) for x in hidden]
         batch = PointBatch.concatenate([batch, *further])
         if is_invented:
-            batch = self._without_hiding(batch)
+            batch = self._without_hiding(k, batch)
             self._given.insert(batch)
         self._counts["lifted"] += len(batch)
         return batch
@@ -107,18 +107,14 @@ class Lifter:
         self._counts["known_already"] += int(use.sum() - new.sum())
         return new
 
-    def _without_hiding(self, batch: PointBatch) -> PointBatch:
-        hiding = hides_surface(batch.positions_world, self._keep_visible)
-        if not hiding.any():
-            return batch
+    def _without_hiding(self, k: int, batch: PointBatch) -> PointBatch:
+        """Put the points behind what must stay visible, or leave them out."""
+        eye = self._poses[k, :3, 3]
+        positions, hiding = push_behind(batch.positions_world, eye, self._keep_visible)
         self._counts["would_hide"] += int(hiding.sum())
         kept = ~hiding
         return PointBatch(
-            batch.positions_world[kept],
-            batch.colors[kept],
-            batch.weights[kept],
-            batch.priority[kept],
-            batch.keyframe[kept],
+            positions[kept], batch.colors[kept], batch.weights[kept], batch.priority[kept], batch.keyframe[kept]
         )
 
     def keyframe(self, k: int, frame_index: int, keep_depth: bool) -> Keyframe:

@@ -9,7 +9,7 @@ from spatia.world.keyframes import Keyframe
 from spatia.world.memory import MemorySnapshot, SpatialMemory
 from spatia.world.points import PointClass, priority_of
 from spatia.world.slam.estimators import FrameStack
-from spatia.world.slam.lift import choose_frames, free_space_view, hides_surface
+from spatia.world.slam.lift import choose_frames, free_space_view, hides_surface, push_behind
 from spatia.world.slam.update import build_update, recommended_voxel_size_m, source_update
 from spatia.world.transforms import rotation_about
 from spatia.world.updates import DepthView, MapUpdate
@@ -90,12 +90,27 @@ def test_invented_points_do_not_hide_what_a_kept_view_sees(room):
     frames = room(np.eye(4)[None])
     view = DepthView(frames.depth_m[0], frames.pinhole, np.eye(4), priority_of(PointClass.OBSERVED))
     beside = room(_moved_right(0.3)[None])
-    near = _with(beside, depth_m=(beside.depth_m * 0.9).astype(np.float32))
+    near = _with(beside, depth_m=(beside.depth_m * 0.6).astype(np.float32))
     assert hides_surface(_invent(near).points.positions_world, [view]).any()
     update = _invent(near, keep_visible=[view])
     assert len(update.points) > 0
     assert not hides_surface(update.points.positions_world, [view]).any()
     assert update.report.tests["would_hide"] > 0
+
+
+def test_invented_points_just_before_a_kept_view_are_put_behind_it_on_their_pixel(room):
+    frames = room(np.eye(4)[None])
+    view = DepthView(frames.depth_m[0], frames.pinhole, np.eye(4), priority_of(PointClass.OBSERVED))
+    beside = room(_moved_right(0.3)[None])
+    points = _invent(beside).points.positions_world
+    eye = np.array([0.3, 0.0, 0.0])
+    moved, hiding = push_behind(points, eye, [view])
+    assert hides_surface(points, [view]).mean() > 0.5
+    assert hiding.mean() < 0.05
+    np.testing.assert_array_equal(hiding, hides_surface(moved, [view]))
+    before, after = points - eye, moved - eye
+    assert np.linalg.norm(np.cross(before, after), axis=1).max() < 1e-4 * np.linalg.norm(after, axis=1).max() ** 2
+    assert (np.linalg.norm(after, axis=1) <= 1.26 * np.linalg.norm(before, axis=1)).all()
 
 
 def test_better_generator_replaces_what_a_placeholder_invented(room, memory_of):
