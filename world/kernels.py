@@ -2,12 +2,11 @@
 
 A point on its way into memory is a record of two 64-bit words::
 
-    word 0   bits 0-17 Morton code in its chunk, 18-41 offset in the voxel (x, y, z, 8 bits each),
-             42-49 weight, 50-57 priority
-    word 1   bits 0-23 red, green, blue, 24-55 keyframe
+    word 0   bits 0-17 Morton code in its chunk, 18-49 keyframe
+    word 1   bytes: offset in the voxel x, y, z, weight, red, green, blue, priority
 
-and a voxel's row of eight 32-bit sums is read as four 64-bit words, so that one addition serves two sums. Sums never
-carry into their neighbour: a voxel's weight is bounded (``chunks.MAX_VOXEL_WEIGHT``) and checked before it is kept.
+so that one vector operation adds it to its voxel's row of eight 32-bit sums. Sums never wrap: a voxel's weight is
+bounded (``chunks.MAX_VOXEL_WEIGHT``) and checked before it is kept.
 
 Existing chunks are handed over as addresses of their arrays, because Numba takes no list of arrays without copying; the
 caller keeps the arrays alive during the call.
@@ -44,9 +43,7 @@ HASH_FACTOR = np.uint64(0x9E3779B97F4A7C15)
 
 CODE_BITS, LOW_32 = np.uint64(0x3FFFF), np.uint64(0xFFFFFFFF)
 ZERO, ONE = np.uint64(0), np.uint64(1)
-SHIFT_6, SHIFT_8, SHIFT_16, SHIFT_18, SHIFT_24, SHIFT_26, SHIFT_32, SHIFT_34, SHIFT_42, SHIFT_50 = (
-    np.uint64(shift) for shift in (6, 8, 16, 18, 24, 26, 32, 34, 42, 50)
-)
+SHIFT_6, SHIFT_8, SHIFT_18, SHIFT_32, SHIFT_50, SHIFT_56 = (np.uint64(shift) for shift in (6, 8, 18, 32, 50, 56))
 _BITMAP_WORDS = 4096
 
 
@@ -79,6 +76,45 @@ def _pointer_u8(typing_context, address):
         return builder.inttoptr(arguments[0], context.get_value_type(signature.return_type))
 
     return signature, generate
+
+
+@intrinsic
+def _add_point(typing_context, address, point, keyframe, keep, use):
+    """Add a point to the row at an address: the seven sums, and the smaller keyframe.
+
+    Args:
+        address: uint64 of the row's eight uint32.
+        point: uint64, word 1 of the record.
+        keyframe: uint32.
+        keep: uint32, all ones to keep what the row holds, 0 to forget it.
+        use: uint32, all ones to use the point, 0 to leave it out.
+    """
+    row_type, byte_type, word = ir.VectorType(ir.IntType(32), 8), ir.VectorType(ir.IntType(8), 8), ir.IntType(32)
+
+    def constant(values):
+        return ir.Constant(row_type, [ir.Constant(word, value) for value in values])
+
+    def splat(builder, value):
+        first = builder.insert_element(constant([0] * 8), value, ir.Constant(word, 0))
+        return builder.shuffle_vector(first, constant([0] * 8), constant([0] * 8))
+
+    def generate(context, builder, signature, arguments):
+        address, point, keyframe, keep, use = arguments
+        place = builder.inttoptr(address, row_type.as_pointer())
+        row = builder.load(place, align=4)
+        values = builder.zext(builder.bitcast(point, byte_type), row_type)
+        weight = builder.extract_element(values, ir.Constant(word, 3))
+        factor = builder.insert_element(splat(builder, weight), ir.Constant(word, 1), ir.Constant(word, 3))
+        values = builder.insert_element(builder.mul(values, factor), keyframe, ir.Constant(word, 7))
+        kept, used = splat(builder, keep), splat(builder, use)
+        total = builder.add(builder.and_(row, kept), builder.and_(values, used))
+        a, b = builder.or_(row, builder.not_(kept)), builder.or_(values, builder.not_(used))
+        smaller = builder.select(builder.icmp_unsigned("<", a, b), a, b)
+        mixed = builder.shuffle_vector(total, smaller, constant([0, 1, 2, 3, 4, 5, 6, 15]))
+        builder.store(mixed, place, align=4)
+        return context.get_dummy_value()
+
+    return types.void(types.uint64, types.uint64, types.uint32, types.uint32, types.uint32), generate
 
 
 @njit(inline="always")
@@ -120,7 +156,7 @@ def _voxel_position(code, rows, j, origins, c, voxel_size_m):
 
 @njit(cache=True, nogil=True)
 def assign_chunks(positions, weights, priority, voxel_size_m, table, keys, counts, chunk_index, first_word):
-    """Give every point its chunk's number and the first word of its record.
+    """Give every point its chunk's number and what its position says of its record.
 
     Works on blocks that stay in cache, in plain loops that compile to vector code, but for the look-up.
 
@@ -133,7 +169,8 @@ def assign_chunks(positions, weights, priority, voxel_size_m, table, keys, count
         keys: (M,) uint64, receives the chunk keys, 21 bits an axis, by number in order of appearance; M < T / 2.
         counts: (M,) int64 zeros, receives points per chunk.
         chunk_index: (N,) uint32, receives each point's chunk number.
-        first_word: (N,) uint64, receives word 0 of each record.
+        first_word: (N,) uint64, receives code, offset, weight and priority of each point, behind one another from
+            bit 0 on in 18, 24, 8 and 8 bits.
 
     Returns:
         The number of chunks, or a negative code: ``TABLE_IS_FULL``, ``IS_NOT_FINITE``, ``IS_TOO_FAR``,
@@ -225,13 +262,12 @@ def scatter_records(chunk_index, first_word, colors, keyframe, cursors, records)
         c = np.int64(chunk_index[i])
         at = cursors[c]
         cursors[c] = at + 1
+        word = first_word[i]
         rgb = (
-            np.uint64(colors[i, 0])
-            | (np.uint64(colors[i, 1]) << np.uint64(8))
-            | (np.uint64(colors[i, 2]) << np.uint64(16))
+            np.uint64(colors[i, 0]) | (np.uint64(colors[i, 1]) << SHIFT_8) | (np.uint64(colors[i, 2]) << np.uint64(16))
         )
-        records[at, 0] = first_word[i]
-        records[at, 1] = rgb | (np.uint64(keyframe[i]) << np.uint64(24))
+        records[at, 0] = (word & CODE_BITS) | (np.uint64(keyframe[i]) << SHIFT_18)
+        records[at, 1] = ((word >> SHIFT_18) & LOW_32) | (rgb << SHIFT_32) | ((word >> SHIFT_50) << SHIFT_56)
 
 
 @njit(cache=True, nogil=True)
@@ -255,7 +291,7 @@ def merge_records(bounds, records, old_counts, old_addresses, max_weight, report
     """
     buffers = []
     bitmap = np.zeros(_BITMAP_WORDS, np.uint64)
-    before = np.zeros(_BITMAP_WORDS, np.uint64)
+    before = np.zeros(_BITMAP_WORDS, np.uint32)
     for c in range(len(bounds) - 1):
         first, end, num_old = bounds[c], bounds[c + 1], old_counts[c]
         old_codes = _bytes_at(old_addresses[c, 0], num_old * 4).view(np.uint32)
@@ -267,7 +303,7 @@ def merge_records(bounds, records, old_counts, old_addresses, max_weight, report
             bitmap[code >> SHIFT_6] |= ONE << (code & LOW_6)
         total = np.uint64(0)
         for k in range(_BITMAP_WORDS):
-            before[k] = total
+            before[k] = np.uint32(total)
             total += _popcount(bitmap[k])
         n = np.int64(total)
         buffer = np.zeros(n * VOXEL_BYTES, np.uint8)  # touching it in order is faster than at random in the loop below
@@ -289,7 +325,7 @@ def merge_records(bounds, records, old_counts, old_addresses, max_weight, report
         for j in range(num_old):
             code = np.uint64(old_codes[j])
             word_at = code >> SHIFT_6
-            r = before[word_at] + _popcount(bitmap[word_at] & ((ONE << (code & LOW_6)) - ONE))
+            r = np.uint64(before[word_at]) + _popcount(bitmap[word_at] & ((ONE << (code & LOW_6)) - ONE))
             rows[r, 0], rows[r, 1], rows[r, 2], rows[r, 3] = (
                 old_rows[j, 0],
                 old_rows[j, 1],
@@ -300,28 +336,19 @@ def merge_records(bounds, records, old_counts, old_addresses, max_weight, report
             evidence[r, 0], evidence[r, 1] = old_evidence[j, 0], old_evidence[j, 1]
             heaviest = max(heaviest, old_rows[j, 1] >> SHIFT_32)
         some = records[first:end]
+        address = np.uint64(buffer.ctypes.data)
         any_used = np.uint64(0)
         lowest, highest = np.uint64(255), np.uint64(0)
         for i in range(end - first):
             a, b = some[i, 0], some[i, 1]
             code = a & CODE_BITS
             word_at = code >> SHIFT_6
-            r = before[word_at] + _popcount(bitmap[word_at] & ((ONE << (code & LOW_6)) - ONE))
-            p = (a >> SHIFT_50) & LOW_8
+            r = np.uint64(before[word_at]) + _popcount(bitmap[word_at] & ((ONE << (code & LOW_6)) - ONE))
+            p = b >> SHIFT_56
             had = np.uint64(top[r])
             keep = ZERO - np.uint64(p <= had)
             use = ZERO - np.uint64(p >= had)
-            w = (a >> SHIFT_42) & LOW_8 & use
-            xy = ((a >> SHIFT_18) & LOW_8) | (((a >> SHIFT_26) & LOW_8) << SHIFT_32)
-            zw = ((a >> SHIFT_34) & LOW_8) | (ONE << SHIFT_32)
-            rg = (b & LOW_8) | (((b >> SHIFT_8) & LOW_8) << SHIFT_32)
-            blue = (b >> SHIFT_16) & LOW_8
-            last = rows[r, 3]
-            rows[r, 0] = (rows[r, 0] & keep) + xy * w
-            rows[r, 1] = (rows[r, 1] & keep) + zw * w
-            rows[r, 2] = (rows[r, 2] & keep) + rg * w
-            keyframe = min((last >> SHIFT_32) | (~keep & LOW_32), (b >> SHIFT_24) | (~use & LOW_32))
-            rows[r, 3] = (((last & keep & LOW_32) + blue * w) & LOW_32) | (keyframe << SHIFT_32)
+            _add_point(address + r * np.uint64(ROW_BYTES), b, np.uint32(a >> SHIFT_18), np.uint32(keep), np.uint32(use))
             top[r] = np.uint8(max(p, had))
             any_used |= use
             lowest, highest = min(lowest, p), max(highest, p)
@@ -330,18 +357,17 @@ def merge_records(bounds, records, old_counts, old_addresses, max_weight, report
         if num_old > 0 or lowest != highest:
             left_out = np.int64(0)
             for i in range(end - first):
-                a = some[i, 0]
-                code = a & CODE_BITS
+                code = some[i, 0] & CODE_BITS
                 word_at = code >> SHIFT_6
-                r = before[word_at] + _popcount(bitmap[word_at] & ((ONE << (code & LOW_6)) - ONE))
-                left_out += np.int64(((a >> SHIFT_50) & LOW_8) < np.uint64(top[r]))
+                r = np.uint64(before[word_at]) + _popcount(bitmap[word_at] & ((ONE << (code & LOW_6)) - ONE))
+                left_out += np.int64((some[i, 1] >> SHIFT_56) < np.uint64(top[r]))
             report[OUTRANKED] += left_out
         may_overflow = heaviest + np.uint64(end - first) * np.uint64(255) > np.uint64(max_weight)
         report[ADDED] += n - num_old
         for j in range(num_old):
             code = np.uint64(old_codes[j])
             word_at = code >> SHIFT_6
-            r = before[word_at] + _popcount(bitmap[word_at] & ((ONE << (code & LOW_6)) - ONE))
+            r = np.uint64(before[word_at]) + _popcount(bitmap[word_at] & ((ONE << (code & LOW_6)) - ONE))
             if top[r] > old_top[j]:
                 report[REPLACED] += 1
                 evidence[r, 0], evidence[r, 1] = 0, 0
