@@ -1,9 +1,10 @@
 """The ModernGL renderer: memory drawn as soft round splats, on screen or without a display."""
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -13,25 +14,25 @@ from ..world.chunks import Chunk, ChunkKey
 from ..world.keyframes import Keyframe
 from ..world.memory import MemorySnapshot
 from ..world.points import priority_of
-from ..world.transforms import Transform, invert, level_frame
+from ..world.transforms import Transform, level_frame
 from . import shaders
 from .extract import ChunkExtractor, ExtractedChunk
 from .gl_arena import PointArena
 from .gl_context import GLUnavailableError, create_offscreen_context, is_hardware_gl
-from .gl_table import MAX_SLOTS, NEAR_M, NEAREST, ChunkTable, is_fresh, pack_points
+from .gl_photos import PhotoTexture, PhotoTextures, intrinsics_of, set_uniform
+from .gl_table import MAX_SLOTS, NEAR_M, ChunkTable, is_fresh, pack_points
 from .interface import DrawOptions, DrawStatistics, View
 from .photos import PhotoShelf
 
 __all__ = ["GLRenderer", "GLUnavailableError", "create_offscreen_context", "is_hardware_gl"]
+
+Result = TypeVar("Result")
 
 AGREEMENT = 1.02
 """Points up to this factor behind the nearest surface are blended with it."""
 
 TICK_S = 1.0 / 60.0
 """Length of a tick of ``DrawOptions.fade_tick``."""
-
-KEPT_PHOTOS = 12
-"""Keyframes whose pixels stay in graphics memory."""
 
 LONG_AGO_S = -1e9
 
@@ -75,18 +76,11 @@ class _Targets:
             item.release()
 
 
-@dataclass(slots=True)
-class _Photo:
-    """A keyframe in graphics memory, and the memory revision that its depth was drawn from (-1: its own depth)."""
-
-    keyframe: Keyframe
-    color: Any
-    depth: Any
-    revision: int
-
-
 class GLRenderer:
-    """Draws memory with OpenGL 3.3. The thread that made the context uses it.
+    """Draws memory with OpenGL 3.3.
+
+    With a context given, the thread where that is current uses the renderer. Without, the renderer has a context and a
+    thread of its own, so that one thread at a time may use it whatever context is current there, a window's included.
 
     Nearest surface first (a depth pass), then all points within 2 % of it are blended by a Gaussian of their distance
     from the pixel; photos are sampled at the depth that results.
@@ -101,14 +95,30 @@ class GLRenderer:
     name = "gl"
 
     def __init__(self, ctx: Any = None) -> None:
-        self._owns_context = ctx is None
-        self.ctx: Any = create_offscreen_context() if ctx is None else ctx
+        self._thread = None if ctx is not None else ThreadPoolExecutor(1, "spatia-gl")
+        self.ctx: Any = ctx
+        try:
+            self._on_gl_thread(self._open)
+        except BaseException:
+            if self._thread is not None:
+                self._thread.shutdown()
+            raise
+
+    def _on_gl_thread(self, function: Callable[..., Result], *arguments: Any) -> Result:
+        """Run where the context is current: here for a given one, on the renderer's thread for its own."""
+        if self._thread is None:
+            return function(*arguments)
+        return self._thread.submit(function, *arguments).result()
+
+    def _open(self) -> None:
+        if self.ctx is None:
+            self.ctx = create_offscreen_context()
         self._extractor = ChunkExtractor()
         self._arena = PointArena(self.ctx)
         self._slots: dict[ChunkKey, _Slot] = {}
         self._free_slots: list[int] = []
         self._table = ChunkTable(self.ctx)
-        self._photos: OrderedDict[int, _Photo] = OrderedDict()
+        self._photos = PhotoTextures(self.ctx, self._drawn_depth)
         self._shelf = PhotoShelf()
         self._takes_all = True
         self._revision = 0
@@ -129,7 +139,6 @@ class GLRenderer:
         self._resolve_array = self.ctx.vertex_array(self._resolve_program, [])
         self._finish_array = self.ctx.vertex_array(self._finish_program, [])
         self._commands: Any = self.ctx.buffer(reserve=20 * 64, dynamic=True)
-        self._blank = self.ctx.texture((1, 1), 4, b"\0\0\0\0")
         self._make_point_arrays()
 
     def _make_point_arrays(self) -> None:
@@ -161,6 +170,11 @@ class GLRenderer:
         Returns:
             True when everything was taken over.
         """
+        return self._on_gl_thread(self._update, snapshot, keyframes, budget_s, now_s)
+
+    def _update(
+        self, snapshot: MemorySnapshot, keyframes: Sequence[Keyframe], budget_s: float | None, now_s: float
+    ) -> bool:
         for key in self._extractor.begin(snapshot, self._focus):
             self._drop(key)
         for extracted in self._extractor.take(budget_s):
@@ -168,9 +182,7 @@ class GLRenderer:
         self._shelf.update(keyframes)
         self._takes_all = budget_s is None
         self._revision = snapshot.revision
-        present = {k.keyframe_id for k in keyframes}
-        for identity in [i for i in self._photos if i not in present]:
-            self._release_photo(identity)
+        self._photos.keep_only({k.keyframe_id for k in keyframes})
         return self._extractor.num_pending == 0
 
     def _drop(self, key: ChunkKey) -> None:
@@ -219,16 +231,16 @@ class GLRenderer:
             pinhole: Size and intrinsics of the picture.
             options: What to draw.
         """
-        self.draw(world_T_camera, pinhole, options)
-        targets = self._targets[pinhole.size]
-        shape = (pinhole.height, pinhole.width, 4)
-        rgba = np.frombuffer(targets.color.read(), np.uint8).reshape(shape)
-        facts = np.frombuffer(targets.known_facts.read(), np.float32).reshape(shape)
-        return View(
-            np.ascontiguousarray(rgba[..., :3]),
-            np.ascontiguousarray(facts[..., 3]),
-            np.ascontiguousarray(facts[..., 1]),
-        )
+        return self._on_gl_thread(self._render, world_T_camera, pinhole, options)
+
+    def _render(self, world_T_camera: Transform, pinhole: Pinhole, options: DrawOptions) -> View:
+        targets = self._draw(world_T_camera, pinhole, options)
+        shape = (pinhole.height, pinhole.width)
+        rgba = np.frombuffer(targets.color.read(), np.uint8).reshape(*shape, 4)
+        data = targets.resolved.read(components=2, attachment=1, dtype="f4")
+        facts = np.frombuffer(data, np.float32).reshape(*shape, 2)
+        # copies: a crop as large as the whole would otherwise be a read-only view of the driver's bytes
+        return View(rgba[..., :3].copy(), facts[..., 0].copy(), facts[..., 1].copy())
 
     def draw(
         self,
@@ -236,19 +248,51 @@ class GLRenderer:
         pinhole: Pinhole,
         options: DrawOptions = DrawOptions(),  # noqa: B008 - frozen
     ) -> Any:
-        """Draw one view and leave it in graphics memory.
+        """Draw one view and leave it in graphics memory, for a renderer that was given its context.
 
         Returns:
             A ModernGL texture (RGBA, the first row is the picture's top; alpha is the coverage), valid until the next
             picture of that size.
+
+        Raises:
+            ValueError: The renderer has a context of its own, whose textures no other can show.
         """
+        if self._thread is not None:
+            raise ValueError("draw: expected a renderer made with the context that shows the texture; use render")
+        return self._draw(world_T_camera, pinhole, options).color
+
+    def _draw(self, world_T_camera: Transform, pinhole: Pinhole, options: DrawOptions) -> _Targets:
         self._focus = world_T_camera[:3, 3].copy()
         targets = self._targets_for(pinhole.size)
         photos = self._photos_for(world_T_camera, pinhole, options) if options.use_keyframes else []
         self._draw_points(targets, world_T_camera, pinhole, options)
         self._resolve(targets, world_T_camera, pinhole, photos, options)
         self._finish(targets, world_T_camera, pinhole, photos, options)
-        return targets.color
+        return targets
+
+    def _photos_for(self, world_T_camera: Transform, pinhole: Pinhole, options: DrawOptions) -> list[PhotoTexture]:
+        """The photos to sample from here; new ones are uploaded, one a picture while updates have a budget."""
+        if not self._shelf.num_keyframes:
+            return []
+        surface = self._table.centres(world_T_camera, pinhole)
+        chosen = [
+            keyframe
+            for keyframe in self._shelf.choose(surface, world_T_camera[:3, 3], pinhole.fx)[: shaders.MAX_KEYFRAMES]
+            if priority_of(keyframe.point_class, keyframe.rank) >= options.min_priority
+        ]
+        uploads = len(chosen) if self._takes_all else 1
+        return self._photos.ready(chosen, revision=self._revision, max_uploads=uploads)
+
+    def _drawn_depth(self, keyframe: Keyframe) -> npt.NDArray[np.float32]:
+        """(H, W) depth of memory at a keyframe's pose."""
+        statistics, uploaded = self._statistics, self._uploaded
+        targets = self._targets_for(keyframe.pinhole.size)
+        pose = np.array(keyframe.world_T_camera)
+        self._draw_points(targets, pose, keyframe.pinhole, DrawOptions())
+        self._resolve(targets, pose, keyframe.pinhole, [], DrawOptions())
+        self._statistics, self._uploaded = statistics, uploaded
+        data = targets.resolved.read(components=1, attachment=1, dtype="f4")
+        return np.frombuffer(data, np.float32).reshape(keyframe.pinhole.height, keyframe.pinhole.width)
 
     @property
     def statistics(self) -> DrawStatistics:
@@ -259,19 +303,22 @@ class GLRenderer:
         """Release graphics memory, and the context if it is its own; safe to call twice."""
         if self.ctx is None:
             return
+        self._on_gl_thread(self._release)
+        if self._thread is not None:
+            self._thread.shutdown()
+
+    def _release(self) -> None:
         for targets in self._targets.values():
             targets.release()
-        for identity in list(self._photos):
-            self._release_photo(identity)
         for item in (self._depth_array, self._color_array, self._resolve_array, self._finish_array):
             item.release()
         for item in (self._depth_program, self._color_program, self._resolve_program, self._finish_program):
             item.release()
-        for item in (self._commands, self._blank, self._arena, self._table):
+        for item in (self._commands, self._arena, self._table, self._photos):
             item.release()
         self._targets.clear()
         self._slots.clear()
-        if self._owns_context:
+        if self._thread is not None:
             self.ctx.release()
         self.ctx = None
 
@@ -316,17 +363,16 @@ class GLRenderer:
             int(table.slots["count"][order].sum()),
             len(order),
             len(self._slots) - len(order),
-            self._uploaded,
+            self._uploaded + self._photos.uploaded_bytes,
             self._extractor.num_pending,
         )
-        self._uploaded = 0
+        self._uploaded = self._photos.uploaded_bytes = 0
 
     @staticmethod
     def _set_camera(program: Any, world_T_camera: Transform, pinhole: Pinhole, padded: tuple[int, int]) -> None:
-        program["camera_R_world"].write(
-            np.ascontiguousarray(world_T_camera[:3, :3], np.float32)
-        )  # columns of its inverse
-        program["intrinsics"] = _intrinsics(pinhole)
+        # GL reads columns: world_R_camera as it lies is camera_R_world
+        program["camera_R_world"].write(np.ascontiguousarray(world_T_camera[:3, :3], np.float32))
+        program["intrinsics"] = intrinsics_of(pinhole)
         program["picture_size"] = padded
         program["margin"] = float(shaders.MARGIN)
         program["near_m"] = NEAR_M
@@ -350,21 +396,31 @@ class GLRenderer:
         array.render_indirect(self._commands, moderngl.POINTS, len(order))
 
     def _resolve(
-        self, targets: _Targets, world_T_camera: Transform, pinhole: Pinhole, photos: list[_Photo], options: DrawOptions
+        self,
+        targets: _Targets,
+        world_T_camera: Transform,
+        pinhole: Pinhole,
+        photos: list[PhotoTexture],
+        options: DrawOptions,
     ) -> None:
         program = self._resolve_program
         targets.sum_color.use(0)
         targets.sum_facts.use(1)
         program["sum_color"], program["sum_facts"] = 0, 1
-        program["intrinsics"] = _intrinsics(pinhole)
+        program["intrinsics"] = intrinsics_of(pinhole)
         program["margin"] = shaders.MARGIN
         program["tint"] = 0.55 if options.tint else 0.0
-        self._set_photos(program, world_T_camera, photos)
+        self._photos.bind(program, world_T_camera, photos)
         targets.resolved.use()
         self._resolve_array.render(vertices=3)
 
     def _finish(
-        self, targets: _Targets, world_T_camera: Transform, pinhole: Pinhole, photos: list[_Photo], options: DrawOptions
+        self,
+        targets: _Targets,
+        world_T_camera: Transform,
+        pinhole: Pinhole,
+        photos: list[PhotoTexture],
+        options: DrawOptions,
     ) -> None:
         program = self._finish_program
         if options.fill:
@@ -373,135 +429,15 @@ class GLRenderer:
         targets.known.use(0)
         targets.known_facts.use(1)
         program["known"], program["known_facts"] = 0, 1
-        program["intrinsics"] = _intrinsics(pinhole)
+        program["intrinsics"] = intrinsics_of(pinhole)
         program["num_levels"] = targets.num_levels
         program["fill"] = options.fill
         level_R_world = level_frame(options.up_world).T
         level_R_camera = level_R_world @ world_T_camera[:3, :3]
         position = level_R_world @ world_T_camera[:3, 3]
-        _write(program, "level_R_camera", np.ascontiguousarray(level_R_camera.T, np.float32))
+        set_uniform(program, "level_R_camera", np.ascontiguousarray(level_R_camera.T, np.float32))
         program["position_level"] = float(position[0] % 1.0), float(position[2] % 1.0)
         program["floor_height_m"] = options.floor_height_m
-        self._set_photos(program, world_T_camera, photos)
+        self._photos.bind(program, world_T_camera, photos)
         targets.finished.use()
         self._finish_array.render(vertices=3)
-
-    # photos
-
-    def _photos_for(self, world_T_camera: Transform, pinhole: Pinhole, options: DrawOptions) -> list[_Photo]:
-        """The photos to sample from here; new ones are uploaded, one a picture while an update has a budget."""
-        if not self._shelf.num_keyframes:
-            return []
-        surface = self._table.centres(world_T_camera, pinhole)
-        chosen = [
-            keyframe
-            for keyframe in self._shelf.choose(surface, world_T_camera[:3, 3], pinhole.fx)[: shaders.MAX_KEYFRAMES]
-            if priority_of(keyframe.point_class, keyframe.rank) >= options.min_priority
-        ]
-        ready: list[_Photo] = []
-        allowed = len(chosen) if self._takes_all else 1
-        for keyframe in chosen:
-            photo = self._photos.get(keyframe.keyframe_id)
-            is_stale = photo is None or photo.keyframe is not keyframe or photo.revision not in (-1, self._revision)
-            if is_stale and allowed > 0:
-                photo = self._upload_photo(keyframe)
-                allowed -= 1
-            if photo is not None:
-                self._photos.move_to_end(keyframe.keyframe_id)
-                ready.append(photo)
-        while len(self._photos) > KEPT_PHOTOS:
-            self._release_photo(next(iter(self._photos)))
-        return ready
-
-    def _upload_photo(self, keyframe: Keyframe) -> _Photo:
-        self._release_photo(keyframe.keyframe_id)
-        depth, revision = keyframe.depth_m, -1
-        if depth is None:
-            depth, revision = self._drawn_depth(keyframe), self._revision
-        size = keyframe.pinhole.size
-        color = self.ctx.texture(size, 3, np.ascontiguousarray(keyframe.color), alignment=1)
-        facts = photo_depth(depth, keyframe.moving)
-        texture = self.ctx.texture(size, 2, facts, dtype="f4")
-        texture.filter = NEAREST  # depth must not be blended over an edge
-        texture.repeat_x = texture.repeat_y = color.repeat_x = color.repeat_y = False
-        self._uploaded += keyframe.color.nbytes + facts.nbytes
-        self._photos[keyframe.keyframe_id] = _Photo(keyframe, color, texture, revision)
-        return self._photos[keyframe.keyframe_id]
-
-    def _drawn_depth(self, keyframe: Keyframe) -> npt.NDArray[np.float32]:
-        """(H, W) depth of memory at a keyframe's pose, for a keyframe that keeps none of its own."""
-        statistics = self._statistics
-        targets = self._targets_for(keyframe.pinhole.size)
-        pose = np.array(keyframe.world_T_camera)
-        self._draw_points(targets, pose, keyframe.pinhole, DrawOptions())
-        self._resolve(targets, pose, keyframe.pinhole, [], DrawOptions())
-        self._statistics = statistics
-        shape = (keyframe.pinhole.height, keyframe.pinhole.width, 4)
-        return np.frombuffer(targets.known_facts.read(), np.float32).reshape(shape)[..., 3].copy()
-
-    def _release_photo(self, identity: int) -> None:
-        photo = self._photos.pop(identity, None)
-        if photo is not None:
-            photo.color.release()
-            photo.depth.release()
-
-    def _set_photos(self, program: Any, world_T_camera: Transform, photos: list[_Photo]) -> None:
-        _write(program, "num_photos", np.array([len(photos)], np.int32))
-        rotations = np.zeros((shaders.MAX_KEYFRAMES, 3, 3), np.float32)
-        offsets = np.zeros((shaders.MAX_KEYFRAMES, 3), np.float32)
-        intrinsics = np.ones((shaders.MAX_KEYFRAMES, 4), np.float32)
-        parallax = np.zeros(shaders.MAX_KEYFRAMES, np.float32)
-        for k in range(shaders.MAX_KEYFRAMES):
-            color, depth = (photos[k].color, photos[k].depth) if k < len(photos) else (self._blank, self._blank)
-            color.use(2 + k)
-            depth.use(2 + shaders.MAX_KEYFRAMES + k)
-            if k < len(photos):
-                photo_T_camera = invert(photos[k].keyframe.world_T_camera) @ world_T_camera
-                rotations[k] = photo_T_camera[:3, :3].T  # GL reads columns
-                offsets[k] = photo_T_camera[:3, 3]
-                intrinsics[k] = _intrinsics(photos[k].keyframe.pinhole)
-                parallax[k] = intrinsics[k, 0] * np.linalg.norm(offsets[k])
-        units = np.arange(shaders.MAX_KEYFRAMES, dtype=np.int32) + 2
-        _write(program, "photo", units)
-        _write(program, "photo_depth", units + shaders.MAX_KEYFRAMES)
-        _write(program, "photo_R_camera", rotations)
-        _write(program, "photo_t_camera", offsets)
-        _write(program, "photo_intrinsics", intrinsics)
-        _write(program, "photo_parallax", parallax)
-
-
-def photo_depth(depth_m: npt.NDArray[np.float32], moving: npt.NDArray[np.bool_] | None) -> npt.NDArray[np.float32]:
-    """A photo's depth as the shaders read it.
-
-    Args:
-        depth_m: (H, W) float32 metres, 0 unknown.
-        moving: (H, W) True where the photo shows what moves, or None.
-
-    Returns:
-        (H, W, 2) float32: depth, of the nearest known pixel where it is unknown; then 1 known, 0 unknown, -1 moving.
-    """
-    import cv2
-
-    known = depth_m > 0
-    out = np.zeros((*depth_m.shape, 2), np.float32)
-    out[..., 0], out[..., 1] = depth_m, known
-    if known.any() and not known.all():
-        mask = (~known).astype(np.uint8)
-        _, found = cv2.distanceTransformWithLabels(mask, cv2.DIST_L2, 3, labelType=cv2.DIST_LABEL_PIXEL)
-        labels = np.asarray(found, np.int32)
-        by_label = np.zeros(int(labels.max()) + 1, np.float32)
-        by_label[labels[known]] = depth_m[known]
-        out[..., 0] = by_label[labels]
-    if moving is not None:
-        out[moving, 1] = -1.0
-    return out
-
-
-def _write(program: Any, name: str, values: npt.NDArray[Any]) -> None:
-    """Set a uniform; drivers leave out those that a program does not need."""
-    if name in program:
-        program[name].write(values)
-
-
-def _intrinsics(pinhole: Pinhole) -> tuple[float, float, float, float]:
-    return pinhole.fx, pinhole.fy, pinhole.cx, pinhole.cy

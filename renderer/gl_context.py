@@ -1,6 +1,7 @@
 """OpenGL without a window, and whether it runs on graphics hardware."""
 
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 SOFTWARE_DRIVERS = ("llvmpipe", "softpipe", "swiftshader", "swrast", "software rasterizer", "basic render driver")
@@ -38,6 +39,11 @@ def is_hardware_gl(ctx: Any = None) -> bool:
     if ctx is not None:
         name = str(ctx.info["GL_RENDERER"]).lower()
         return not any(software in name for software in SOFTWARE_DRIVERS)
+    with ThreadPoolExecutor(1, "spatia-gl-probe") as thread:  # a context becomes current on the thread that makes it
+        return thread.submit(_probe).result()
+
+
+def _probe() -> bool:
     try:
         probe = create_offscreen_context()
     except GLUnavailableError:

@@ -152,7 +152,7 @@ uniform vec4 intrinsics;
 uniform int margin;
 uniform float tint;
 layout(location = 0) out vec4 known;      // rgb, coverage; premultiplied
-layout(location = 1) out vec4 known_facts; // coverage over depth, coverage, missing share, depth
+layout(location = 1) out vec4 known_facts; // depth, coverage, coverage over depth, missing share
 """
     + KEYFRAME_SAMPLING
     + """
@@ -177,7 +177,7 @@ void main() {
     rgb = mix(rgb, kind * (0.25 + 0.75 * grey), tint);
     float coverage = max(clamp(sum.a / 0.3, 0.0, 1.0), sampled.a);
     known = vec4(rgb * coverage, coverage);
-    known_facts = vec4(coverage / z, coverage, facts.w, z);
+    known_facts = vec4(z, coverage, coverage / z, facts.w);
 }
 """
 )
@@ -217,7 +217,7 @@ vec4 spread(sampler2D pyramid, vec2 at, out float level) {
 float nearby_depth(vec2 at) {
     for (int l = 0; l < num_levels; ++l) {
         vec4 s = textureLod(known_facts, at, float(l));
-        if (s.y > 0.05) return s.y / max(s.x, 1e-6);
+        if (s.y > 0.05) return s.y / max(s.z, 1e-6);
     }
     return 3.0;
 }
@@ -252,7 +252,7 @@ void main() {
         color = vec4(here.a > 0.0 ? rgb : vec3(0.0), here.a);
         return;
     }
-    float missing = texelFetch(known_facts, texel, 0).z;
+    float missing = texelFetch(known_facts, texel, 0).w;
     vec3 behind = fog(gl_FragCoord.xy / size, ray);  // outside the branch: fwidth needs its neighbours
     float solid = here.a * (1.0 - missing);
     if (here.a < 0.999) {  // a photo's pixels without depth stand where their surroundings do

@@ -1,5 +1,6 @@
 """The ModernGL renderer, on whatever driver EGL finds."""
 
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import numpy as np
@@ -162,11 +163,33 @@ def test_a_far_surface_does_not_shine_through_a_near_one(renderer):
     assert renderer.render(IDENTITY, Pinhole.from_fov(320, 240, 1.2)).color[..., 0].max() == 0
 
 
-def test_drawing_leaves_the_picture_in_a_texture(renderer):
-    renderer.update(memory_of(gray_wall()))
-    texture = renderer.draw(IDENTITY, CAMERA)
+def test_with_a_given_context_the_picture_can_stay_in_a_texture(renderer):
+    ctx = create_offscreen_context()
+    given = GLRenderer(ctx)
+    for each in (renderer, given):
+        each.update(memory_of(gray_wall()), [photo_of(flat(2.0))])
+    texture = given.draw(IDENTITY, CAMERA)
     pixels = np.frombuffer(texture.read(), np.uint8).reshape(48, 64, 4)
+    given.close()
+    ctx.release()
     np.testing.assert_array_equal(pixels[..., :3], renderer.render(IDENTITY, CAMERA).color)
+
+
+def test_with_a_context_of_its_own_a_texture_would_be_of_no_use(renderer):
+    with pytest.raises(ValueError, match="use render"):
+        renderer.draw(IDENTITY, CAMERA)
+
+
+def test_a_renderer_made_on_one_thread_draws_on_another_beside_another_context(renderer):
+    foreign = create_offscreen_context()  # current on this thread from now on
+    with ThreadPoolExecutor(1) as pool:
+        made = pool.submit(GLRenderer).result()
+        pool.submit(made.update, memory_of(gray_wall())).result()
+    assert made.render(IDENTITY, CAMERA).coverage.min() > 0.9
+    texture = foreign.texture((1, 1), 4, b"abcd")
+    assert texture.read() == b"abcd"
+    made.close()
+    foreign.release()
 
 
 def test_chunks_outside_the_frustum_are_not_drawn(renderer):

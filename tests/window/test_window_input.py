@@ -85,7 +85,11 @@ def test_the_window_shows_picture_and_overlay_through_opengl(ready):
 
 
 def test_a_picture_drawn_with_the_windows_opengl_is_shown_without_leaving_it(ready):
-    assert ready["drawn"] == [77, 77, 77]
+    assert ready["drawn"][0] == [77, 77, 77]
+
+
+def test_a_renderer_with_its_own_opengl_does_not_disturb_the_windows(ready):
+    assert ready["drawn"][1] == [11, 11, 11]
 
 
 def test_a_key_walks_while_it_is_down(app, ready, xdotool):

@@ -20,18 +20,24 @@ def say(**facts) -> None:
     print(json.dumps(facts), flush=True)
 
 
-def draw_in_window(presenter) -> list[int]:
-    """Draw a wall with the window's own OpenGL and show its texture; the middle pixel."""
+def draw_in_window(presenter) -> list[list[int]]:
+    """Draw a wall with the window's own OpenGL and show its texture, then with another context; the middle pixels."""
     memory = SpatialMemory(0.05)
     x, y = np.meshgrid(np.arange(-2, 2, 0.05), np.arange(-2, 2, 0.05))
     points = np.stack([x.ravel(), y.ravel(), np.full(x.size, 2.0)], axis=1).astype(np.float32)
     memory.insert(PointBatch.uniform(points, np.full((x.size, 3), 77, np.uint8), priority=192, keyframe=1))
     renderer = GLRenderer(presenter.ctx)
     renderer.update(memory.snapshot())
-    presenter.present(renderer.draw(np.eye(4), Pinhole.from_fov(320, 200, 1.0)))
-    middle = presenter.read()[200, 320].tolist()
+    camera = Pinhole.from_fov(320, 200, 1.0)
+    presenter.present(renderer.draw(np.eye(4), camera))
+    inside = presenter.read()[200, 320].tolist()
     renderer.close()
-    return middle
+    renderer = GLRenderer()
+    renderer.update(memory.snapshot())
+    presenter.present(renderer.render(np.eye(4), camera).color // 7)
+    beside = presenter.read()[200, 320].tolist()
+    renderer.close()
+    return [inside, beside]
 
 
 def main() -> None:
