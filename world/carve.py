@@ -9,7 +9,7 @@ import numpy.typing as npt
 from .changes import MergeReport, StagedChange
 from .chunks import Chunk, ChunkKey, addresses_of
 from .points import PointClass, priority_of
-from .snapshot import MemorySnapshot, chunks_by_camera
+from .snapshot import MemorySnapshot, chunk_centers, chunks_by_camera
 from .updates import DepthView
 from .visibility import camera_row
 
@@ -87,11 +87,12 @@ def _pairs(
     keys = sorted(snapshot.chunks)
     if not keys or not views:
         return [], np.zeros(1, np.int64), np.zeros(0, np.int64)
+    centers = chunk_centers(keys, snapshot.chunk_size_m)
     table = np.empty((len(keys), len(views)), np.bool_)
     for i, view in enumerate(views):
         far = float(view.depth_m.max()) * (1.0 + MARGIN_SHARE) + MARGIN_M
         table[:, i] = chunks_by_camera(
-            keys, snapshot.chunk_size_m, view.pinhole, view.world_T_camera[None], near_m=0.0, far_m=far
+            centers, snapshot.chunk_size_m, view.pinhole, view.world_T_camera[None], near_m=0.0, far_m=far
         )[:, 0]
     touched = np.asarray(table.any(1))
     bounds = np.concatenate([[0], np.cumsum(table[touched].sum(1))]).astype(np.int64)

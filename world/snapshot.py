@@ -125,10 +125,11 @@ class MemorySnapshot:
         """
         poses = np.asarray(world_T_camera, np.float64).reshape(-1, 4, 4)
         keys = list(self.chunks)
+        centers = chunk_centers(keys, self.chunk_size_m)
         seen = np.zeros(len(keys), np.bool_)
         for first in range(0, len(poses), FRUSTUM_CAMERAS_AT_ONCE):
             some = poses[first : first + FRUSTUM_CAMERAS_AT_ONCE]
-            seen |= chunks_by_camera(keys, self.chunk_size_m, pinhole, some, near_m=near_m, far_m=far_m).any(1)
+            seen |= chunks_by_camera(centers, self.chunk_size_m, pinhole, some, near_m=near_m, far_m=far_m).any(1)
         return sorted(key for key, is_seen in zip(keys, seen.tolist(), strict=True) if is_seen)
 
     def subset(self, keys: Iterable[ChunkKey]) -> "MemorySnapshot":
@@ -137,8 +138,13 @@ class MemorySnapshot:
         return MemorySnapshot(self.voxel_size_m, self.revision, MappingProxyType(chosen))
 
 
+def chunk_centers(keys: Sequence[ChunkKey], chunk_size_m: float) -> npt.NDArray[np.float64]:
+    """(C, 3) middles of chunks in metres, world frame."""
+    return (np.array(keys, np.float64).reshape(-1, 3) + 0.5) * chunk_size_m
+
+
 def chunks_by_camera(
-    keys: Sequence[ChunkKey],
+    centers: npt.NDArray[np.float64],
     chunk_size_m: float,
     pinhole: Pinhole,
     world_T_camera: npt.NDArray[np.float64],
@@ -148,13 +154,15 @@ def chunks_by_camera(
 ) -> npt.NDArray[np.bool_]:
     """(C, F) bool: which of C chunks' cubes may be seen by which of F cameras; conservative.
 
-    A cube is out if it lies wholly behind one plane of the frustum (positive-vertex test).
+    A cube is out if it lies wholly behind one plane of the frustum (positive-vertex test). Centers from
+    ``chunk_centers``.
     """
     normals, offsets = frustum_planes(pinhole, world_T_camera, near_m, far_m)
-    centers = (np.array(keys, np.float64).reshape(-1, 3) + 0.5) * chunk_size_m
     reach = np.abs(normals).sum(-1) * (chunk_size_m / 2.0)
-    side = centers @ normals.reshape(-1, 3).T + (offsets + reach).reshape(-1)
-    return (side.reshape(len(centers), *offsets.shape) >= 0).all(2)
+    seen = np.ones((len(centers), len(world_T_camera)), np.bool_)
+    for plane in range(normals.shape[1]):
+        seen &= centers @ normals[:, plane].T >= -(offsets + reach)[:, plane]
+    return seen
 
 
 def frustum_planes(
