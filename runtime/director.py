@@ -6,6 +6,7 @@ a decision, and asks for what is missing: first ahead of the walker, then in a r
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -23,8 +24,8 @@ COVERED = 0.5
 METER_WIDTH = 128
 MAX_KEY_VIEW_WIDTH = 832
 KEY_VIEW_FOV_RAD = float(np.radians(72.0))
-RING_YAW_STEP_RAD = float(np.radians(30.0))
-RING_PITCH_RAD = (0.0, float(np.radians(-42.0)), float(np.radians(42.0)))
+RING: tuple[tuple[float, int], ...] = ((0.0, 8), (float(np.radians(-42.0)), 6), (float(np.radians(42.0)), 6))
+"""Pitch and number of directions of each level of the ring; with 72° of view they overlap."""
 SETTLED_DISTANCE_M = 0.45
 SETTLED_ANGLE_RAD = float(np.radians(20.0))
 SETTLED_TOLERANCE = 0.02
@@ -166,9 +167,9 @@ class Director:
         pinhole = self._key_pinhole
         forward = self._world_R_level.T @ world_T_camera[:3, 2]
         heading = float(np.arctan2(forward[0], forward[2]))
-        for pitch in RING_PITCH_RAD:
-            for step in _nearest_first(round(2 * np.pi / RING_YAW_STEP_RAD)):
-                yaw = heading + step * RING_YAW_STEP_RAD
+        for pitch, num_directions in RING:
+            for step in _nearest_first(num_directions):
+                yaw = heading + step * 2 * np.pi / num_directions
                 pose = look(world_T_camera[:3, 3], yaw, pitch, self._world_R_level)
                 if any(_is_near(pose, p.world_T_camera[-1]) for p in self.pending.values()):
                     continue
@@ -260,9 +261,12 @@ def retimed_path(
     duration_s = (num_frames - 1) / CLIP_RATE_HZ
     slow = 1.0
     if native_speed is not None:
-        a, b = predict(0.0), predict(duration_s)
-        metres = float(np.linalg.norm(b[:3, 3] - a[:3, 3])) / duration_s
-        radians = rotation_angle_rad(invert(a) @ b) / duration_s
+        times = np.linspace(0.0, duration_s, 15)
+        poses = [predict(float(t)) for t in times]
+        pairs = list(pairwise(poses))
+        step_s = float(times[1])
+        metres = max(float(np.linalg.norm(b[:3, 3] - a[:3, 3])) for a, b in pairs) / step_s
+        radians = max(rotation_angle_rad(invert(a) @ b) for a, b in pairs) / step_s
         slow = min(1.0, native_speed[0] / max(metres, 1e-9), native_speed[1] / max(radians, 1e-9))
     return np.stack([predict(i / CLIP_RATE_HZ * slow) for i in range(num_frames)])
 

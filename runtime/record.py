@@ -39,9 +39,10 @@ class Recorder:
         """A tick was run; the pose is kept to check a replay, not to drive it."""
         self._write({"tick": tick, "intent": asdict(intent), "pace": pace, "pose": world_T_camera.tobytes()})
 
-    def request(self, tick: int, request: ClipRequest, missing_share: float) -> None:
-        """A clip was asked for during the tick that follows ``tick - 1``."""
+    def request(self, tick: int, request: ClipRequest, missing_share: float, planned_at: int) -> None:
+        """A clip was asked for in a tick, from what memory held at the end of tick ``planned_at``."""
         entry = {
+            "planned_at": planned_at,
             "request": request.request_id,
             "at": tick,
             "poses": request.world_T_camera.astype(np.float64).tobytes(),
@@ -70,6 +71,23 @@ class RecordedTick:
     world_T_camera: npt.NDArray[np.float64]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class RecordedRequest:
+    """A request, the tick whose memory it was planned from, and the tick that it was submitted in."""
+
+    request_id: int
+    plan: ClipPlan
+    planned_at: int
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedMerge:
+    """A request's result was merged."""
+
+    request_id: int
+
+
 @dataclass(slots=True)
 class Recording:
     """A log that was read.
@@ -77,14 +95,18 @@ class Recording:
     Attributes:
         header: World, generator, seed and tick length.
         ticks: In order.
-        requests: Plans by the tick that they were submitted in.
-        merges: Request identities by the tick that they were merged in.
+        events: Requests and merges by the tick that they happened in, in their order.
     """
 
     header: dict[str, Any]
     ticks: list[RecordedTick] = field(default_factory=list)
-    requests: dict[int, list[ClipPlan]] = field(default_factory=dict)
-    merges: dict[int, list[int]] = field(default_factory=dict)
+    events: dict[int, list[RecordedRequest | RecordedMerge]] = field(default_factory=dict)
+
+    _planned: dict[int, list[RecordedRequest]] = field(default_factory=dict)
+
+    def planned_at(self, tick: int) -> list[RecordedRequest]:
+        """Requests that were planned in a tick and submitted in a later one."""
+        return self._planned.get(tick, [])
 
     @classmethod
     def read(cls, path: str | PathLike[str]) -> "Recording":
@@ -117,9 +139,12 @@ class Recording:
         elif "request" in entry:
             poses = np.frombuffer(entry["poses"], np.float64).reshape(-1, 4, 4).copy()
             plan = ClipPlan(poses, Pinhole(**entry["pinhole"]), entry["purpose"], entry["missing"])
-            self.requests.setdefault(entry["at"], []).append(plan)
+            request = RecordedRequest(entry["request"], plan, entry["planned_at"], entry["at"])
+            self.events.setdefault(request.at, []).append(request)
+            if request.planned_at < request.at:
+                self._planned.setdefault(request.planned_at, []).append(request)
         elif "merge" in entry:
-            self.merges.setdefault(entry["at"], []).append(entry["merge"])
+            self.events.setdefault(entry["at"], []).append(RecordedMerge(entry["merge"]))
 
 
 def _entries(path: Path) -> Iterator[dict[str, Any]]:

@@ -22,7 +22,7 @@ from ..renderer.interface import DrawOptions, Renderer
 from ..renderer.software import SoftwareRenderer
 from ..world.camera import Pinhole
 from ..world.errors import StaleChangeError
-from ..world.keyframes import Keyframe, StagedFrames
+from ..world.keyframes import BankSnapshot, FrameBank, Keyframe, StagedFrames
 from ..world.memory import MemorySnapshot
 from ..world.merge import StagedChange, stage_update
 from ..world.points import PointClass, priority_of
@@ -32,7 +32,7 @@ from .clock import Clock, WallClock
 from .collision import Collision
 from .director import ClipPlan, Director, predict_along
 from .metrics import Metrics
-from .record import Recorder, Recording
+from .record import RecordedRequest, Recorder, Recording
 from .rig import CameraRig, RigState
 from .world import World
 
@@ -77,7 +77,16 @@ class Frame:
 class _Undo:
     request_id: int
     memory: MemorySnapshot
-    bank: Any
+    bank: BankSnapshot
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Moment:
+    """What memory and keyframes were at the end of a tick."""
+
+    tick: int
+    memory: MemorySnapshot
+    bank: BankSnapshot
 
 
 @dataclass(slots=True, eq=False)
@@ -163,6 +172,7 @@ class Session:
         self.queue = GenerationQueue(generator, backend="inline" if wait else "process", clock=self.clock)
         self._recorder = recorder
         self._recording = recording
+        self._replay_drafts: dict[int, ClipRequest] = {}
         self._looked = (0.0, 0.0)
         self._pace = 1.0
         self._background = ThreadPoolExecutor(1, "spatia-background")
@@ -208,6 +218,7 @@ class Session:
             pace: Share of full speed; eased down where little is known ahead if not given.
         """
         self._check_open()
+        self.world.walk.tick += 1
         self._run_commands(intent.commands)
         self._previous = self.rig.state
         self._pace = self._eased_pace() if pace is None else pace
@@ -223,6 +234,7 @@ class Session:
             poses: world_T_camera of this frame and the frames ahead, 24 a second.
         """
         self._check_open()
+        self.world.walk.tick += 1
         self._previous = self.rig.state
         self.rig.state = replace(self.rig.state_of(poses[0]), is_flying=self.rig.state.is_flying)
         self._predict = predict_along(poses, ROLLOUT_RATE_HZ)
@@ -231,7 +243,6 @@ class Session:
 
     def _after_move(self, intent: Intent) -> None:
         walk = self.world.walk
-        walk.tick += 1
         walk.world_T_camera = self.rig.world_T_camera
         walk.is_flying = self.rig.state.is_flying
         walk.settled, walk.held = self.director.settled, self.director.held
@@ -303,8 +314,7 @@ class Session:
 
     def _plan(self) -> None:
         if self._recording is not None:
-            for plan in self._recording.requests.get(self.tick_count, ()):
-                self._submit(plan)
+            self._replay_events(self._recording)
             return
         if self.generator == "none":
             return
@@ -321,22 +331,25 @@ class Session:
         if is_due and len(self._requests) < MAX_OUTSTANDING and self.queue.state not in ("failed", "closed"):
             self._last_plan_tick = self.tick_count
             predicted = [self.predict(s / ROLLOUT_RATE_HZ) for s in range(97)]
-            snapshot, predict = self.world.memory.snapshot(), predict_along(predicted, ROLLOUT_RATE_HZ)
-            self._planning = self._background.submit(self._draft, snapshot, predict, True)
+            predict = predict_along(predicted, ROLLOUT_RATE_HZ)
+            self._planning = self._background.submit(self._draft, self._moment(), predict, True)
+
+    def _moment(self) -> _Moment:
+        return _Moment(self.tick_count, self.world.memory.snapshot(), self.world.bank.snapshot())
 
     def _draft(
-        self, snapshot: MemorySnapshot, predict: Callable[[float], Transform], ring: bool
+        self, moment: _Moment, predict: Callable[[float], Transform], ring: bool
     ) -> tuple[ClipPlan, ClipRequest] | None:
         """Plan a clip and put together its request, all but its identity. Runs on any thread."""
-        plan = self.director.plan(snapshot, self.pinhole, predict, ring=ring)
-        return None if plan is None else (plan, self._request_of(plan, snapshot))
+        plan = self.director.plan(moment.memory, self.pinhole, predict, ring=ring)
+        return None if plan is None else (plan, self._request_of(plan, moment))
 
     def _plan_and_wait(self) -> None:
         if (self.tick_count - self._last_plan_tick) * self.tick_s < PLAN_EVERY_S - 1e-9:
             return
         self._last_plan_tick = self.tick_count
         for _ in range(MAX_CLIPS_PER_PLAN):
-            drafted = self._draft(self.world.memory.snapshot(), self.predict, False)
+            drafted = self._draft(self._moment(), self.predict, False)
             if drafted is None or not self._submit(*drafted):
                 return
             self._wait_for_all()
@@ -344,7 +357,7 @@ class Session:
     def generate_ring(self, max_clips: int = 64) -> int:
         """Close the ring around the walker, waiting for every clip; the number of clips made."""
         for done in range(max_clips):
-            drafted = self._draft(self.world.memory.snapshot(), self.predict, True)
+            drafted = self._draft(self._moment(), self.predict, True)
             if drafted is None or not self._submit(*drafted):
                 return done
             self._wait_for_all()
@@ -361,20 +374,20 @@ class Session:
         request_id = walk.next_request_id
         walk.next_request_id += 1
         request = replace(
-            draft or self._request_of(plan, self.world.memory.snapshot()),
+            draft or self._request_of(plan, self._moment()),
             request_id=request_id,
             epoch=self.queue.epoch,
             seed=int(np.random.SeedSequence([self.seed, request_id]).generate_state(1)[0]),
             first_keyframe_id=self.world.bank.reserve_ids(len(plan.world_T_camera)),
-            tick=self.tick_count,
         )
         self._requests[request_id] = (request, plan)
         self.director.submitted(request_id, plan)
         if self._recorder is not None:
-            self._recorder.request(self.tick_count, request, plan.missing_share)
+            self._recorder.request(self.tick_count, request, plan.missing_share, planned_at=request.tick)
         return self.queue.submit(request)
 
-    def _request_of(self, plan: ClipPlan, snapshot: MemorySnapshot) -> ClipRequest:
+    def _request_of(self, plan: ClipPlan, moment: _Moment) -> ClipRequest:
+        snapshot = moment.memory
         floor = self.world.info.floor
         return ClipRequest(
             request_id=0,
@@ -385,16 +398,19 @@ class Session:
             pinhole=plan.pinhole,
             memory=snapshot.subset(snapshot.chunks_in_frusta(plan.pinhole, plan.world_T_camera)),
             first_keyframe_id=0,
-            references=tuple(_reference(k) for k in self._references(snapshot, plan)),
+            references=tuple(_reference(k) for k in self._references(moment, plan)),
             up_world=self.world.info.up_world,
             floor=None if floor is None else (*floor.normal, floor.offset_m),
             purpose=plan.purpose,
+            tick=moment.tick,
         )
 
-    def _references(self, snapshot: MemorySnapshot, plan: ClipPlan) -> list[Keyframe]:
+    def _references(self, moment: _Moment, plan: ClipPlan) -> list[Keyframe]:
         """Source frames first (the place is modelled from them), then what shares surface with the path."""
-        sources = [k for k in self.world.bank.keyframes if k.request_id == 0][:4]
-        shared = self.world.bank.retrieve(snapshot, plan.pinhole, plan.world_T_camera, k=7)
+        bank = FrameBank()
+        bank.restore(moment.bank)
+        sources = [k for k in bank.keyframes if k.request_id == 0][:4]
+        shared = bank.retrieve(moment.memory, plan.pinhole, plan.world_T_camera, k=7)
         seen = {k.keyframe_id for k in sources}
         return (sources + [k for k in shared if k.keyframe_id not in seen])[:7]
 
@@ -417,23 +433,39 @@ class Session:
         self.status.last_error = ended.reason
         self._finish(ended.request_id, merged=False, journal={"outcome": name, "reason": ended.reason})
 
-    def _merge_recorded(self) -> None:
-        """Wait for and apply the merges of this tick, in their order."""
-        for request_id in self._recording.merges.get(self.tick_count, ()) if self._recording else ():
-            while not any(m.ended.request_id == request_id for m in self._merging):
-                if request_id not in self._requests:
-                    raise RuntimeError(f"request {request_id} was merged when the walk was recorded, but failed now")
-                for ended in self.queue.wait(600.0):
-                    self._receive(ended)
-            merge = next(m for m in self._merging if m.ended.request_id == request_id)
-            self._apply(merge, *self._stage(merge.result.update, self.world.memory.snapshot()))
-            self._merging.remove(merge)
+    def _replay_events(self, recording: Recording) -> None:
+        """Submit and merge what this tick's events say, in their order."""
+        for event in recording.events.get(self.tick_count, ()):
+            if isinstance(event, RecordedRequest):
+                self._submit(event.plan, self._replay_drafts.pop(event.request_id, None))
+            else:
+                self._merge_recorded(event.request_id)
+        for later in recording.planned_at(self.tick_count):
+            self._replay_drafts[later.request_id] = self._request_of(later.plan, self._moment())
+
+    def _merge_recorded(self, request_id: int) -> None:
+        while not any(m.ended.request_id == request_id for m in self._merging):
+            if request_id not in self._requests:
+                raise RuntimeError(f"request {request_id} was merged when the walk was recorded, but failed now")
+            for ended in self.queue.wait(600.0):
+                self._receive(ended)
+        merge = next(m for m in self._merging if m.ended.request_id == request_id)
+        self._apply(merge, *self._stage(merge.result.update, self.world.memory.snapshot()))
+        self._merging.remove(merge)
+
+    def await_clip(self, timeout_s: float) -> bool:
+        """Wait until a clip ends; it is merged by the next tick. For programs that have nothing else to do.
+
+        Returns:
+            False if none ended in this time.
+        """
+        ended = self.queue.wait(timeout_s)
+        for end in ended:
+            self._receive(end)
+        return bool(ended)
 
     def _merge_ready(self) -> None:
-        if self._recording is not None:
-            self._merge_recorded()
-            return
-        while self._merging:
+        while self._merging and self._recording is None:
             merge = self._merging[0]
             if self.is_waiting:
                 self._apply(merge, *self._stage(merge.result.update, self.world.memory.snapshot()))
@@ -520,6 +552,8 @@ class Session:
     def reroll(self) -> int:
         """Generate the held regions anew, with other seeds; the number asked for."""
         plans = self.director.release_held()
+        if self._recording is not None:
+            return len(plans)  # the log's own requests follow
         for plan in plans:
             self._submit(plan)
         if self.is_waiting and plans:

@@ -9,6 +9,7 @@ ldconfig -p 2>/dev/null | grep -q 'libGL\.so\.1' || missing="$missing libgl1"
 # Mesa's drivers: a package of their own whose file names differ between releases, so ask for the folder.
 ls /usr/lib/*/dri/swrast_dri.so /usr/lib/*/libgallium*.so >/dev/null 2>&1 ||
   ls /usr/lib/*/dri/*.so >/dev/null 2>&1 || missing="$missing libgl1-mesa-dri"
+ldconfig -p 2>/dev/null | grep -q 'libusb-1\.0\.so\.0' || missing="$missing libusb-1.0-0"
 [ -z "$missing" ] && exit 0
 if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
   echo "installing Debian packages:$missing"

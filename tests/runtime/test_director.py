@@ -1,0 +1,155 @@
+"""What the director asks for."""
+
+import numpy as np
+import pytest
+from spatia.runtime.director import Director, predict_along, retimed_path
+from spatia.tests.runtime.tiny import SIZE, tiny_world
+from spatia.world.points import PointClass, priority_of
+from spatia.world.transforms import Transform, look
+
+UP = (0.0, -1.0, 0.0)
+HERE = np.eye(4)
+
+
+def _director(**changes: object) -> Director:
+    options = {
+        "wants_key_views": True,
+        "native_speed": None,
+        "min_priority": priority_of(PointClass.INVENTED, 2),
+        "up_world": UP,
+        "picture_width": SIZE[0],
+    }
+    return Director(**{**options, **changes})
+
+
+def _stay(seconds: float) -> Transform:
+    return HERE
+
+
+def _turn_right(seconds: float) -> Transform:
+    return look((0, 0, 0), seconds * 1.0, 0.0)
+
+
+def test_nothing_is_asked_where_the_way_is_known() -> None:
+    world = tiny_world()
+    director = _director()
+    assert director.plan(world.memory.snapshot(), world.info.pinhole, _stay, ring=False) is None
+    assert director.coverage_ahead > 0.97
+
+
+def test_a_turn_asks_for_what_it_will_bring_into_view() -> None:
+    world = tiny_world()
+    director = _director()
+    plan = director.plan(world.memory.snapshot(), world.info.pinhole, _turn_right, ring=False)
+    assert plan is not None
+    assert plan.purpose == "way"
+    assert plan.world_T_camera[-1][0, 2] > 0.2  # looks to the right
+    assert director.coverage_ahead < 0.9
+
+
+def test_a_standing_walker_gets_the_ring_nearest_directions_first() -> None:
+    world = tiny_world()
+    director = _director()
+    angles = []
+    for request_id in range(1, 6):
+        plan = director.plan(world.memory.snapshot(), world.info.pinhole, _stay)
+        assert plan is not None
+        assert plan.purpose == "ring"
+        angles.append(abs(np.arctan2(plan.world_T_camera[0][0, 2], plan.world_T_camera[0][2, 2])))
+        director.submitted(request_id, plan)
+    assert angles == sorted(angles)
+
+
+def test_what_is_pending_is_not_asked_twice() -> None:
+    world = tiny_world()
+    director = _director()
+    first = director.plan(world.memory.snapshot(), world.info.pinhole, _turn_right, ring=False)
+    director.submitted(1, first)
+    second = director.plan(world.memory.snapshot(), world.info.pinhole, _turn_right, ring=False)
+    assert second is None or second.world_T_camera[0][:3, 2] @ first.world_T_camera[0][:3, 2] < np.cos(np.radians(20))
+
+
+def test_a_settled_direction_is_not_asked_again_although_something_lacks() -> None:
+    world = tiny_world()
+    director = _director()
+    first = director.plan(world.memory.snapshot(), world.info.pinhole, _turn_right, ring=False)
+    director.submitted(1, first)
+    director.ended(1, is_settled=True)
+    director.plan(world.memory.snapshot(), world.info.pinhole, _stay, ring=False)
+    assert [s.request_id for s in director.settled] == [1]
+    again = director.plan(world.memory.snapshot(), world.info.pinhole, lambda s: first.world_T_camera[0], ring=False)
+    assert again is None
+
+
+def test_a_request_that_ended_without_a_merge_may_be_asked_again() -> None:
+    world = tiny_world()
+    director = _director()
+    plan = director.plan(world.memory.snapshot(), world.info.pinhole, _turn_right, ring=False)
+    director.submitted(1, plan)
+    director.ended(1, is_settled=False)
+    again = director.plan(world.memory.snapshot(), world.info.pinhole, _turn_right, ring=False)
+    assert again is not None
+    assert np.allclose(again.world_T_camera, plan.world_T_camera)
+
+
+def test_what_a_placeholder_invented_counts_as_missing_for_a_better_generator() -> None:
+    world = tiny_world()
+    points = world.memory.points()
+    placeholder = np.full(len(points), priority_of(PointClass.INVENTED, 2), np.uint8)
+    from spatia.world.memory import SpatialMemory
+    from spatia.world.points import PointBatch
+
+    memory = SpatialMemory(world.memory.voxel_size_m)
+    memory.insert(
+        PointBatch(points.positions_world, points.colors, points.weights, placeholder, points.keyframe.copy())
+    )
+    better = _director(min_priority=priority_of(PointClass.INVENTED, 40))
+    equal = _director()
+    assert better.plan(memory.snapshot(), world.info.pinhole, _stay, ring=False) is not None
+    assert equal.plan(memory.snapshot(), world.info.pinhole, _stay, ring=False) is None
+
+
+def test_held_regions_come_back_only_when_released() -> None:
+    world = tiny_world()
+    director = _director()
+    plan = director.plan(world.memory.snapshot(), world.info.pinhole, _turn_right, ring=False)
+    director.submitted(1, plan)
+    director.ended(1, is_settled=True)
+    director.hold(1)
+    held = director.plan(world.memory.snapshot(), world.info.pinhole, lambda s: plan.world_T_camera[0], ring=False)
+    assert held is None
+    (again,) = director.release_held()
+    assert again.purpose == "reroll"
+    assert np.allclose(again.world_T_camera[0], plan.world_T_camera[0])
+
+
+@pytest.mark.parametrize("speed", [0.2, 1.4, 3.0])
+def test_a_clip_is_slowed_to_what_its_generator_was_trained_for(speed: float) -> None:
+    def run(seconds: float) -> Transform:
+        return look((0, 0, speed * seconds), 0.0, 0.0)
+
+    poses = retimed_path(run, 81, (0.53, np.radians(9)))
+    steps = np.linalg.norm(np.diff(poses[:, :3, 3], axis=0), axis=1)
+    assert steps.max() <= 0.53 / 24 + 1e-9
+    assert steps.max() >= min(speed, 0.53) / 24 * 0.99
+
+
+def test_a_turn_is_slowed_too() -> None:
+    poses = retimed_path(_turn_right, 81, (0.53, np.radians(9)))
+    assert np.arccos(np.clip(poses[0][:3, 2] @ poses[-1][:3, 2], -1, 1)) <= np.radians(9) * 80 / 24 + 1e-6
+
+
+def test_a_continuous_generator_gets_one_clip_along_the_way() -> None:
+    world = tiny_world()
+    director = _director(wants_key_views=False, native_speed=(0.53, 0.16))
+    plan = director.plan(world.memory.snapshot(), world.info.pinhole, _turn_right)
+    assert plan is not None
+    assert len(plan.world_T_camera) == 81
+    assert plan.pinhole == world.info.pinhole
+
+
+def test_a_known_path_is_predicted_by_itself() -> None:
+    poses = [look((0, 0, 0.1 * i), 0.0, 0.0) for i in range(5)]
+    predict = predict_along(poses, 24.0)
+    assert predict(1.5 / 24)[2, 3] == pytest.approx(0.15)
+    assert predict(99.0)[2, 3] == pytest.approx(0.4)
