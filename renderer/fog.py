@@ -25,6 +25,9 @@ GRID_REACH_M = 14.0
 
 f4, i4, u4, u8, u1 = np.float32, np.int32, np.uint32, np.uint64, np.uint8
 
+GRID_LINE, HORIZON = 26.0, 14.0
+"""Brightness that the floor's lines and the horizon add, of 255."""
+
 BASE = np.array([40.0, 42.0, 47.0], np.float32)
 """Colour of the fog where nothing at all is known, RGB 0..255."""
 
@@ -113,6 +116,7 @@ def _paint(depth, color, width, height, cells, dim, base, m, origin, floor_m, fo
         buffers: (3, 4 * w + 4) float32 scratch, a row of the fog.
     """
     stride = width + 2 * PAD
+    lines = np.empty(BLOCK, np.float32)
     for j in range(height):
         o = (j + PAD) * stride + PAD
         z, word = depth[o : o + width], color[o : o + width]
@@ -135,20 +139,16 @@ def _paint(depth, color, width, height, cells, dim, base, m, origin, floor_m, fo
                 buffers[2, b + 2 : b + 2 + n],
             )
             z_block, w_block = z[b : b + n], word[b : b + n]
+            x = f4(b) + f4(0.5)
+            left, right = m[3] * x + ry0, m[3] * (x + f4(n)) + ry0
+            if max(left, right) > floor_m * f4(1.0 / GRID_REACH_M):
+                _draw_grid(b, n, m, rx0, ry0, rz0, origin, floor_m, focal, lines)
+            elif max(left, right) > f4(-2) / focal and min(left, right) < f4(2) / focal:
+                for i in range(n):
+                    lines[i] = max(f4(1) - abs(m[3] * (x + f4(i)) + ry0) * focal * f4(0.7), f4(0)) * f4(HORIZON)
+            else:
+                lines[:n] = f4(0)
             for i in range(n):
-                x = f4(b + i) + f4(0.5)
-                rx, ry, rz = m[0] * x + rx0, m[3] * x + ry0, m[6] * x + rz0
-                t = floor_m / max(ry, f4(1e-3))
-                gx, gz = rx * t + origin[0], rz * t + origin[1]
-                gx = abs(gx - np.floor(gx + f4(0.5)))
-                gz = abs(gz - np.floor(gz + f4(0.5)))
-                reach = max(f4(1) - t * f4(1.0 / GRID_REACH_M), f4(0))
-                wx = t / focal + f4(0.006)
-                wz = t * t / (focal * floor_m) + f4(0.006)
-                line = max(f4(1) - gx / wx, f4(0)) * min(f4(0.02) / wx, f4(1))
-                line = max(line, max(f4(1) - gz / wz, f4(0)) * min(f4(0.02) / wz, f4(1)))
-                horizon = max(f4(1) - abs(ry) * focal * f4(0.7), f4(0)) * f4(14)
-                line = line * reach * reach * f4(26) + horizon
                 old = w_block[i]
                 missing = f4(i4((old >> u4(24)) & u4(63))) * f4(1.0 / 63.0)
                 missing = missing if z_block[i] < FAR else f4(1)
@@ -157,10 +157,29 @@ def _paint(depth, color, width, height, cells, dim, base, m, origin, floor_m, fo
                     f4(i4((old >> u4(8)) & u4(255))),
                     f4(i4((old >> u4(16)) & u4(255))),
                 )
-                red += missing * (reds[i] + line - red) + f4(0.5)
-                green += missing * (greens[i] + line - green) + f4(0.5)
-                blue += missing * (blues[i] + line - blue) + f4(0.5)
+                red += missing * (reds[i] + lines[i] - red) + f4(0.5)
+                green += missing * (greens[i] + lines[i] - green) + f4(0.5)
+                blue += missing * (blues[i] + lines[i] - blue) + f4(0.5)
                 w_block[i] = (old & u4(0xFF000000)) | u4(i4(red)) | (u4(i4(green)) << u4(8)) | (u4(i4(blue)) << u4(16))
+
+
+@njit(**OPTIONS)
+def _draw_grid(b, n, m, rx0, ry0, rz0, origin, floor_m, focal, lines):
+    """Brightness of the floor's lines and the horizon for ``n`` pixels from column ``b`` of a row."""
+    for i in range(n):
+        x = f4(b + i) + f4(0.5)
+        rx, ry, rz = m[0] * x + rx0, m[3] * x + ry0, m[6] * x + rz0
+        t = floor_m / max(ry, f4(1e-3))
+        gx, gz = rx * t + origin[0], rz * t + origin[1]
+        gx = abs(gx - np.floor(gx + f4(0.5)))
+        gz = abs(gz - np.floor(gz + f4(0.5)))
+        reach = max(f4(1) - t * f4(1.0 / GRID_REACH_M), f4(0))
+        wx = t / focal + f4(0.006)
+        wz = t * t / (focal * floor_m) + f4(0.006)
+        line = max(f4(1) - gx / wx, f4(0)) * min(f4(0.02) / wx, f4(1))
+        line = max(line, max(f4(1) - gz / wz, f4(0)) * min(f4(0.02) / wz, f4(1)))
+        horizon = max(f4(1) - abs(ry) * focal * f4(0.7), f4(0)) * f4(HORIZON)
+        lines[i] = line * reach * reach * f4(GRID_LINE) + horizon
 
 
 @njit(**OPTIONS)

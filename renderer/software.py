@@ -44,6 +44,9 @@ BEYOND_PX = 4.0
 ANY_DEPTH = 1e12
 """Slack that lets every depth pass."""
 
+REFRESH_PICTURES = 20
+"""In a live loop, drawing memory at a photo's pose (several milliseconds) waits for this many pictures."""
+
 CLASS_TINTS = np.array([[0, 0, 0], [255, 140, 30], [70, 130, 255], [60, 210, 90]], np.float32)
 """RGB of nothing, invented, estimated, observed."""
 
@@ -141,6 +144,8 @@ class SoftwareRenderer:
         self._shelf = PhotoShelf()
         self._points_revision = 0
         self._is_budgeted = False
+        self._pictures = 0
+        self._refreshed_at = 0
         self._focus = np.zeros(3)
         self._statistics = DrawStatistics()
         self._uploaded = 0
@@ -193,6 +198,7 @@ class SoftwareRenderer:
                 between pixels (see ``rgba``); otherwise they are fresh and contiguous.
         """
         self._focus = world_T_camera[:3, 3].copy()
+        self._pictures += 1
         if self._planes is None or self._planes.size != pinhole.size:
             self._planes = _Planes(pinhole.width, pinhole.height)
         planes = self._planes
@@ -256,9 +262,10 @@ class SoftwareRenderer:
         photos = []
         for keyframe in self._shelf.choose(surface, world_T_camera[:3, 3], pinhole.fx):
             if priority_of(keyframe.point_class, keyframe.rank) >= options.min_priority:
-                refresh = not self._is_budgeted or not photos
                 photos.append(
-                    self._shelf.photo(keyframe, pinhole.fx, self._photo_depth, self._points_revision, refresh)
+                    self._shelf.photo(
+                        keyframe, pinhole.fx, self._photo_depth, self._points_revision, self._may_refresh()
+                    )
                 )
         return photos
 
@@ -299,8 +306,14 @@ class SoftwareRenderer:
             np.float32(DEPTH_TOLERANCE), np.float32(slack), strength, np.float32(missing_depth), planes.scratch,
         )  # fmt: skip
 
+    def _may_refresh(self) -> bool:
+        """Whether a photo's completed depth may follow memory now: always offline, now and then in a live loop."""
+        is_due = self._pictures - self._refreshed_at >= REFRESH_PICTURES
+        return not self._is_budgeted or (is_due and self._extractor.num_pending == 0)
+
     def _photo_depth(self, keyframe: Keyframe) -> npt.NDArray[np.float32]:
         """Memory's depth at a keyframe's pose."""
+        self._refreshed_at = self._pictures
         pinhole = keyframe.pinhole
         if self._photo_planes is None or self._photo_planes.size != pinhole.size:
             self._photo_planes = _Planes(pinhole.width, pinhole.height)

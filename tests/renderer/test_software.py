@@ -163,6 +163,31 @@ def test_a_forgotten_keyframe_is_no_longer_sampled(renderer):
     assert np.abs(renderer.render(IDENTITY, PHOTO).color.astype(int) - keyframe.color).mean() > 20
 
 
+def test_a_photo_without_depth_follows_memory_when_surface_comes_in(renderer):
+    far, keyframe = photographed(flat(4.0), keep_depth=False)
+    near, _ = photographed(flat(2.0))
+    renderer.update(far, [keyframe])
+    renderer.render(look((0.3, 0, 0), 0.0, 0.0), PHOTO)
+    renderer.update(near, [keyframe])
+    view = renderer.render(look((0.3, 0, 0), 0.0, 0.0), PHOTO)
+    points = renderer.render(look((0.3, 0, 0), 0.0, 0.0), PHOTO, DrawOptions(use_keyframes=False))
+    assert np.abs(view.color.astype(int) - points.color).mean() > 20
+
+
+def test_a_live_loop_does_not_redraw_photo_depth_in_every_picture(renderer, monkeypatch):
+    depths = []
+    draw = renderer._photo_depth
+    monkeypatch.setattr(renderer, "_photo_depth", lambda keyframe: depths.append(1) or draw(keyframe))
+    memory = SpatialMemory(0.05)
+    snapshot, keyframe = photographed(flat(), keep_depth=False)
+    memory.insert(snapshot.points())
+    for k in range(6):
+        memory.insert(batch_of([[2.0 + k, 0, 4.0]]))
+        renderer.update(memory.snapshot(), [keyframe], budget_s=1.0)
+        renderer.render(IDENTITY, PHOTO)
+    assert len(depths) == 1
+
+
 def test_fog_takes_the_nearest_colour_but_dimmer(renderer):
     red = batch_of(wall(2.0, half_m=0.4) - np.array([0.5, 0, 0]), (250, 20, 20))
     green = batch_of(wall(2.0, half_m=0.4) + np.array([0.5, 0, 0]), (20, 250, 20))
