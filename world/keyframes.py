@@ -253,6 +253,10 @@ class FrameBank:
         kept = tuple(e.frame.keyframe_id for e in entries if e.frame.keyframe_id in offered)
         return StagedFrames(base, BankSnapshot(entries, next_id), kept)
 
+    def is_stale(self, staged: StagedFrames) -> bool:
+        """Whether frames came or went since, so that ``apply`` would refuse them."""
+        return staged.base.entries is not self._state.entries
+
     def apply(self, staged: StagedFrames) -> tuple[int, ...]:
         """Take over judged frames; swaps a reference.
 
@@ -262,7 +266,7 @@ class FrameBank:
         Raises:
             StaleChangeError: Other frames came or went since; nothing was changed, stage again.
         """
-        if staged.base.entries is not self._state.entries:
+        if self.is_stale(staged):
             raise StaleChangeError("the bank's frames changed since staging; stage again")
         self._state = BankSnapshot(staged.result.entries, max(self._state.next_id, staged.result.next_id))
         return staged.kept

@@ -125,6 +125,10 @@ class SpatialMemory:
         """
         return self.apply(stage_recolor(self._chunks, masks, color, revision=self._revision + 1))
 
+    def is_stale(self, change: StagedChange) -> bool:
+        """Whether a chunk that the change was computed from has changed since, so that ``apply`` would refuse it."""
+        return any(self._chunks.get(key) is not chunk for key, chunk in change.base.items())
+
     def apply(self, change: StagedChange) -> MergeReport:
         """Take over a staged change: swaps references of the changed chunks, copies no points.
 
@@ -134,9 +138,8 @@ class SpatialMemory:
         Raises:
             StaleChangeError: A chunk that it replaces has changed since; nothing was changed, stage again.
         """
-        stale = [key for key, chunk in change.base.items() if self._chunks.get(key) is not chunk]
-        if stale:
-            raise StaleChangeError(f"{len(stale)} of {len(change.base)} chunks changed since staging; stage again")
+        if self.is_stale(change):
+            raise StaleChangeError(f"some of {len(change.base)} chunks changed since staging; stage again")
         if change.chunks:
             self._replace(change.chunks)
         return change.report

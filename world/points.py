@@ -36,7 +36,7 @@ def priority_of(point_class: PointClass, rank: int = 0) -> int:
 
 def class_of(priority: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     """The class (1 invented, 2 estimated, 3 observed) of each priority byte."""
-    return priority >> 6
+    return priority >> np.uint8(6)
 
 
 @dataclass(frozen=True, slots=True)

@@ -170,7 +170,9 @@ def test_frames_judged_against_others_are_stale():
     bank = FrameBank()
     bank.add(_frame(1))
     staged = bank.stage([_frame(2, x=3.0)])
+    assert not bank.is_stale(staged)
     bank.add(_frame(3, x=3.0))
+    assert bank.is_stale(staged)
     with pytest.raises(StaleChangeError):
         bank.apply(staged)
 

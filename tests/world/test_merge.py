@@ -250,7 +250,9 @@ def test_a_change_staged_on_chunks_that_changed_since_is_stale():
     memory = SpatialMemory()
     memory.insert(_at((0, 0, 0)))
     staged = stage_insert(memory.chunks, memory.voxel_size_m, _at((0.1, 0, 0)), revision=2)
+    assert not memory.is_stale(staged)
     memory.insert(_at((0.2, 0, 0)))
+    assert memory.is_stale(staged)
     before = memory.content_hash()
     with pytest.raises(StaleChangeError, match="stage again"):
         memory.apply(staged)
