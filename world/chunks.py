@@ -84,7 +84,12 @@ class Chunk:
     evidence: npt.NDArray[np.uint8]
 
     def __post_init__(self) -> None:
-        for array in (self.codes, self.rows, self.priority, self.evidence):
+        n = len(self.codes)
+        for name, size in (("codes", 4), ("rows", ROW_BYTES), ("priority", 1), ("evidence", 2)):
+            array = getattr(self, name)
+            if array.nbytes != n * size or not array.flags.c_contiguous:  # kernels read the bare memory
+                shape = f"{array.shape} {array.dtype}"
+                raise ValueError(f"chunk {self.key} {name}: expected {n} contiguous items of {size} bytes, got {shape}")
             array.flags.writeable = False
 
     @property
