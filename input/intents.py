@@ -17,7 +17,8 @@ class Intent:
         look_pitch_rad: Likewise; positive looks up.
         fast: Run.
         commands: One-shot wishes, such as "save", "undo", "reroll", "home", "fly", "help", "details", "tint", "wipe",
-            "picture", "video", "quit"; see ``keymap``.
+            "picture", "video", "fullscreen", "prompt", "quit"; see ``keymap``. Devices also tell "release" (Esc let the
+            mouse go; once more leaves) and "drag_look" (the mouse jumps: look by dragging from now on).
         text: What was typed for the command "prompt".
     """
 

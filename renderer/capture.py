@@ -1,6 +1,8 @@
 """Pictures and videos on disk: written beside their place and renamed, so that nothing is ever half-written."""
 
 import os
+import queue
+import threading
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -129,6 +131,83 @@ class VideoWriter:
             self.close()
         else:
             self.discard()
+
+
+class LiveVideoWriter:
+    """Records what a window shows in real time, without holding it up: encoding runs on a thread of its own.
+
+    Frames come whenever they are drawn; the video has a steady rate, so some are left out and some repeated. The thread
+    that draws uses it.
+
+    Args:
+        path: As of ``VideoWriter``.
+        size: As of ``VideoWriter``.
+        fps: Frames a second of the video.
+        max_waiting: Frames that may wait for the encoder; while as many do, new ones are left out.
+    """
+
+    def __init__(
+        self, path: str | os.PathLike[str], size: tuple[int, int], *, fps: int = 30, max_waiting: int = 8
+    ) -> None:
+        self._writer = VideoWriter(path, size, fps=fps, preset="ultrafast")
+        self.path = self._writer.path
+        self._fps = fps
+        self._begin_s: float | None = None
+        self._next_index = 0
+        self._error: BaseException | None = None
+        self._waiting: queue.Queue[tuple[Image, int] | None] = queue.Queue(max_waiting)
+        self._thread = threading.Thread(target=self._encode, name="spatia-video", daemon=True)
+        self._thread.start()
+
+    def write(self, image: Image, at_s: float) -> None:
+        """Take a frame.
+
+        Args:
+            image: (H, W, 3) uint8 sRGB of the video's size; copied.
+            at_s: When it was shown, on any clock that only rises.
+
+        Raises:
+            OSError, ValueError: Encoding failed, for this or an earlier frame.
+        """
+        self._raise_error()
+        width, height = self._writer.size
+        if image.shape != (height, width, 3) or image.dtype != np.uint8:
+            raise ValueError(f"frame: expected ({height}, {width}, 3) uint8, got {image.shape} {image.dtype}")
+        if self._begin_s is None:
+            self._begin_s = at_s
+        index = int((at_s - self._begin_s) * self._fps + 1e-6)
+        if index < self._next_index or self._waiting.full():
+            return
+        self._waiting.put((image.copy(), index - self._next_index + 1))
+        self._next_index = index + 1
+
+    def close(self) -> None:
+        """Encode what waits and put the file in its place; safe to call twice.
+
+        Raises:
+            OSError, ValueError: Encoding failed; no file is left.
+        """
+        if self._thread.is_alive():
+            self._waiting.put(None)
+            self._thread.join()
+        error, self._error = self._error, None
+        if error is not None:
+            self._writer.discard()
+            raise error
+        self._writer.close()
+
+    def _encode(self) -> None:
+        while (item := self._waiting.get()) is not None:
+            image, count = item
+            try:
+                for _ in range(count if self._error is None else 0):
+                    self._writer.write(image)
+            except (OSError, ValueError, RuntimeError) as error:
+                self._error = error  # the drawing thread raises it at its next call
+
+    def _raise_error(self) -> None:
+        if self._error is not None:
+            self.close()
 
 
 def read_video(path: str | os.PathLike[str], max_frames: int | None = None) -> Image:

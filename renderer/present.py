@@ -16,6 +16,12 @@ DESIGN_SIZE = (832, 480)
 
 MAX_OVERLAY_SCALE = 4.0
 
+DENSE_DESKTOP_PX = 2560
+"""Desktops from this width on are taken for dense ones, on which 832x480 is a stamp."""
+
+OPENING_SHARE = 0.6
+"""Share of the desktop that a new window fills at most, unless it would have to shrink for it."""
+
 PART_PX = 32
 """Grid of the parts of an overlay that are looked at for writing."""
 
@@ -129,7 +135,7 @@ class WindowPresenter:
 
     Args:
         title: Of the window.
-        size: (width, height) in pixels to open with.
+        size: (width, height) in pixels to open with; a multiple of it on a screen with very many pixels.
         use_gl: False shows through a surface even where there is OpenGL.
 
     Raises:
@@ -141,6 +147,7 @@ class WindowPresenter:
         self.is_headless = False
         self.ctx: Any = None
         self._pygame = _open_display()
+        size = opening_size(size, self._pygame.display.get_desktop_sizes()[0])
         self._is_open = True
         self._quads: _Quads | None = None
         self._surface: _SurfaceQuads | None = None
@@ -256,6 +263,14 @@ def has_display() -> bool:
     if not sys.platform.startswith("linux") or os.environ.get("SDL_VIDEODRIVER"):
         return True
     return bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
+
+
+def opening_size(size: tuple[int, int], desktop: tuple[int, int]) -> tuple[int, int]:
+    """The size, or on a desktop of very many pixels the largest multiple that fills ``OPENING_SHARE`` of it."""
+    if desktop[0] < DENSE_DESKTOP_PX:
+        return size
+    times = min(OPENING_SHARE * desktop[0] / size[0], OPENING_SHARE * desktop[1] / size[1])
+    return size[0] * max(1, int(times)), size[1] * max(1, int(times))
 
 
 def overlay_scale(drawable_size: tuple[int, int]) -> float:
@@ -446,6 +461,7 @@ class _SurfaceQuads:
 def _open_display() -> Any:
     """pygame with its display initialised, and nothing else of it: the rest would open the sound card."""
     os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
+    os.environ.setdefault("SDL_WINDOWS_DPI_AWARENESS", "permonitorv2")  # pixels, not stretched ones
     if not has_display():
         raise NoDisplayError(
             "expected a display for the window, found none (DISPLAY and WAYLAND_DISPLAY are unset); "

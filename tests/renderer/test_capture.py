@@ -1,12 +1,13 @@
 """Videos and pictures on disk."""
 
 import contextlib
+import threading
 
 import av
 import cv2
 import numpy as np
 import pytest
-from spatia.renderer.capture import VideoWriter, contact_sheet, read_video, write_png
+from spatia.renderer.capture import LiveVideoWriter, VideoWriter, contact_sheet, read_video, write_png
 
 
 def photo(width: int = 96, height: int = 64) -> np.ndarray:
@@ -89,6 +90,62 @@ def test_an_odd_size_is_refused_before_anything_is_written(tmp_path, size):
 def test_a_frame_of_another_size_is_refused(tmp_path):
     with VideoWriter(tmp_path / "video.mp4", (32, 16)) as writer, pytest.raises(ValueError, match=r"\(16, 32, 3\)"):
         writer.write(np.zeros((16, 30, 3), np.uint8))
+
+
+def grey(level: int) -> np.ndarray:
+    return np.full((16, 32, 3), level, np.uint8)
+
+
+def test_a_live_video_keeps_real_time_when_frames_come_faster(tmp_path):
+    live = LiveVideoWriter(tmp_path / "video.mp4", (32, 16), fps=30, max_waiting=100)
+    for index in range(61):
+        live.write(grey(index * 4), 5.0 + index / 60)
+    live.close()
+    video = read_video(tmp_path / "video.mp4")
+    assert len(video) == 31
+    assert np.abs(video.mean(axis=(1, 2, 3)) - 8.0 * np.arange(31)).max() < 4
+
+
+def test_a_live_video_repeats_what_is_shown_for_long(tmp_path):
+    live = LiveVideoWriter(tmp_path / "video.mp4", (32, 16), fps=30)
+    for level, at_s in ((0, 0.0), (200, 0.5), (100, 0.6)):
+        live.write(grey(level), at_s)
+    live.close()
+    levels = np.rint(read_video(tmp_path / "video.mp4").mean(axis=(1, 2, 3)) / 50)
+    assert len(levels) == 19
+    assert levels[0] == 0
+    assert levels[15] == 4
+    assert levels[18] == 2
+
+
+def test_a_slow_encoder_does_not_hold_up_the_walk(tmp_path, monkeypatch):
+    may_go_on = threading.Event()
+    write = VideoWriter.write
+
+    def wait_and_write(self, image):
+        may_go_on.wait(60)
+        write(self, image)
+
+    monkeypatch.setattr(VideoWriter, "write", wait_and_write)
+    live = LiveVideoWriter(tmp_path / "video.mp4", (32, 16), fps=30, max_waiting=2)
+    for index in range(50):
+        live.write(grey(index), index / 30)  # would never return if it waited for the encoder
+    may_go_on.set()
+    live.close()
+    assert 1 <= len(read_video(tmp_path / "video.mp4")) <= 4
+
+
+def test_a_live_video_that_fails_says_so_and_leaves_nothing(tmp_path, monkeypatch):
+    def fail(self, image):
+        raise OSError("disk full")
+
+    monkeypatch.setattr(VideoWriter, "write", fail)
+    live = LiveVideoWriter(tmp_path / "video.mp4", (32, 16))
+    live.write(grey(1), 0.0)
+    with pytest.raises(OSError, match="disk full"):
+        live.close()
+    live.close()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_reading_a_file_that_is_no_video_says_so(tmp_path):

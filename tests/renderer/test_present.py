@@ -14,6 +14,7 @@ from spatia.renderer.present import (
     fit,
     has_display,
     open_presenter,
+    opening_size,
     overlay_scale,
     written_parts,
 )
@@ -108,6 +109,14 @@ def test_headless_keeps_the_last_picture_and_shows_nothing():
 )
 def test_a_picture_fits_into_any_window(content, window, expected):
     assert fit(content, window) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("desktop", "expected"),
+    [((1280, 800), (832, 480)), ((1920, 1080), (832, 480)), ((3840, 2160), (1664, 960)), ((640, 400), (832, 480))],
+)
+def test_a_window_opens_larger_on_a_screen_of_many_pixels(desktop, expected):
+    assert opening_size((832, 480), desktop) == expected
 
 
 def test_writing_grows_with_the_window_but_slower_and_never_shrinks():
