@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from ..world.chunks import CHUNK_SIDE, OFFSET_STEPS, Chunk, ChunkKey
 from ..world.memory import MemorySnapshot
-from .kernels import measure_spacing, unpack_chunk
+from .pages import measure_spacing, unpack_chunk
 
 MAX_SPACING_VOXELS = 4.0
 """Points farther apart than this are drawn as separate dots."""

@@ -12,7 +12,8 @@ from numba import njit
 
 from ..world.camera import Pinhole
 from ..world.transforms import Transform, level_frame
-from .kernels import BLOCK, FAR, OPTIONS, PAD
+from .kernels import FAR, OPTIONS, PAD
+from .sampling import BLOCK
 
 CELL = 4
 """Pixels of the finest fog cell."""

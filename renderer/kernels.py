@@ -13,14 +13,13 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
+from .pages import NUM_LEVELS, PAGE
+
 PAD = 24
 """Border of the planes in pixels; also bounds the size of a splat."""
 
 MAX_SPLAT = PAD - 1
 """Largest side of a splat in pixels."""
-
-PAGE = 512
-"""Points in a page of the pool: projected together, neighbours in space."""
 
 FAR = np.float32(1e9)
 """Depth where nothing is drawn."""
@@ -34,9 +33,6 @@ TILE = 16
 OCCLUSION_INTERVAL = 100_000
 """Points between two looks at what is hidden by now; later on doubled each time that nothing was."""
 
-NUM_LEVELS = 4
-"""Levels of detail: all points, and one in every block of 2, 4 and 8 voxels."""
-
 LEVEL_PX = 1.0
 """A level is taken when its points lie no farther apart than this."""
 
@@ -45,24 +41,6 @@ EMPTY = np.uint64(0x4E6E6B28_00000000)
 """Z-buffer word of an empty pixel: depth ``FAR``, no colour."""
 
 OPTIONS = {"cache": True, "nogil": True, "fastmath": True, "error_model": "numpy", "boundscheck": False}
-
-
-class Pages(NamedTuple):
-    """The points of all chunks in pages of ``PAGE``, structure of arrays.
-
-    Attributes:
-        x, y, z: Positions in their chunk, 256 steps a voxel.
-        word: Colour words.
-        prio: Class and rank.
-        next_page: The page after each page in its chunk, -1 at the end.
-    """
-
-    x: npt.NDArray[np.uint16]
-    y: npt.NDArray[np.uint16]
-    z: npt.NDArray[np.uint16]
-    word: npt.NDArray[np.uint32]
-    prio: npt.NDArray[np.uint8]
-    next_page: npt.NDArray[np.int32]
 
 
 class Slots(NamedTuple):
@@ -97,187 +75,6 @@ class Found(NamedTuple):
     slot: npt.NDArray[np.int32]
     near: npt.NDArray[np.float64]
     box: npt.NDArray[np.int32]
-
-
-@njit(cache=True, nogil=True)
-def _compact(v):
-    """Every third bit of an 18-bit Morton code, as a number of 6 bits."""
-    v &= u4(0x9249249)
-    v = (v ^ (v >> u4(2))) & u4(0x30C30C3)
-    v = (v ^ (v >> u4(4))) & u4(0x300F00F)
-    v = (v ^ (v >> u4(8))) & u4(0x30000FF)
-    v = (v ^ (v >> u4(16))) & u4(0x3FF)
-    return v
-
-
-@njit(cache=True, nogil=True)
-def unpack_chunk(codes, rows, local, color, bounds):
-    """Mean positions and colours of a chunk's voxels, rounded to nearest.
-
-    Args:
-        codes: (N,) uint32 Morton codes, rising.
-        rows: (N, 8) uint32 sums, as in ``Chunk``.
-        local: (N, 3) uint16, out: positions in the chunk, 256 steps a voxel.
-        color: (N,) uint32, out: RGBA, red lowest, alpha 255.
-        bounds: (2, 3) int64, out: lowest and highest local x, y, z.
-    """
-    low, high = bounds[0], bounds[1]
-    low[:] = 1 << 30
-    high[:] = -1
-    for i in range(codes.shape[0]):
-        code = codes[i]
-        w = rows[i, 3]
-        wide = u8(w)
-        for axis in range(3):
-            base = _compact(code >> u4(axis)) << u4(8)
-            q = base + u4((u8(rows[i, axis]) * u8(2) + wide) // (wide * u8(2)))
-            q = min(q, u4(16383))
-            local[i, axis] = q
-            low[axis] = min(low[axis], np.int64(q))
-            high[axis] = max(high[axis], np.int64(q))
-        word = u4(0xFF000000)
-        for channel in range(3):
-            mean = u4((u8(rows[i, 4 + channel]) * u8(2) + wide) // (wide * u8(2)))
-            word |= (mean & u4(255)) << u4(8 * channel)
-        color[i] = word
-
-
-@njit(cache=True, nogil=True)
-def measure_spacing(local, samples, reach):
-    """Median distance to the third nearest neighbour: how far apart points lie on their surface.
-
-    Looks only at neighbours in storage order, which is near in space for Morton order.
-
-    Args:
-        local: (N, 3) uint16 positions.
-        samples: About how many points to look at.
-        reach: How many points before and after each of them to search.
-
-    Returns:
-        Local steps; 0 for fewer than 4 points.
-    """
-    n = local.shape[0]
-    if n < 4:
-        return 0.0
-    every = max(1, n // samples)
-    found = np.empty((n + every - 1) // every, np.float64)
-    num = 0
-    for i in range(every // 2, n, every):
-        a, b, c = 1e18, 1e18, 1e18
-        for k in range(max(0, i - reach), min(n, i + reach + 1)):
-            dx = float(local[k, 0]) - float(local[i, 0])
-            dy = float(local[k, 1]) - float(local[i, 1])
-            dz = float(local[k, 2]) - float(local[i, 2])
-            d = dx * dx + dy * dy + dz * dz
-            if k == i or d >= c:
-                continue
-            if d < a:
-                a, b, c = d, a, b
-            elif d < b:
-                b, c = d, b
-            else:
-                c = d
-        found[num] = c
-        num += 1
-    return np.sqrt(np.median(found[:num]))
-
-
-@njit(cache=True, nogil=True)
-def _levels_of(local, levels):
-    """The coarsest level that each point belongs to: the first point in a block of 2, 4, 8 voxels is in level 1, 2, 3.
-
-    Args:
-        local: (N, 3) uint16 positions in rising Morton order.
-        levels: (N,) uint8, out.
-    """
-    last = u4(0xFFFFFFFF)
-    for i in range(local.shape[0]):
-        code = _voxel_code(local[i, 0], local[i, 1], local[i, 2])
-        level = 0
-        while level < NUM_LEVELS - 1 and (i == 0 or (code >> u4(3 * level + 3)) != (last >> u4(3 * level + 3))):
-            level += 1
-        levels[i] = level
-        last = code
-
-
-@njit(cache=True, nogil=True)
-def store_chunk(local, color, priority, numbers, pages, ends):
-    """Copy a chunk into its pages of the pool: the points of the coarsest level first, each level in Morton order.
-
-    Args:
-        local: (N, 3) uint16.
-        color: (N,) uint32 RGBA.
-        priority: (N,) uint8.
-        numbers: (ceil(N / PAGE),) int32 page numbers.
-        pages: ``Pages``, changed.
-        ends: (NUM_LEVELS,) int32, out: number of points of each level, finest (all) first.
-    """
-    n = color.shape[0]
-    levels = np.empty(n, np.uint8)
-    _levels_of(local, levels)
-    ends[:] = 0
-    for i in range(n):
-        for level in range(levels[i] + 1):
-            ends[level] += 1
-    cursor = np.zeros(NUM_LEVELS, np.int64)
-    for level in range(NUM_LEVELS - 1):
-        cursor[level] = ends[level + 1]
-    for i in range(n):
-        k = cursor[levels[i]]
-        cursor[levels[i]] += 1
-        to = np.int64(numbers[k // PAGE]) * PAGE + k % PAGE
-        pages.x[to] = local[i, 0]
-        pages.y[to] = local[i, 1]
-        pages.z[to] = local[i, 2]
-        pages.word[to] = (color[i] & u4(0xFFFFFF)) | (u4(priority[i] >> u1(6)) << u4(30))
-        pages.prio[to] = priority[i]
-
-
-@njit(cache=True, nogil=True)
-def _spread(v):
-    """The 6 bits of a number on every third bit."""
-    v = (v | (v << u4(8))) & u4(0x300F)
-    v = (v | (v << u4(4))) & u4(0x30C3)
-    return (v | (v << u4(2))) & u4(0x9249)
-
-
-@njit(cache=True, nogil=True)
-def _voxel_code(x, y, z):
-    return _spread(u4(x) >> u4(8)) | _spread(u4(y) >> u4(8)) << u4(1) | _spread(u4(z) >> u4(8)) << u4(2)
-
-
-@njit(cache=True, nogil=True)
-def _page_codes(page, count, pages, codes):
-    """Morton codes of a chunk's points in storage order."""
-    for i in range(count):
-        at = np.int64(page) * PAGE + i % PAGE
-        codes[i] = _voxel_code(pages.x[at], pages.y[at], pages.z[at])
-        if (i + 1) % PAGE == 0:
-            page = pages.next_page[page]
-
-
-@njit(cache=True, nogil=True)
-def mark_fresh(old_page, old_count, page, count, pages):
-    """Set the freshness bits of points whose voxel was empty in the chunk's last revision.
-
-    Args:
-        old_page: First page of the last revision. old_count: Its points; 0 where there was none.
-        page, count: The same of the new one.
-        pages: ``Pages``, changed.
-    """
-    occupied = np.zeros((1 << 18) // 32 if old_count else 0, np.uint32)
-    old_codes = np.empty(old_count, np.uint32)
-    _page_codes(old_page, old_count, pages, old_codes)
-    for i in range(old_count):
-        occupied[old_codes[i] >> u4(5)] |= u4(1) << (old_codes[i] & u4(31))
-    codes = np.empty(count, np.uint32)
-    _page_codes(page, count, pages, codes)
-    for i in range(count):
-        is_old = old_count > 0 and ((occupied[codes[i] >> u4(5)] >> (codes[i] & u4(31))) & u4(1)) == u4(1)
-        if not is_old:
-            pages.word[np.int64(page) * PAGE + i % PAGE] |= u4(63 << 24)
-        if (i + 1) % PAGE == 0:
-            page = pages.next_page[page]
 
 
 @njit(**OPTIONS)
@@ -654,147 +451,3 @@ def finish_view(depth, color, width, height, rgba, depth_out, coverage, rows):
                 n = u1(n + here[i] + here[i + 1] + here[i + 2])
                 full = min(f4(n) * f4(1.0 / 6.0), f4(1))
                 out_c[i] = full if here[i + 1] > u1(0) else f4(0)
-
-
-BLOCK = 64
-"""Pixels that the photo sampler handles at a time; its scratch stays in the fastest cache."""
-
-
-@njit(**OPTIONS)
-def sample_photo(
-    depth, color, pending, width, height, m, photo, inverse_depth, photo_width, photo_height, rank, tolerance, slack,
-    strength, missing_depth, scratch,
-):  # fmt: skip
-    """Replace drawn colours by a photo's where the drawn depth is what the photo saw.
-
-    The depths agree when their inverses differ by less than ``max(tolerance / depth, slack)``. The scratch is one
-    array with constant offsets, so that the compiler can prove that nothing overlaps.
-
-    Args:
-        depth, color: Planes; the colours are changed.
-        pending: (H, W) uint8, 1 where a photo's colour is still wanted; cleared where it is given.
-        width, height: Size of the picture.
-        m: (12,) float32: a pixel (u, v, 1) times its depth z lands at ``z * M @ (u, v, 1) + t`` in the photo,
-            row by row M (9), then t (3).
-        photo: (h * w,) uint32 colour words. photo_width, photo_height: Its size, 2 or more each.
-        inverse_depth: (h * w,) float32, 1/m; 0 unknown, large where nothing may be sampled.
-        rank: Class of the photo; pixels of a higher class keep their colour.
-        tolerance: Relative.
-        slack: In 1/m; what cannot be told apart for want of parallax.
-        strength: 0..256, share of the photo's colour.
-        missing_depth: Taken where nothing is drawn; ``FAR`` leaves such pixels alone.
-        scratch: (10 * BLOCK,) uint32.
-
-    Returns:
-        Number of pixels that got the photo's colour.
-    """
-    stride = width + 2 * PAD
-    fs = scratch.view(np.float32)
-    even = u4(0xFF00FF)
-    half = u4(0x800080)
-    u_end, v_end = f4(photo_width), f4(photo_height)
-    u_last, v_last = f4(photo_width) - f4(1.001), f4(photo_height) - f4(1.001)
-    row_step = u4(photo_width)
-    k_new, k_old = u4(strength), u4(256 - strength)
-    m0, m3, m6, t0, t1, t2 = m[0], m[3], m[6], m[9], m[10], m[11]
-    given = 0
-    for j in range(height):
-        y = f4(j) + f4(0.5)
-        r0, r1, r2 = m[1] * y + m[2], m[4] * y + m[5], m[7] * y + m[8]
-        wanted_row = pending[j]
-        for b in range(0, width, BLOCK):
-            n = min(BLOCK, width - b)
-            wanted = wanted_row[b : b + n]
-            any_wanted = u1(0)
-            for i in range(n):
-                any_wanted |= wanted[i]
-            if any_wanted == u1(0):
-                continue
-            o = (j + PAD) * stride + PAD + b
-            z_row, c_row = depth[o : o + n], color[o : o + n]
-            for i in range(n):
-                x = f4(b + i) + f4(0.5)
-                z = z_row[i] if z_row[i] < FAR else missing_depth
-                d = z * (m6 * x + r2) + t2
-                w = f4(1) / max(d, f4(1e-6))
-                u = (z * (m0 * x + r0) + t0) * w
-                v = (z * (m3 * x + r1) + t1) * w
-                inside = (z < FAR) & (d > NEAR_M) & (u >= f4(0)) & (u < u_end) & (v >= f4(0)) & (v < v_end)
-                u = u if inside else f4(0)
-                v = v if inside else f4(0)
-                fs[i] = w if inside else f4(-1e15)
-                scratch[BLOCK + i] = u4(i4(v)) * row_step + u4(i4(u))
-                u = min(max(u - f4(0.5), f4(0)), u_last)
-                v = min(max(v - f4(0.5), f4(0)), v_last)
-                iu, iv = i4(u), i4(v)
-                scratch[2 * BLOCK + i] = u4(iv) * row_step + u4(iu)
-                scratch[3 * BLOCK + i] = u4(i4((u - f4(iu)) * f4(256) + f4(0.5)))
-                scratch[4 * BLOCK + i] = u4(i4((v - f4(iv)) * f4(256) + f4(0.5)))
-            for i in range(n):
-                fs[5 * BLOCK + i] = inverse_depth[scratch[BLOCK + i]]
-                p = scratch[2 * BLOCK + i]
-                scratch[6 * BLOCK + i] = photo[p]
-                scratch[7 * BLOCK + i] = photo[p + u4(1)]
-                scratch[8 * BLOCK + i] = photo[p + row_step]
-                scratch[9 * BLOCK + i] = photo[p + row_step + u4(1)]
-            for i in range(n):
-                fx, fy = scratch[3 * BLOCK + i], scratch[4 * BLOCK + i]
-                w3 = u4(fx * fy + u4(128)) >> u4(8)
-                w1, w2 = u4(fx - w3), u4(fy - w3)
-                w0 = u4(u4(256) - fx - w2)
-                a, bb, c, e = (
-                    scratch[6 * BLOCK + i],
-                    scratch[7 * BLOCK + i],
-                    scratch[8 * BLOCK + i],
-                    scratch[9 * BLOCK + i],
-                )
-                old = c_row[i]
-                s = u4(8)
-                rb = u4((a & even) * w0 + (bb & even) * w1 + (c & even) * w2 + (e & even) * w3 + half)
-                g = u4(
-                    ((a >> s) & even) * w0 + ((bb >> s) & even) * w1 + ((c >> s) & even) * w2 + ((e >> s) & even) * w3
-                    + half
-                )  # fmt: skip
-                rb, g = (rb >> s) & even, (g >> s) & u4(0xFF)
-                rb = (u4(rb * k_new + (old & even) * k_old + half) >> s) & even
-                g = (u4(g * k_new + ((old >> s) & u4(0xFF)) * k_old + u4(128)) >> s) & u4(0xFF)
-                inverse = fs[i]
-                agree = abs(fs[5 * BLOCK + i] - inverse) <= max(tolerance * inverse, slack)
-                agree = agree & (wanted[i] != u1(0)) & ((old >> u4(30)) <= u4(rank))
-                c_row[i] = ((old & u4(0xFF000000)) | rb | (g << s)) if agree else old
-                wanted[i] = u1(0) if agree else wanted[i]
-                given += i4(agree)
-    return given
-
-
-@njit(**OPTIONS)
-def mark_pixels(depth, width, height, drawn, pending):
-    """Set ``pending`` to 1 where something is drawn (``drawn`` 1) or where nothing is (0), and to 0 elsewhere."""
-    stride = width + 2 * PAD
-    for j in range(height):
-        o = (j + PAD) * stride + PAD
-        z, out = depth[o : o + width], pending[j]
-        for i in range(width):
-            out[i] = u1(u1(z[i] < FAR) == drawn)
-
-
-@njit(**OPTIONS)
-def tint_classes(depth, color, width, height, tints, share):
-    """Mix drawn pixels with the colour of their class.
-
-    Args:
-        depth, color: Planes; the colours are changed.
-        tints: (4, 3) float32 RGB of each class.
-        share: Of the tint.
-    """
-    stride = width + 2 * PAD
-    for j in range(height):
-        for i in range((j + PAD) * stride + PAD, (j + PAD) * stride + PAD + width):
-            if depth[i] >= FAR:
-                continue
-            v = color[i]
-            out = v & u4(0xFF000000)
-            for c in range(3):
-                old = f4((v >> u4(8 * c)) & u4(255))
-                out |= u4(old + share * (tints[v >> u4(30), c] - old) + f4(0.5)) << u4(8 * c)
-            color[i] = out

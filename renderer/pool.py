@@ -7,7 +7,8 @@ import numpy.typing as npt
 
 from ..world.chunks import ChunkKey
 from .extract import ExtractedChunk
-from .kernels import NUM_LEVELS, PAGE, Pages, Slots, mark_fresh, store_chunk
+from .kernels import Slots
+from .pages import NUM_LEVELS, PAGE, Pages, mark_fresh, store_chunk
 
 INITIAL_PAGES = 8192
 """4 M points; memory is reserved by the operating system only where it is touched."""
@@ -31,9 +32,8 @@ class PointPool:
         self._free_pages: list[int] = []
         self._num_pages = 0
         self._num_slots = 0
-        self.pages = Pages(
-            *(np.empty(0, np.uint16) for _ in range(3)), np.empty(0, np.uint32), np.empty(0, np.uint8), _no_ints()
-        )
+        x, y, z = (np.empty(0, np.uint16) for _ in range(3))
+        self.pages = Pages(x, y, z, np.empty(0, np.uint32), np.empty(0, np.uint8), _no_ints())
         self.slots = Slots(
             _no_ints(), _no_ints(), np.empty((0, NUM_LEVELS), np.int32), np.empty((0, 3)), np.empty(0), np.empty(0),
             np.empty(0, np.uint8), np.empty(0, np.uint8), np.empty(0, np.uint32),
@@ -123,10 +123,10 @@ class PointPool:
 
     def _grow_pages(self, num_pages: int) -> None:
         *points, next_page = self.pages
-        self.pages = Pages(*(_longer(a, num_pages * PAGE) for a in points), _longer(next_page, num_pages))
+        self.pages = Pages._make([*(_longer(a, num_pages * PAGE) for a in points), _longer(next_page, num_pages)])
 
     def _grow_slots(self, num_slots: int) -> None:
-        self.slots = Slots(*(_longer(a, num_slots) for a in self.slots))
+        self.slots = Slots._make(_longer(a, num_slots) for a in self.slots)
         self.low, self.high = _longer(self.low, num_slots), _longer(self.high, num_slots)
         self.arrival_s = _longer(self.arrival_s, num_slots)
 

@@ -12,7 +12,7 @@ from ..world.keyframes import Keyframe
 from ..world.memory import MemorySnapshot
 from ..world.points import PointClass, priority_of
 from ..world.transforms import Transform, apply, invert
-from . import kernels
+from . import kernels, sampling
 from .extract import ChunkExtractor
 from .fog import Fog
 from .interface import DrawOptions, DrawStatistics, View
@@ -81,7 +81,7 @@ class _Planes:
         self.new_color = np.empty(width * height, np.uint32)
         self.pending = np.empty((height, width), np.uint8)
         self.fog = Fog(width, height)
-        self.scratch = np.empty(10 * kernels.BLOCK, np.uint32)
+        self.scratch = np.empty(10 * sampling.BLOCK, np.uint32)
         self.rows = np.zeros((3, width + 2), np.uint8)
         self.rgba = np.empty((height, width), np.uint32)
         self.rgba_bytes = self.rgba.view(np.uint8).reshape(height, width, 4)
@@ -213,7 +213,7 @@ class SoftwareRenderer:
             )  # fmt: skip
             self._show_photo_beyond(planes, world_T_camera, pinhole, chosen)
         if options.tint:
-            kernels.tint_classes(
+            sampling.tint_classes(
                 planes.depth, planes.color, pinhole.width, pinhole.height, CLASS_TINTS, np.float32(TINT_SHARE)
             )
         view = planes.view if reuse else planes.fresh_view()
@@ -270,7 +270,7 @@ class SoftwareRenderer:
         return photos
 
     def _sample_photos(self, planes: _Planes, world_T_camera: Transform, pinhole: Pinhole, photos: list[Photo]) -> None:
-        kernels.mark_pixels(planes.depth, pinhole.width, pinhole.height, 1, planes.pending)
+        sampling.mark_pixels(planes.depth, pinhole.width, pinhole.height, 1, planes.pending)
         for photo in photos:
             shift_px = photo.parallax_px(world_T_camera)
             slack = PARALLAX_PX / max(shift_px, 1e-6)
@@ -286,7 +286,7 @@ class SoftwareRenderer:
         depth = _median_depth(planes)
         strength = round(256 * (1.0 - photo.parallax_px(world_T_camera) / depth / BEYOND_PX))
         if strength > 0:
-            kernels.mark_pixels(planes.depth, pinhole.width, pinhole.height, 0, planes.pending)
+            sampling.mark_pixels(planes.depth, pinhole.width, pinhole.height, 0, planes.pending)
             self._sample(planes, world_T_camera, pinhole, photo, ANY_DEPTH, strength, depth)
 
     def _sample(
@@ -299,7 +299,7 @@ class SoftwareRenderer:
         strength: int,
         missing_depth: float,
     ) -> None:
-        kernels.sample_photo(
+        sampling.sample_photo(
             planes.depth, planes.color, planes.pending, pinhole.width, pinhole.height,
             pixel_map(pinhole, world_T_camera, photo), photo.words, photo.inverse_depth,
             photo.pinhole.width, photo.pinhole.height, int(photo.keyframe.point_class),
