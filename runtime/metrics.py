@@ -19,8 +19,8 @@ def percentiles_ms(seconds: Iterable[float]) -> dict[str, float]:
     values = np.fromiter(seconds, np.float64) * 1e3
     if not len(values):
         return {}
-    p50, p95, p99 = np.percentile(values, (50, 95, 99))
-    return {"p50": round(p50, 3), "p95": round(p95, 3), "p99": round(p99, 3), "max": round(float(values.max()), 3)}
+    p50, p95, p99 = (round(float(v), 3) for v in np.percentile(values, (50, 95, 99)))
+    return {"p50": p50, "p95": p95, "p99": p99, "max": round(float(values.max()), 3)}
 
 
 @dataclass(slots=True)

@@ -92,7 +92,7 @@ def _is_same(a: Path, b: Path) -> bool:
     return a.resolve() == b.resolve()
 
 
-def open_world(path: Path, *, read_only: bool) -> World:
+def open_world(path: Path, *, read_only: bool = False) -> World:
     """Read a world.
 
     Raises:

@@ -156,8 +156,9 @@ class WalkLoop:
 
     def _draw(self, passed_s: float) -> None:
         pinhole = self._pinhole()
+        budget_s = None if self.frame is None else UPLOAD_BUDGET_S
         frame = self.session.draw(
-            self.session.pose_between(self.step.overstep), pinhole=pinhole, tint=self.tint, budget_s=None if self.frame is None else UPLOAD_BUDGET_S
+            self.session.pose_between(self.step.overstep), pinhole=pinhole, tint=self.tint, budget_s=budget_s
         )
         self.frame = frame
         self._open_view(passed_s, frame)
