@@ -2,6 +2,7 @@
 
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from typing import Any
 
 SOFTWARE_DRIVERS = ("llvmpipe", "softpipe", "swiftshader", "swrast", "software rasterizer", "basic render driver")
@@ -34,16 +35,18 @@ def is_hardware_gl(ctx: Any = None) -> bool:
     """Whether OpenGL runs on graphics hardware; False without OpenGL or where its driver computes on the processor.
 
     Args:
-        ctx: A ModernGL context to ask; one is made and released (some 50 ms) when not given.
+        ctx: A ModernGL context to ask; without one, the machine's driver is asked, once in a process (some 50 ms).
     """
     if ctx is not None:
         name = str(ctx.info["GL_RENDERER"]).lower()
         return not any(software in name for software in SOFTWARE_DRIVERS)
     with ThreadPoolExecutor(1, "spatia-gl-probe") as thread:  # a context becomes current on the thread that makes it
-        return thread.submit(_probe).result()
+        return thread.submit(has_hardware_driver).result()
 
 
-def _probe() -> bool:
+@cache
+def has_hardware_driver() -> bool:
+    """``is_hardware_gl`` of a fresh context, which is made on the calling thread; asked once in a process."""
     try:
         probe = create_offscreen_context()
     except GLUnavailableError:

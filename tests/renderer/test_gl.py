@@ -8,6 +8,7 @@ import pytest
 from spatia.renderer.extract import ChunkExtractor
 from spatia.renderer.gl import GLRenderer, GLUnavailableError, create_offscreen_context, is_hardware_gl
 from spatia.renderer.gl_arena import BYTES_PER_POINT, PointArena
+from spatia.renderer.gl_context import has_hardware_driver
 from spatia.renderer.gl_table import is_fresh, pack_points
 from spatia.renderer.interface import DrawOptions
 from spatia.tests.contracts.renderer_contract import CAMERA, RendererContract, batch_of, memory_of, wall
@@ -284,7 +285,27 @@ def test_a_missing_driver_is_an_error_that_names_the_packages(monkeypatch):
     monkeypatch.setattr(moderngl, "create_context", refuse)
     with pytest.raises(GLUnavailableError, match="libegl1 and libgl1-mesa-dri"):
         GLRenderer()
+
+
+def test_a_machine_without_opengl_has_no_hardware_opengl(monkeypatch):
+    import moderngl
+
+    def refuse(*args, **kwargs):
+        raise Exception("libEGL.so not found")
+
+    monkeypatch.setattr(moderngl, "create_context", refuse)
+    has_hardware_driver.cache_clear()
     assert not is_hardware_gl()
+    has_hardware_driver.cache_clear()
+
+
+def test_the_driver_is_asked_once_in_a_process(monkeypatch):
+    import moderngl
+
+    has_hardware_driver.cache_clear()
+    first = is_hardware_gl()
+    monkeypatch.setattr(moderngl, "create_context", None)
+    assert is_hardware_gl() is first
 
 
 @pytest.mark.parametrize(
