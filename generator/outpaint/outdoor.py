@@ -35,6 +35,8 @@ BACKING_STRIDE = 2
 SKY_FACTOR = 3.0
 """The sky's radius in distances of the farthest backdrop."""
 DOME_STEP_RAD = 0.005
+GRID_OVERLAP = 1.2
+"""Points are drawn as squares on the screen: a grid that lies turned needs larger ones to close."""
 PLAIN_PERCENTILE = 50.0
 """Detail overhead and under the feet is taken from the calmer part of what is seen: things would look like relief."""
 CALM_REACH = 0.35
@@ -155,12 +157,12 @@ def _ground(whole: Panorama, stage: Stage, seed: int) -> list[Points]:
     distance = np.hypot(x, z)
     picture = _under_feet(look_up(x, z), distance > 1.02 * nearest_m, seed)
     inner = distance < reach_m
-    near = (_flat(x[inner], z[inner]), picture[inner], np.full(int(inner.sum()), texel_m))
+    near = (_flat(x[inner], z[inner]), picture[inner], np.full(int(inner.sum()), GRID_OVERLAP * texel_m))
     radii = reach_m * np.exp(np.arange(int(np.log(far_m / reach_m) / GROUND_ANGLE_RAD) + 2) * GROUND_ANGLE_RAD)
     angles = np.arange(0.0, 2.0 * np.pi, GROUND_ANGLE_RAD)
     r, a = np.meshgrid(radii, angles, indexing="ij")
     x, z = (r * np.sin(a)).ravel(), (r * np.cos(a)).ravel()
-    return [near, (_flat(x, z), look_up(x, z), GROUND_ANGLE_RAD * r.ravel())]
+    return [near, (_flat(x, z), look_up(x, z), GRID_OVERLAP * GROUND_ANGLE_RAD * r.ravel())]
 
 
 def _flat(x: npt.NDArray, z: npt.NDArray) -> npt.NDArray[np.float64]:
@@ -241,7 +243,7 @@ def _overhead(whole: Panorama, stage: Stage, seed: int) -> Points:
     distance = np.minimum(ceiling_m / np.maximum(tangent, 1e-3), 1.02 * ring)
     is_wall = distance >= 1.02 * ring - 1e-9
     slant = np.where(is_wall, 1.0 + tangent**2, np.sqrt(1.0 + tangent**2) + 1.0 / np.maximum(tangent, 0.2))
-    spacing = 1.3 * DOME_STEP_RAD * distance * slant
+    spacing = 1.3 * GRID_OVERLAP * DOME_STEP_RAD * distance * slant
     return level_points(azimuth, tangent, distance, stage.eye_m), color, spacing
 
 
