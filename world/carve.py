@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -63,7 +62,7 @@ def stage_carve(snapshot: MemorySnapshot, views: Sequence[DepthView]) -> StagedC
         np.array([camera_row(v.pinhole, v.world_T_camera) for v in known]),
         np.array([v.priority for v in known], np.uint8),
         shapes,
-        _depth_table(known, shapes),
+        np.concatenate([v.depth_m.reshape(-1) for v in known]),
         np.array([MARGIN_M, MARGIN_SHARE, LEAST_SEEN_THROUGH, RATIO_TO_CONFIRMED]),
         evidence,
         goes,
@@ -97,17 +96,6 @@ def _pairs(
     touched = np.asarray(table.any(1))
     bounds = np.concatenate([[0], np.cumsum(table[touched].sum(1))]).astype(np.int64)
     return [k for k, t in zip(keys, touched.tolist(), strict=True) if t], bounds, np.nonzero(table[touched])[1]
-
-
-def _depth_table(views: Sequence[DepthView], shapes: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
-    """(D, 2) of all views' pixels: depth, and the smallest known depth of the 3x3 around (infinite where none)."""
-    table = np.empty((int((shapes[:, 1] * shapes[:, 2]).sum()), 2), np.float32)
-    window = np.ones((3, 3), np.uint8)
-    for view, (first, height, width) in zip(views, shapes.tolist(), strict=True):
-        part = table[first : first + height * width].reshape(height, width, 2)
-        part[..., 0] = view.depth_m
-        part[..., 1] = cv2.erode(np.where(view.depth_m > 0, view.depth_m, np.float32(np.inf)), window)
-    return table
 
 
 def _staged(

@@ -453,7 +453,7 @@ def carve_chunks(
         cameras: (V, 16) float64: camera_R_world row by row, translation, fx, fy, cx, cy.
         view_priority: (V,) uint8.
         shapes: (V, 3) int64: where the view's pixels begin, height, width.
-        depth: (D, 2) float32, of all views' pixels: depth, 0 unknown, and the smallest known depth of the 3x3 around.
+        depth: (D,) float32 all views' depth, 0 unknown.
         rule: (4,) float64: margin in metres, margin as a share of depth, least times seen through, ratio to confirmed.
         evidence_out: (sum of counts, 2) uint8, receives evidence, chunk by chunk.
         remove_out: (sum of counts,) bool, receives what goes.
@@ -489,15 +489,22 @@ def carve_chunks(
                 w = m[13] * (m[3] * x + m[4] * y + m[5] * z + m[10]) * scale + m[15]
                 if not (u >= 0.0 and w >= 0.0 and u < width and w < height):
                     continue
-                pixel = np.uint64(first + np.int64(w) * width + np.int64(u))
-                d, front = np.float64(depth[pixel, 0]), np.float64(depth[pixel, 1])
+                row, column = np.int64(w), np.int64(u)
+                d = np.float64(depth[first + row * width + column])
                 if d <= 0.0:
                     continue
-                if depth_z < front - max(rule[0], rule[1] * front):
-                    if evidence[j, 1] < 255:
-                        evidence[j, 1] += 1
-                    goes[j] |= (rank >> 6) > (priority[j] >> 6)
-                elif abs(depth_z - d) <= max(rule[0], rule[1] * d) and evidence[j, 0] < 255:
+                if depth_z < d - max(rule[0], rule[1] * d):
+                    front = d
+                    for r in range(max(0, row - 1), min(height, row + 2)):
+                        for q in range(max(0, column - 1), min(width, column + 2)):
+                            beside = np.float64(depth[first + r * width + q])
+                            if beside > 0.0:
+                                front = min(front, beside)
+                    if depth_z < front - max(rule[0], rule[1] * front):
+                        if evidence[j, 1] < 255:
+                            evidence[j, 1] += 1
+                        goes[j] |= (rank >> 6) > (priority[j] >> 6)
+                elif depth_z <= d + max(rule[0], rule[1] * d) and evidence[j, 0] < 255:
                     evidence[j, 0] += 1
         for j in range(n):
             changed = evidence[j, 0] != old[j, 0] or evidence[j, 1] != old[j, 1]
