@@ -5,7 +5,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .quilt import PatchRule, Source, texture
-from .relief import Surface
+from .relief import Surface, nearest_filled
 
 Color = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
@@ -92,7 +92,8 @@ def _blur_known(picture: Color, known: Mask, sigma: float) -> tuple[Color, npt.N
     weight = cv2.GaussianBlur(known.astype(np.float32), (0, 0), sigma)
     total = cv2.GaussianBlur(np.where(known[..., None], picture, 0.0).astype(np.float32), (0, 0), sigma)
     total = total.reshape(picture.shape)
-    return total / np.maximum(weight, 1e-6)[..., None], weight
+    mean = total / np.maximum(weight, 1e-6)[..., None]
+    return mean.astype(np.float32), np.asarray(weight, np.float32)
 
 
 def _carried_outward(
@@ -104,7 +105,7 @@ def _carried_outward(
     opened = cv2.morphologyEx(known.astype(np.uint8), cv2.MORPH_OPEN, np.ones((5, 5), np.uint8))
     core = cv2.erode(opened, np.ones((9, 9), np.uint8))
     grain = _quilted_grain(detail, core > 0, blur_m, texel_m, rng)
-    distance = cv2.distanceTransform((~known).astype(np.uint8), cv2.DIST_L2, 5) * texel_m
+    distance = (cv2.distanceTransform((~known).astype(np.uint8), cv2.DIST_L2, 5) * texel_m).astype(np.float32)
     base = _light_far_from_known(picture, light, known, core > 0, distance, texel_m)
     stains = _stains(known.shape, texel_m, rng)[..., None] * np.clip(distance / FADE_M, 0, 1)[..., None]
     return np.where(known[..., None], picture, base + grain + 3.0 * stains).astype(np.float32)
@@ -130,7 +131,7 @@ def _quilted_grain(
             break
         box = (slice(rows.min(), rows.max() + 1), slice(columns.min(), columns.max() + 1))
         try:
-            return texture(Source.turned(grey[box], valid[box]), *core.shape, rule, rng)
+            return texture(Source.turned(grey[box], valid[box]), core.shape[0], core.shape[1], rule, rng)
         except ValueError:
             continue
     return rng.normal(scale=max(2.0, 0.5 * usual), size=(*core.shape, 1)).astype(np.float32)
@@ -141,13 +142,8 @@ def _light_far_from_known(
 ) -> Color:
     """Light of the nearest known floor, fading to the brighter half's mean."""
     sharp, _ = _blur_known(picture, known, 3.0)
-    _, labels = cv2.distanceTransformWithLabels(
-        (~(core if core.any() else known)).astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
-    )
     source = core if core.any() else known
-    of_label = np.zeros(labels.max() + 1, np.int64)
-    of_label[labels[source]] = np.flatnonzero(source)
-    nearest = sharp.reshape(-1, 3)[of_label[labels]]
+    nearest = nearest_filled(sharp, source)
     wide = cv2.GaussianBlur(nearest, (0, 0), 0.25 / texel_m)
     near = np.exp(-((distance / 0.35) ** 2))[..., None]
     lit = light[source]
@@ -162,7 +158,7 @@ def _stains(shape: tuple[int, int], texel_m: float, rng: np.random.Generator) ->
     coarse = (max(2, round(shape[0] * texel_m / 0.08)), max(2, round(shape[1] * texel_m / 0.08)))
     noise = cv2.GaussianBlur(rng.normal(size=coarse).astype(np.float32), (0, 0), 4.0)
     noise = cv2.resize(noise, (shape[1], shape[0]), interpolation=cv2.INTER_CUBIC)
-    return noise / max(float(noise.std()), 1e-6)
+    return (noise / max(float(noise.std()), 1e-6)).astype(np.float32)
 
 
 def _contact_shade(

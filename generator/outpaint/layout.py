@@ -184,7 +184,7 @@ def _level_pose(
 def _to_frame(points_world: Points, world_T_frame: Transform) -> Points:
     """(N, 3) float32 coordinates of world points in a frame."""
     r = world_T_frame[:3, :3]
-    return (points_world - world_T_frame[:3, 3].astype(np.float32)) @ r.astype(np.float32)
+    return ((points_world - world_T_frame[:3, 3].astype(np.float32)) @ r.astype(np.float32)).astype(np.float32)
 
 
 def _box(room: Points, world_T_room: Transform, eye_m: float) -> RoomLayout | None:

@@ -126,7 +126,8 @@ def join_columns(left: Picture, right: Picture, overlap: int) -> Picture:
     share = np.clip((x - cut + 1.5) / 3.0, 0.0, 1.0)[..., None].astype(np.float32)
     middle = a * (1 - share) + b * share
     middle[..., 3:] = np.where((x >= cut)[..., None], b[..., 3:], a[..., 3:])
-    return np.concatenate([left[:, : left.shape[1] - overlap], middle, right[:, overlap:]], 1)
+    joined = [left[:, : left.shape[1] - overlap], middle, right[:, overlap:]]
+    return np.concatenate(joined, 1).astype(np.float32, copy=False)
 
 
 def texture(source: Source, height: int, width: int, rule: PatchRule, rng: np.random.Generator) -> Picture:
@@ -293,9 +294,9 @@ def _search(
         ok = corner[::s, ::s]
         if weight.any():
             error = cv2.matchTemplate(np.ascontiguousarray(picture[::s, ::s]), template, cv2.TM_SQDIFF, mask=root)
-            error = np.maximum(error[: ok.shape[0], : ok.shape[1]], 0.0) / total + rule.floor
+            error = np.maximum(np.asarray(error)[: ok.shape[0], : ok.shape[1]], 0.0) / total + rule.floor
         else:
-            error = np.full(ok.shape, rule.floor)
+            error = np.full((ok.shape[0], ok.shape[1]), rule.floor)
         ok = ok[: error.shape[0], : error.shape[1]]
         error = error * (
             1.0 + rule.reuse * used[: corner.shape[0] : s, : corner.shape[1] : s][: ok.shape[0], : ok.shape[1]]
@@ -315,7 +316,7 @@ def _search(
 def _relief_cost(picture: Picture, patch: int, step: int) -> npt.NDArray[np.float32]:
     """Mean square of the scaled relief of each patch, by its corner."""
     square = cv2.boxFilter(picture[..., 3] ** 2, -1, (patch, patch), anchor=(0, 0), borderType=cv2.BORDER_REPLICATE)
-    return square[::step, ::step]
+    return np.asarray(square, np.float32)[::step, ::step]
 
 
 def _take_mask(view: Picture, known: Mask, patch: Picture, overlap: int) -> Mask:

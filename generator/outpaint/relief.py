@@ -175,7 +175,7 @@ def _clean(wall: WallMap) -> None:
     count, labels, stats, _ = cv2.connectedComponentsWithStats(known.astype(np.uint8), connectivity=8)
     large = stats[:, cv2.CC_STAT_AREA] * wall.texel_m**2 > SPECK_M2
     large[0] = False
-    known = large[labels] if count > 1 else known
+    known = large[np.asarray(labels, np.int64)] if count > 1 else known
     kernel = np.ones((5, 5), np.uint8)
     closed = cv2.morphologyEx(np.pad(known, 4).astype(np.uint8), cv2.MORPH_CLOSE, kernel)[4:-4, 4:-4] > 0
     wall.picture[:] = nearest_filled(wall.picture, known)
@@ -199,8 +199,11 @@ def nearest_filled(
     """
     if not known.any() or known.all():
         return picture.copy()
-    rows, columns = distance_transform_edt(~known, sampling=(upright, 1.0), return_distances=False, return_indices=True)
-    return picture[rows, columns]
+    nearest = np.empty((2, *known.shape), np.int32)
+    distance_transform_edt(
+        ~known, sampling=(upright, 1.0), return_distances=False, return_indices=True, indices=nearest
+    )
+    return picture[nearest[0], nearest[1]]
 
 
 def supported(relief_m: npt.NDArray[np.float32], band: int, reach: int) -> npt.NDArray[np.float32]:
@@ -239,7 +242,7 @@ def without_spikes(relief_m: npt.NDArray[np.float32], texel_m: float) -> npt.NDA
         small = stats[:, cv2.CC_STAT_AREA] < least
         small[0] = False
         if count > 1 and small.any():
-            out[small[labels]] = level
+            out[small[np.asarray(labels, np.int64)]] = level
     return out
 
 
