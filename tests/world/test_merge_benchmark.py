@@ -1,0 +1,42 @@
+"""The merge benchmark runs, and what it compares is the same result."""
+
+import importlib.util
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+PATH = Path(__file__).parents[2] / "benchmarks" / "merge.py"
+
+
+@pytest.fixture(scope="module")
+def benchmark():
+    spec = importlib.util.spec_from_file_location("spatia_benchmark_merge", PATH)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    yield module
+    del sys.modules[spec.name]
+
+
+def test_contestants_find_the_same_number_of_voxels(benchmark):
+    batch = benchmark.as_batch(*benchmark.synthetic(5000))
+    assert benchmark.ours(1)(batch).num_points == len(benchmark.numpy_sort()(batch))
+
+
+def test_ratios_are_ours_over_the_baseline_and_absent_ones_are_named(benchmark, monkeypatch):
+    def absent():
+        raise ImportError
+
+    baselines = {"NumPy sort + reduceat": (benchmark.numpy_sort, 2.0), "something else": (absent, 2.0)}
+    monkeypatch.setattr(benchmark, "BASELINES", baselines)
+    results = []
+    missing = benchmark.compare_merging(results, "tiny", benchmark.as_batch(*benchmark.synthetic(5000)), repetitions=1)
+    assert missing == ["something else"]
+    assert len(results) == 2
+    for result in results:
+        assert result.ratio == pytest.approx(result.ours / result.baseline)
+    assert np.isfinite([result.ours for result in results]).all()
