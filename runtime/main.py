@@ -51,9 +51,13 @@ def run(arguments: list[str]) -> int:
 
 def is_user_mistake(error: BaseException) -> bool:
     """True for errors whose text tells the user what to mend."""
+    from ..generator.errors import MissingExtraError
+    from ..input.keymap import KeymapError
+    from ..renderer.present import NoDisplayError
     from ..saves.errors import ExportError, SaveError, SourceError
 
-    return isinstance(error, (UserError, SourceError, SaveError, ExportError))
+    theirs = (UserError, SourceError, SaveError, ExportError, KeymapError, NoDisplayError, MissingExtraError)
+    return isinstance(error, theirs)
 
 
 def parse(arguments: list[str]) -> Walk | Rollout | Info | Export | Bench | None:

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..input.intents import Intent
-from ..renderer.capture import VideoWriter, write_png
+from ..renderer.capture import LiveVideoWriter, write_png
 from ..world.camera import Pinhole
 from ..world.images import cover
 from .clock import Clock, FixedStep
@@ -120,7 +120,7 @@ class WalkLoop:
         self.frame: Frame | None = None
         self._folder = folder
         self._message: tuple[str, float] = ("", 0.0)
-        self._video: VideoWriter | None = None
+        self._video: LiveVideoWriter | None = None
         self._last_s: float | None = None
         self._next_s = clock.now_s()
         self._last_present_s: float | None = None
@@ -164,7 +164,7 @@ class WalkLoop:
         self._open_view(passed_s, frame)
         color = self._wiped() if self._wipe_since_s is not None else frame.color
         if self._video is not None:
-            self._video.write(self._at_full_size(color))
+            self._video.write(self._at_full_size(color), self.clock.now_s())
         overlay = self.hooks.overlay(self) if self.hooks.overlay else None
         self.screen.present(color, overlay)
 
@@ -328,7 +328,7 @@ class WalkLoop:
             return
         path = self._folder / time.strftime("video-%Y%m%d-%H%M%S.mp4")
         try:
-            self._video = VideoWriter(path, self.size, fps=int(FRAME_RATE_HZ), preset="ultrafast")
+            self._video = LiveVideoWriter(path, self.size)
         except OSError as error:
             raise UserError("a folder that can be written", f"{path}: {error.strerror}", "free some space") from None
         self.tell("recording; F10 stops")

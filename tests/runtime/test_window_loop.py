@@ -90,11 +90,11 @@ def test_a_picture_is_written_on_request(session: Session, tmp_path: Path) -> No
 
 def test_a_video_is_written_between_two_presses(session: Session, tmp_path: Path) -> None:
     press = Intent(commands=("video",))
-    loop, _ = _loop(session, Hands([press, Intent(), Intent(), press]), folder=tmp_path)
-    for _ in range(4):
+    loop, _ = _loop(session, Hands([press, *[Intent()] * 5, press, *[Intent()] * 5]), folder=tmp_path)
+    for _ in range(12):
         loop.run_frame()
     (video,) = tmp_path.glob("*.mp4")
-    assert len(read_video(video)) == 3
+    assert 2 <= len(read_video(video)) <= 4  # six frames at 60 a second, written at 30
 
 
 def test_the_field_of_view_waits_while_the_edges_are_unknown(session: Session) -> None:
@@ -125,4 +125,4 @@ def test_leaving_finishes_a_video(session: Session, tmp_path: Path) -> None:
     loop, _ = _loop(session, Hands([Intent(commands=("video",))]), folder=tmp_path)
     loop.run(seconds=0.1)
     (video,) = tmp_path.glob("*.mp4")
-    assert len(read_video(video)) >= 5
+    assert len(read_video(video)) >= 2
