@@ -12,6 +12,7 @@ import numpy.typing as npt
 from ..input.devices import Devices, open_devices
 from ..input.intents import Intent
 from ..input.keymap import Keymap, load_keymap
+from ..renderer.factory import create_renderer
 from ..renderer.minimap import Minimap
 from ..renderer.overlay import Overlay, OverlayState
 from ..renderer.present import Presenter, open_presenter
@@ -100,7 +101,8 @@ def _prepare(
     recorder = None
     if command.record is not None:
         recorder = new_recorder(command.record, world, command.generator, size, 1.0 / 60.0)
-    session = Session(world, command.generator, wait=False, size=size, recorder=recorder)
+    renderer = create_renderer("auto")  # a graphics card where there is one, otherwise the compiled loops
+    session = Session(world, command.generator, wait=False, size=size, renderer=renderer, recorder=recorder)
     session.draw()  # compiles what draws, or loads it from its cache
     return session, recorder
 
