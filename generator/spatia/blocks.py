@@ -5,7 +5,7 @@ modulation, gates and rotary angles are computed in float32 whatever the weights
 blocks keep the weights' type.
 """
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from diffusers.models.attention import AttentionModuleMixin, FeedForward
@@ -116,7 +116,8 @@ class SpatiaAttention(nn.Module, AttentionModuleMixin):
         self.to_out = nn.ModuleList([nn.Linear(dim, dim)])
         self.norm_q = Float32RMSNorm(dim, eps=eps)
         self.norm_k = Float32RMSNorm(dim, eps=eps)
-        self.set_processor(SpatiaAttnProcessor())
+        self.processor: Any
+        self.set_processor(SpatiaAttnProcessor())  # pyright: ignore[reportArgumentType]
 
     def forward(
         self,

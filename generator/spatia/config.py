@@ -165,7 +165,7 @@ _TINY_TEXT = TextConfig(300, 32, 8, 64, 2, 4)
 
 PRESETS = {
     "tiny": Preset(NetworkConfig(2, 24, 8, 8, 32, 96, 6, (0, 4), 16), _TINY_VAE, _TINY_TEXT),
-    "small": Preset(NetworkConfig(6, 64, 48, 48, 4096, 1152, 8, (0, 4), 96), _WAN22_VAE, _UMT5_XXL),
+    "small": Preset(NetworkConfig(6, 64, 48, 48, 4096, 1152, 10, (0, 4, 8), 96), _WAN22_VAE, _UMT5_XXL),
     "5b": Preset(
         NetworkConfig(24, 128, 48, 48, 4096, 14336, 30, (0, 4, 8, 12, 16, 20, 24, 28), 96), _WAN22_VAE, _UMT5_XXL
     ),

@@ -35,7 +35,9 @@ def split_head(head_dim: int) -> tuple[int, int, int]:
     return head_dim - 2 * side, side, side
 
 
-def token_positions(num_frames: int, height: int, width: int, num_references: int) -> torch.Tensor:
+def token_positions(
+    num_frames: int, height: int, width: int, num_references: int, device: torch.device | None = None
+) -> torch.Tensor:
     """Time, row and column of every token, references first.
 
     Args:
@@ -43,26 +45,28 @@ def token_positions(num_frames: int, height: int, width: int, num_references: in
         height: Token rows of a frame.
         width: Token columns of a frame.
         num_references: Reference frames before the clip.
+        device: Of the result.
 
     Returns:
         ((R + F) * h * w, 3) int64.
     """
-    time = torch.arange(-num_references, num_frames)
-    frames = torch.cartesian_prod(time, torch.arange(height), torch.arange(width))
-    return frames + torch.tensor([0, height, 0]) * (frames[:, :1] < 0)
+    sides = [torch.arange(a, b, device=device) for a, b in ((-num_references, num_frames), (0, height), (0, width))]
+    frames = torch.cartesian_prod(*sides)
+    frames[: num_references * height * width, 1] += height
+    return frames
 
 
 def rotation(
     num_frames: int, height: int, width: int, *, num_references: int, head_dim: int, device: torch.device | None = None
 ) -> Rotation:
     """Angles of all tokens, computed in float64 as the authors do."""
-    positions = token_positions(num_frames, height, width, num_references).to(torch.float64)
+    positions = token_positions(num_frames, height, width, num_references, device).to(torch.float64)
     angles = [
-        positions[:, axis, None] * THETA ** (-torch.arange(0, channels, 2, dtype=torch.float64) / channels)
+        positions[:, axis, None] * THETA ** -(torch.arange(0, channels, 2, device=device).double() / channels)
         for axis, channels in enumerate(split_head(head_dim))
     ]
     angle = torch.cat(angles, dim=1)[None, :, None]
-    return Rotation(angle.cos().float().to(device), angle.sin().float().to(device))
+    return Rotation(angle.cos().float(), angle.sin().float())
 
 
 def rotate(heads: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:

@@ -2,20 +2,20 @@
 
 from collections.abc import Sequence
 from os import PathLike
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import torch
-from diffusers import ConfigMixin, ModelMixin
-from diffusers.configuration_utils import register_to_config
-from diffusers.loaders import FromOriginalModelMixin, PeftAdapterMixin
+from diffusers.configuration_utils import ConfigMixin, register_to_config
+from diffusers.loaders.peft import PeftAdapterMixin
+from diffusers.loaders.single_file_model import FromOriginalModelMixin
 from diffusers.models.attention import AttentionMixin
 from diffusers.models.modeling_outputs import Transformer2DModelOutput
-from diffusers.utils import apply_lora_scale
+from diffusers.models.modeling_utils import ModelMixin
+from diffusers.utils.peft_utils import apply_lora_scale
 from torch import nn
 
 from .blocks import ConditionEmbedder, SpatiaBlock, SpatiaControlBlock, modulated_norm
 from .rope import Rotation, rotation
-
 
 FLOAT32_PARTS = ("time_embedder", "time_proj", "scale_shift_table", "norm2", "norm_q", "norm_k")
 """Parts of parameter names that stay float32 in a network of a shorter type; docs/models.md says what that is worth."""
@@ -79,7 +79,7 @@ class SpatiaTransformer3DModel(ModelMixin, ConfigMixin, PeftAdapterMixin, FromOr
     @classmethod
     def from_single_file(  # pyright: ignore[reportIncompatibleMethodOverride]
         cls, base: str | PathLike[str], control: str | PathLike[str] | None = None, **kwargs: Any
-    ) -> Self:
+    ) -> "SpatiaTransformer3DModel":
         """Load weights under their authors' names, or under diffusers'.
 
         Args:
