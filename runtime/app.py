@@ -23,7 +23,6 @@ from .headless import session_facts, write_report
 from .persistence import adopt_file, state_of
 from .process import resident_bytes
 from .record import Recorder
-from .run_commands import terminated_is_interrupted
 from .session import Session
 from .walk import DEFAULT_SIZE, WalkPlace, check_memory_limit, first_picture, new_recorder, open_or_make
 from .window import LoopHooks, WalkLoop
@@ -49,8 +48,7 @@ def run_window(place: WalkPlace, command: commands.Walk, size: tuple[int, int] |
         if opened is None:
             return 0
         session, recorder = opened
-        with terminated_is_interrupted():
-            return Application(presenter, devices, keymap, session, recorder, place, command, size).run()
+        return Application(presenter, devices, keymap, session, recorder, place, command, size).run()
     finally:
         presenter.close()
 
@@ -102,7 +100,9 @@ def _prepare(
     if command.record is not None:
         recorder = new_recorder(command.record, world, command.generator, size, 1.0 / 60.0)
     renderer = create_renderer("auto")  # a graphics card where there is one, otherwise the compiled loops
-    session = Session(world, command.generator, wait=False, size=size, renderer=renderer, recorder=recorder)
+    session = Session(
+        world, command.generator, wait=False, size=size, renderer=renderer, recorder=recorder, memory_limit=memory_limit
+    )
     session.draw()  # compiles what draws, or loads it from its cache
     return session, recorder
 

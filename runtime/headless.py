@@ -4,7 +4,8 @@ import json
 import platform
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -83,9 +84,12 @@ def run_rollout(world: World, rollout: Rollout, report: Report) -> dict[str, Any
     """
     rollout.out.mkdir(parents=True, exist_ok=True)
     started = time.perf_counter()
-    with Session(
-        world, rollout.generator, seed=rollout.seed, wait=True, size=rollout.size, tick_s=1.0 / ROLLOUT_RATE_HZ
-    ) as session:
+    with (
+        saved_on_interrupt(world, rollout.out / "world.spatia"),
+        Session(
+            world, rollout.generator, seed=rollout.seed, wait=True, size=rollout.size, tick_s=1.0 / ROLLOUT_RATE_HZ
+        ) as session,
+    ):
         tiles = _walk(session, rollout, report)
         facts = session_facts(session, "rollout", rollout.size, time.perf_counter() - started)
     write_png(rollout.out / "contact.png", contact_sheet([t for _, t in tiles], [n for n, _ in tiles], columns=4))
@@ -93,6 +97,16 @@ def run_rollout(world: World, rollout: Rollout, report: Report) -> dict[str, Any
     world.save(rollout.out / "world.spatia")
     write_report(rollout.out / "report.json", facts)
     return facts
+
+
+@contextmanager
+def saved_on_interrupt(world: World, path: Path) -> Iterator[None]:
+    """After Ctrl-C the world as it stands is saved before the program leaves."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        world.save(path)
+        raise
 
 
 def _walk(session: Session, rollout: Rollout, report: Report) -> list[tuple[str, npt.NDArray[np.uint8]]]:

@@ -7,10 +7,13 @@ log; 130 after Ctrl-C, with everything saved.
 import contextlib
 import io
 import logging
+import signal
 import sys
 import tempfile
+import threading
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from .commands import Bench, Command, Export, Info, Rollout, Walk
@@ -35,7 +38,8 @@ def run(arguments: list[str]) -> int:
         command = parse(arguments)
         if command is None:
             return 0
-        return _dispatch(command)
+        with terminated_is_interrupted():
+            return _dispatch(command)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return EXIT_INTERRUPTED
@@ -47,6 +51,23 @@ def run(arguments: list[str]) -> int:
             return EXIT_USER
         print(f"{PROGRAM}: a fault of the program: {error!r}\nits traceback is in {_log_fault()}", file=sys.stderr)
         return EXIT_FAULT
+
+
+@contextmanager
+def terminated_is_interrupted() -> Iterator[None]:
+    """SIGTERM leaves like Ctrl-C does: with everything saved."""
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread may handle signals
+        return
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def is_user_mistake(error: BaseException) -> bool:

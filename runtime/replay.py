@@ -8,7 +8,7 @@ import numpy as np
 from ..renderer.capture import VideoWriter, contact_sheet, write_png
 from . import commands
 from .errors import UserError
-from .headless import ROLLOUT_RATE_HZ, opening_photo, session_facts, void_share, write_report
+from .headless import ROLLOUT_RATE_HZ, opening_photo, saved_on_interrupt, session_facts, void_share, write_report
 from .record import RecordedTick, Recording
 from .session import Session
 from .world import Progress, World
@@ -54,7 +54,7 @@ def run_replay(command: commands.Rollout, world: World, recording: Recording, re
         tick_s=recording.header["tick_s"],
         recording=recording,
     )
-    with session:
+    with saved_on_interrupt(world, command.out / "world.spatia"), session:
         tiles = _play(session, ticks, command.out, size, report)
         facts = session_facts(session, "replay", size, time.perf_counter() - started)
     write_png(command.out / "contact.png", contact_sheet([t for _, t in tiles], [n for n, _ in tiles], columns=4))

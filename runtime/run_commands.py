@@ -1,9 +1,6 @@
 """What each command does."""
 
 import json
-import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from ..generator.registry import check_generator_name, generator_names
 from ..input.script import action_poses, parse_actions
@@ -125,17 +122,3 @@ def bench(command: commands.Bench) -> int:
     from .bench import run_bench
 
     return run_bench(command)
-
-
-@contextmanager
-def terminated_is_interrupted() -> Iterator[None]:
-    """SIGTERM leaves like Ctrl-C does: with everything saved."""
-
-    def stop(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

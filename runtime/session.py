@@ -21,7 +21,6 @@ from ..input.intents import Intent
 from ..renderer.interface import DrawOptions, Renderer
 from ..renderer.software import SoftwareRenderer
 from ..world.camera import Pinhole
-from ..world.errors import StaleChangeError
 from ..world.keyframes import BankSnapshot, FrameBank, Keyframe, StagedFrames
 from ..world.memory import MemorySnapshot
 from ..world.merge import StagedChange, stage_update
@@ -127,6 +126,7 @@ class Session:
         clock: Time source.
         recorder: Receives every tick's intents, requests and merges.
         recording: Requests and merges happen at this log's ticks instead of being planned.
+        memory_limit: Bytes of points above which nothing more is generated.
     """
 
     def __init__(
@@ -142,6 +142,7 @@ class Session:
         clock: Clock | None = None,
         recorder: Recorder | None = None,
         recording: Recording | None = None,
+        memory_limit: int | None = None,
     ) -> None:
         kind = generator_class(generator)
         self.world = world
@@ -172,6 +173,7 @@ class Session:
         self.queue = GenerationQueue(generator, backend="inline" if wait else "process", clock=self.clock)
         self._recorder = recorder
         self._recording = recording
+        self._memory_limit = memory_limit
         self._replay_drafts: dict[int, ClipRequest] = {}
         self._looked = (0.0, 0.0)
         self._pace = 1.0
@@ -341,8 +343,16 @@ class Session:
         self, moment: _Moment, predict: Callable[[float], Transform], ring: bool
     ) -> tuple[ClipPlan, ClipRequest] | None:
         """Plan a clip and put together its request, all but its identity. Runs on any thread."""
+        if self._is_full(moment.memory):
+            self.status.notice = "the memory limit is reached: nothing more is generated"
+            return None
         plan = self.director.plan(moment.memory, self.pinhole, predict, ring=ring)
         return None if plan is None else (plan, self._request_of(plan, moment))
+
+    def _is_full(self, memory: MemorySnapshot) -> bool:
+        if self._memory_limit is None:
+            return False
+        return sum(chunk.num_bytes for chunk in memory.chunks.values()) > self._memory_limit
 
     def _plan_and_wait(self) -> None:
         if (self.tick_count - self._last_plan_tick) * self.tick_s < PLAN_EVERY_S - 1e-9:
@@ -475,11 +485,11 @@ class Session:
                     merge.staged = self._background.submit(self._stage, merge.result.update, snapshot)
                 if not merge.staged.done():
                     return
-                try:
-                    self._apply(merge, *merge.staged.result())
-                except StaleChangeError:
-                    merge.staged = None
+                staged, frames = merge.staged.result()
+                if self.world.memory.is_stale(staged) or self.world.bank.is_stale(frames):
+                    merge.staged = None  # something changed in the meantime: stage it again
                     return
+                self._apply(merge, staged, frames)
             self._merging.pop(0)
 
     def _stage(self, update: MapUpdate, snapshot: MemorySnapshot) -> tuple[StagedChange, StagedFrames]:

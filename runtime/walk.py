@@ -108,7 +108,7 @@ def run_walk(command: commands.Walk, size: tuple[int, int] | None, memory_limit:
     if memory_limit is not None:
         check_memory_limit(world, memory_limit)
     try:
-        return run_script(world, place, command, size)
+        return run_script(world, place, command, size, memory_limit)
     finally:
         world.close()
 
@@ -185,7 +185,13 @@ def scripted_intents(seconds: float, rate_hz: float) -> Iterator[Intent]:
                 left -= 1
 
 
-def run_script(world: World, place: WalkPlace, command: commands.Walk, size: tuple[int, int] | None) -> int:
+def run_script(
+    world: World,
+    place: WalkPlace,
+    command: commands.Walk,
+    size: tuple[int, int] | None,
+    memory_limit: int | None = None,
+) -> int:
     """Walk the script in simulated time through the loop that the window runs; the exit status."""
     size = size or DEFAULT_SIZE
     recorder = (
@@ -194,7 +200,7 @@ def run_script(world: World, place: WalkPlace, command: commands.Walk, size: tup
         else new_recorder(command.record, world, command.generator, size, 1.0 / ROLLOUT_RATE_HZ)
     )
     started = time.perf_counter()
-    session = Session(world, command.generator, wait=True, size=size, recorder=recorder)
+    session = Session(world, command.generator, wait=True, size=size, recorder=recorder, memory_limit=memory_limit)
     try:
         with progress_bar("walking") as report, session:
             tiles = _walk_script(session, place, command, size, report)

@@ -1,9 +1,14 @@
 """The command line's way with mistakes. Each runs the command in this process."""
 
+import signal
+import subprocess
+import sys
+import threading
 from pathlib import Path
 
 import pytest
 from spatia.runtime.main import run
+from spatia.runtime.world import open as open_world
 
 TINY = b"not a picture"
 
@@ -91,6 +96,21 @@ def test_a_path_that_is_no_path_is_named(
     path.write_text(row)
     assert run(_rollout(tmp_path / "out", "garage", "--path", str(path))) == 2
     assert named in "\n".join(_lines(capsys)).lower()
+
+
+@pytest.mark.parametrize("signal_number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_rollout_saves_and_leaves_with_130(signal_number: int, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "spatia.runtime.main", *_rollout(out, "garage", "--actions", "stay-100000")]
+    process = subprocess.Popen([*command, "--generator", "none", "--size", "64x48"], stderr=subprocess.PIPE, text=True)
+    pause = threading.Event()
+    while not list(out.glob(".video*")) and process.poll() is None:
+        pause.wait(0.1)
+    process.send_signal(signal_number)
+    assert process.communicate(timeout=60)[1].strip() == "interrupted"
+    assert process.returncode == 130
+    assert [p.name for p in out.iterdir()] == ["world.spatia"]
+    assert open_world(out / "world.spatia", read_only=True).walk.tick >= 0
 
 
 def test_help_is_no_mistake(capsys: pytest.CaptureFixture[str]) -> None:

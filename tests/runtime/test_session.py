@@ -162,3 +162,12 @@ def test_the_frame_is_memory_with_the_unknown_painted() -> None:
     assert (frame.coverage > 0.5).mean() > 0.95
     assert (turned.coverage > 0.5).mean() < 0.05
     assert turned.color.max() > 0  # fog, never black
+
+
+def test_nothing_is_generated_over_the_memory_limit() -> None:
+    world = tiny_world()
+    with Session(world, INSTANT, wait=True, size=SIZE, memory_limit=1000) as session:
+        for _ in range(12):
+            session.step(TURN)
+    assert session.status.merged_clips == 0
+    assert "limit" in session.status.notice
