@@ -13,7 +13,7 @@ from ...world.memory import MemorySnapshot
 from ...world.transforms import invert
 from ..requests import Progress, ReferenceFrame
 from .flats import ceiling_surface, floor_surface
-from .known import KnownSurface, gather_known
+from .known import KnownSurface, behind_filled, gather_known
 from .layout import RoomLayout, find_layout
 from .place import PlaceModel
 from .quilt import Guide, PatchRule, Source, complete
@@ -56,6 +56,8 @@ FADE_ROWS = 5
 """Rows over which known wall passes into painted wall."""
 HIDDEN_BEHIND = 1.012
 """Invented surface stays this factor behind what a photo saw."""
+SPILL_PIXELS = 5
+"""An invented point is drawn over its neighbours, so it must stay behind what these saw too."""
 PUSH_MAX_M = 0.12
 """Surface that would have to move back more than this is left out; the backing behind it closes the view."""
 BACKING_M = 0.04
@@ -320,12 +322,7 @@ class _Builder:
             world = surface.points_room @ r[:3, :3].T.astype(np.float32) + r[:3, 3].astype(np.float32)
             spacing, keep = surface.spacing_m.copy(), np.ones(len(world), bool)
             for photo in self.photos:
-                assert photo.depth_m is not None
-                farthest = cv2.dilate(photo.depth_m, np.ones((3, 3), np.uint8)) * np.float32(HIDDEN_BEHIND)
-                k = photo.pinhole
-                lens = np.array([k.fx, k.fy, k.cx, k.cy])
-                pose = photo.world_T_camera
-                _hide_behind(world, spacing, keep, farthest, invert(pose), pose[:3, 3].copy(), lens, most)
+                _hide_behind(world, spacing, keep, *_seen_limits(photo), most)
             parts.append((world[keep], surface.colors[keep], spacing[keep]))
         return PlaceModel(
             "room",
@@ -380,6 +377,18 @@ def _shade_edges(points, low, high, colors):
         shade = (1.0 - 0.30 * np.exp(-b / 0.25)) * (1.0 - 0.20 * np.exp(-c / 0.25))
         for k in range(3):
             colors[i, k] *= shade
+
+
+def _seen_limits(photo: ReferenceFrame) -> tuple[npt.NDArray, npt.NDArray, npt.NDArray, npt.NDArray]:
+    """What ``_hide_behind`` needs of a photo: depth to stay behind with a rim around it, pose, eye and lens."""
+    assert photo.depth_m is not None
+    depth = np.where(photo.depth_m > 0, photo.depth_m, behind_filled(photo.depth_m))
+    rim = SPILL_PIXELS // 2
+    framed = cv2.copyMakeBorder(depth, rim, rim, rim, rim, cv2.BORDER_REPLICATE)
+    farthest = cv2.dilate(framed, np.ones((SPILL_PIXELS, SPILL_PIXELS), np.uint8)) * HIDDEN_BEHIND
+    k, pose = photo.pinhole, photo.world_T_camera
+    lens = np.array([k.fx, k.fy, k.cx + rim, k.cy + rim])
+    return farthest.astype(np.float32), invert(pose), pose[:3, 3].copy(), lens
 
 
 @njit(cache=True, nogil=True)
