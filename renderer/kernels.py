@@ -36,6 +36,9 @@ OCCLUSION_INTERVAL = 100_000
 LEVEL_PX = 1.0
 """A level is taken when its points lie no farther apart than this."""
 
+SAME_SURFACE = 1.04
+"""Ratio of the depths of neighbouring dots of one surface, at most."""
+
 f4, i4, u4, u8, u1 = np.float32, np.int32, np.uint32, np.uint64, np.uint8
 EMPTY = np.uint64(0x4E6E6B28_00000000)
 """Z-buffer word of an empty pixel: depth ``FAR``, no colour."""
@@ -387,20 +390,75 @@ def close_gaps(depth, color, width, height, flags, found, new_depth, new_color):
         for i in range(width):
             found[num] = o + i
             num += i4(flags[i] >= 5)
-    for k in range(num):
+    _mend(depth, color, stride, found[:num], 1, new_depth, new_color)
+    return num
+
+
+@njit(**OPTIONS)
+def close_wide_gaps(depth, color, width, height, low, high, found, new_depth, new_color):
+    """Fill what shows between the dots of a sparse surface: gaps of 2 or 3 pixels, found at half the size.
+
+    A cell of 2x2 pixels counts when all 3x3 cells around it hold parts of one surface that is nearer by 4 % than its
+    farthest pixel.
+
+    Args:
+        depth, color: Planes, changed in place.
+        low, high: (ceil(H / 2) + 2, ceil(W / 2) + 2) float32 scratch, nearest and farthest depth of the cells.
+        found, new_depth, new_color: (H * W,) scratch.
+
+    Returns:
+        Number of pixels filled.
+    """
+    stride = width + 2 * PAD
+    for j in range(low.shape[0]):
+        o = (2 * j - 2 + PAD) * stride + PAD - 2
+        top, bottom = depth[o : o + 2 * low.shape[1]], depth[o + stride : o + stride + 2 * low.shape[1]]
+        lows, highs = low[j], high[j]
+        for i in range(low.shape[1]):
+            a, b, c, d = top[2 * i], top[2 * i + 1], bottom[2 * i], bottom[2 * i + 1]
+            lows[i] = min(min(a, b), min(c, d))
+            highs[i] = max(max(a, b), max(c, d))
+    num = 0
+    flags = np.empty(low.shape[1], np.uint8)
+    for j in range(1, low.shape[0] - 1):
+        up, here, down, highs = low[j - 1], low[j], low[j + 1], high[j]
+        for i in range(1, low.shape[1] - 1):
+            above, below = max(max(up[i - 1], up[i]), up[i + 1]), max(max(down[i - 1], down[i]), down[i + 1])
+            farthest = max(max(above, below), max(max(here[i - 1], here[i]), here[i + 1]))
+            above, below = min(min(up[i - 1], up[i]), up[i + 1]), min(min(down[i - 1], down[i]), down[i + 1])
+            nearest = min(min(above, below), min(min(here[i - 1], here[i]), here[i + 1]))
+            flags[i] = u1((farthest < highs[i] * f4(0.96)) & (farthest < nearest * f4(SAME_SURFACE)))
+        for i in range(1, low.shape[1] - 1):
+            if flags[i] == u1(0):
+                continue
+            nearest = min(min(up[i], down[i]), min(here[i - 1], min(here[i], here[i + 1])))
+            for y in range(2 * j - 2, min(2 * j, height)):
+                for x in range(2 * i - 2, min(2 * i, width)):
+                    at = (y + PAD) * stride + PAD + x
+                    if depth[at] * f4(0.96) > nearest and num < found.shape[0]:
+                        found[num] = at
+                        num += 1
+    _mend(depth, color, stride, found[:num], 2, new_depth, new_color)
+    return num
+
+
+@njit(**OPTIONS)
+def _mend(depth, color, stride, found, reach, new_depth, new_color):
+    """Give pixels the mean of the nearest surface within ``reach`` pixels, near ones counting more."""
+    for k in range(found.shape[0]):
         p = found[k]
         nearest = FAR
-        for dy in range(-1, 2):
-            for dx in range(-1, 2):
+        for dy in range(-reach, reach + 1):
+            for dx in range(-reach, reach + 1):
                 nearest = min(nearest, depth[p + dy * stride + dx])
         limit = nearest * f4(1.04)
         red, green, blue, z_sum, total = f4(0), f4(0), f4(0), f4(0), f4(0)
         top = u4(0)
-        for dy in range(-1, 2):
-            for dx in range(-1, 2):
+        for dy in range(-reach, reach + 1):
+            for dx in range(-reach, reach + 1):
                 q = p + dy * stride + dx
                 if depth[q] < limit:
-                    w = f4(2) if dx == 0 or dy == 0 else f4(1)
+                    w = f4(1) / f4(dx * dx + dy * dy + 1)
                     v = color[q]
                     red += w * f4(v & u4(255))
                     green += w * f4((v >> u4(8)) & u4(255))
@@ -408,14 +466,16 @@ def close_gaps(depth, color, width, height, flags, found, new_depth, new_color):
                     z_sum += w * depth[q]
                     total += w
                     top = max(top, v >> u4(24))
+        if nearest >= FAR:
+            new_depth[k], new_color[k] = depth[p], color[p]
+            continue
         s = f4(1) / total
         new_depth[k] = z_sum * s
         packed = u4(red * s + f4(0.5)) | (u4(green * s + f4(0.5)) << u4(8)) | (u4(blue * s + f4(0.5)) << u4(16))
         new_color[k] = packed | (top << u4(24))
-    for k in range(num):
+    for k in range(found.shape[0]):
         depth[found[k]] = new_depth[k]
         color[found[k]] = new_color[k]
-    return num
 
 
 @njit(**OPTIONS)

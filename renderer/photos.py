@@ -107,11 +107,12 @@ class PhotoShelf:
         chosen: list[int] = []
         while len(chosen) < MAX_CHOSEN:
             gains = quality @ open_share
+            gains[chosen] = 0.0
             best = int(np.argmax(gains))
             if gains[best] < MIN_GAIN:
                 break
             chosen.append(best)
-            open_share *= quality[best] < 0.2
+            open_share *= quality[best] < 0.1
         chosen.sort(key=lambda k: -int(self._keyframes[k].point_class))
         return [self._keyframes[k] for k in chosen]
 
@@ -131,7 +132,7 @@ class PhotoShelf:
         cosine = (points * to_eye).sum(-1) / np.maximum(distance * distance_eye, 1e-9)
         sharpness = np.minimum(fx * distance_eye / np.maximum(focal * distance, 1e-9), 1.0)
         angle = np.clip(2.0 * cosine - 1.0, 0.0, 1.0)
-        return inside * angle * np.where(sharpness > 0.35, sharpness, 0.0) * self._weights[:, None]
+        return inside * angle * np.where(sharpness > 0.15, sharpness, 0.0) * self._weights[:, None]
 
     def photo(self, keyframe: Keyframe, focal: float, make_depth: DepthMaker, revision: int, refresh: bool) -> Photo:
         """The unpacked photo of a keyframe.

@@ -77,6 +77,8 @@ class _Planes:
         self.tiles = np.empty((-(-height // kernels.TILE), -(-width // kernels.TILE)), np.uint32)
         self.flags = np.empty(width, np.uint8)
         self.found = np.empty(width * height + 1, np.int32)
+        half = (-(-height // 2) + 2, -(-width // 2) + 2)
+        self.low, self.high = np.empty(half, np.float32), np.empty(half, np.float32)
         self.new_depth = np.empty(width * height, np.float32)
         self.new_color = np.empty(width * height, np.uint32)
         self.pending = np.empty((height, width), np.uint8)
@@ -245,6 +247,10 @@ class SoftwareRenderer:
         """Points with their small gaps closed, in ``planes.depth`` and ``planes.color``."""
         self._draw_points(planes, world_T_camera, pinhole, options)
         kernels.split_planes(planes.zbuffer, planes.depth, planes.color)
+        kernels.close_wide_gaps(
+            planes.depth, planes.color, pinhole.width, pinhole.height,
+            planes.low, planes.high, planes.found, planes.new_depth, planes.new_color,
+        )  # fmt: skip
         for _ in range(GAP_PASSES):
             closed = kernels.close_gaps(
                 planes.depth, planes.color, pinhole.width, pinhole.height,

@@ -271,6 +271,24 @@ def test_small_gaps_of_a_surface_do_not_show_what_is_behind(renderer):
     assert (view.depth_m > 2.5).mean() < 0.002
 
 
+def test_dots_of_a_sparse_surface_do_not_show_what_is_behind(renderer):
+    dense = wall(2.0, half_m=1.0)
+    rows = np.round(dense[:, 1] / 0.01 - 0.5).astype(int)
+    sparse = dense[rows % 3 == 0]  # rows 3 cm apart, dense along each
+    renderer.update(memory_of(batch_of(sparse, (0, 255, 0)), batch_of(wall(3.0, half_m=1.6), (255, 0, 0))))
+    view = renderer.render(IDENTITY, Pinhole.from_fov(320, 240, 0.9))
+    assert (view.depth_m[8:-8, 8:-8] > 2.5).mean() < 0.002
+
+
+def test_an_opening_wider_than_some_pixels_stays_open(renderer):
+    frame = wall(2.0, half_m=1.0)
+    opening = (np.abs(frame[:, 0]) < 0.06) & (np.abs(frame[:, 1]) < 0.06)
+    renderer.update(memory_of(batch_of(frame[~opening], (0, 255, 0)), batch_of(wall(3.0, half_m=1.6), (255, 0, 0))))
+    view = renderer.render(IDENTITY, Pinhole.from_fov(320, 240, 0.7))
+    pixels = 0.12 / 2.0 * Pinhole.from_fov(320, 240, 0.7).fx
+    assert (view.depth_m > 2.5).sum() > 0.6 * pixels**2
+
+
 def test_statistics_count_what_was_drawn(renderer):
     snapshot = memory_of(batch_of(wall(2.0, half_m=0.2)))
     renderer.update(snapshot, budget_s=0.0)
