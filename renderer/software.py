@@ -1,5 +1,6 @@
 """The software renderer: memory drawn by compiled loops on one thread, without GL."""
 
+from collections import OrderedDict
 from collections.abc import Sequence
 
 import cv2
@@ -25,7 +26,10 @@ FADE_S = 0.2
 TICK_S = 1.0 / 60.0
 """Length of a tick of ``DrawOptions.fade_tick``."""
 
-GAP_PASSES = 3
+KEPT_SIZES = 3
+"""Picture sizes whose buffers are kept, some 15 MB each at 832x480: dynamic resolution changes to and fro."""
+
+GAP_PASSES = 2
 """Times that gaps are closed, each by a pixel from all sides."""
 
 MANY_GAPS = 0.003
@@ -142,7 +146,7 @@ class SoftwareRenderer:
         self._extractor = ChunkExtractor()
         self._left_end = _round_splats()
         self._planes: _Planes | None = None
-        self._photo_planes: _Planes | None = None
+        self._kept_planes: OrderedDict[tuple[int, int], _Planes] = OrderedDict()
         self._shelf = PhotoShelf()
         self._points_revision = 0
         self._is_budgeted = False
@@ -201,9 +205,7 @@ class SoftwareRenderer:
         """
         self._focus = world_T_camera[:3, 3].copy()
         self._pictures += 1
-        if self._planes is None or self._planes.size != pinhole.size:
-            self._planes = _Planes(pinhole.width, pinhole.height)
-        planes = self._planes
+        planes = self._planes = self._planes_for(pinhole.size)
         self._draw_surface(planes, world_T_camera, pinhole, options)
         chosen = self._choose_photos(planes, world_T_camera, pinhole, options)
         if chosen:
@@ -241,7 +243,17 @@ class SoftwareRenderer:
         """Release the points; safe to call twice."""
         self._pool = PointPool()
         self._extractor = ChunkExtractor()
+        self._shelf = PhotoShelf()
         self._planes = None
+        self._kept_planes.clear()
+
+    def _planes_for(self, size: tuple[int, int]) -> _Planes:
+        """The buffers of a picture size; those of the last few sizes are kept."""
+        planes = self._kept_planes.pop(size, None) or _Planes(*size)
+        self._kept_planes[size] = planes
+        while len(self._kept_planes) > KEPT_SIZES:
+            self._kept_planes.popitem(last=False)
+        return planes
 
     def _draw_surface(self, planes: _Planes, world_T_camera: Transform, pinhole: Pinhole, options: DrawOptions) -> None:
         """Points with their small gaps closed, in ``planes.depth`` and ``planes.color``."""
@@ -321,9 +333,7 @@ class SoftwareRenderer:
         """Memory's depth at a keyframe's pose."""
         self._refreshed_at = self._pictures
         pinhole = keyframe.pinhole
-        if self._photo_planes is None or self._photo_planes.size != pinhole.size:
-            self._photo_planes = _Planes(pinhole.width, pinhole.height)
-        planes, kept = self._photo_planes, self._statistics
+        planes, kept = _Planes(pinhole.width, pinhole.height), self._statistics
         self._draw_surface(planes, keyframe.world_T_camera, pinhole, DrawOptions())
         self._statistics = kept
         depth = planes.inner(planes.depth)

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from spatia.renderer.factory import create_renderer
 from spatia.renderer.interface import DrawOptions
 from spatia.renderer.photos import PhotoShelf, shrink_level
 from spatia.renderer.software import SoftwareRenderer, precompile
@@ -350,3 +351,17 @@ def test_invented_points_take_the_lower_tint_of_their_pixel(renderer):
     renderer.update(memory_of(batch_of(wall(2.0), (100, 100, 100), INVENTED)))
     pixel = renderer.render(IDENTITY, CAMERA, DrawOptions(tint=True)).color[24, 32].astype(int)
     assert np.abs(pixel - (131, 108, 86)).max() <= 1
+
+
+def test_renderers_are_made_by_name():
+    assert isinstance(create_renderer("software"), SoftwareRenderer)
+
+
+def test_without_hardware_the_software_renderer_is_chosen(monkeypatch):
+    monkeypatch.setattr("spatia.renderer.factory._has_hardware_gl", lambda: False)
+    assert isinstance(create_renderer(), SoftwareRenderer)
+
+
+def test_an_unknown_renderer_is_refused_with_the_choices():
+    with pytest.raises(ValueError, match="auto, software, gl, got 'vulkan'"):
+        create_renderer("vulkan")
