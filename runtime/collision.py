@@ -47,13 +47,18 @@ class Collision:
 
     Args:
         world: Whose memory blocks and carries.
+
+    Attributes:
+        chunks_per_tick: New chunks that one tick takes in; where ticks may take their time, any number will do.
+        fall_m_s: Speed of a fall that is under way.
     """
 
     def __init__(self, world: "World") -> None:
         self._world = world
         self._world_R_level = level_frame(world.info.up_world)
         self._cells: dict[ChunkKey, _Cells] = {}
-        self._fall_m_s = 0.0
+        self.chunks_per_tick = CHUNKS_PER_TICK
+        self.fall_m_s = 0.0
         start = self._to_level(world.info.world_T_start[:3, 3])
         self._plane_y = self._floor_below(start)
         self.eye_height_m = float(np.clip(self._plane_y(start) - start[1], 0.3, 2.5))
@@ -116,7 +121,7 @@ class Collision:
         first = np.floor(world.min(0) / side_m).astype(int)
         last = np.floor(world.max(0) / side_m).astype(int)
         chunks = self._world.memory.chunks
-        keys, tops, budget = [], [], CHUNKS_PER_TICK
+        keys, tops, budget = [], [], self.chunks_per_tick
         for x in range(first[0], last[0] + 1):
             for y in range(first[1], last[1] + 1):
                 for z in range(first[2], last[2] + 1):
@@ -195,12 +200,12 @@ class Collision:
         if reachable.sum() >= 12:
             ground = min(ground, float(np.median(np.sort(tops[reachable])[:12])))
         if foot_y > ground:  # below it: rise smoothly
-            self._fall_m_s = 0.0
+            self.fall_m_s = 0.0
             return float(foot_y + (ground - foot_y) * (1.0 - np.exp(-dt_s / RISE_TIME_S)))
-        self._fall_m_s += GRAVITY_M_S2 * dt_s
-        lower = foot_y + self._fall_m_s * dt_s
+        self.fall_m_s += GRAVITY_M_S2 * dt_s
+        lower = foot_y + self.fall_m_s * dt_s
         if lower >= ground:
-            self._fall_m_s = 0.0
+            self.fall_m_s = 0.0
             return float(ground)
         return float(lower)
 

@@ -62,6 +62,16 @@ class Settled:
     missing_share: float
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class DirectorState:
+    """What a director remembers while nothing is pending; see its attributes."""
+
+    settled: tuple[Settled, ...]
+    held: tuple[Settled, ...]
+    unmeasured: tuple[tuple[int, ClipPlan], ...]
+    coverage_ahead: float
+
+
 @dataclass(slots=True)
 class CoverageMeter:
     """Measures how much of a view memory lacks, at a small size.
@@ -233,6 +243,15 @@ class Director:
         plans = [ClipPlan(h.world_T_camera[None], self._key_pinhole, "reroll", h.missing_share) for h in self.held]
         self.held = []
         return plans
+
+    def remember(self) -> DirectorState:
+        """What it goes on from, by reference."""
+        return DirectorState(tuple(self.settled), tuple(self.held), self._unmeasured, self.coverage_ahead)
+
+    def recall(self, state: DirectorState) -> None:
+        """Go back to what ``remember`` gave; what is pending is forgotten."""
+        self.settled, self.held = list(state.settled), list(state.held)
+        self.pending, self._unmeasured, self.coverage_ahead = {}, state.unmeasured, state.coverage_ahead
 
     def close(self) -> None:
         """Release the meter."""

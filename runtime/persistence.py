@@ -146,7 +146,7 @@ def _walk_of(state: Mapping[str, Any], start: Any, manifest: Manifest, path: Any
         next_request_id=int(state.get("next_request_id", 1)),
         settled=[_unpack_settled(s) for s in state.get("settled", ())],
         held=[_unpack_settled(s) for s in state.get("held", ())],
-        path=[tuple(float(v) for v in row) for row in path],
+        path=[(float(t), float(x), float(y), float(z)) for t, x, y, z in path],
         fov_rad=state.get("fov_rad"),
         generator=manifest.generator,
     )

@@ -33,7 +33,7 @@ class Recorder:
         self._write({"format": RECORD_FORMAT, "version": RECORD_VERSION, **header})
 
     def _write(self, entry: dict[str, Any]) -> None:
-        self._file.write(msgpack.packb(entry))
+        self._file.write(msgpack.packb(entry) or b"")
 
     def tick(self, tick: int, intent: Intent, pace: float, world_T_camera: Transform) -> None:
         """A tick was run; the pose is kept to check a replay, not to drive it."""

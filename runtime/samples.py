@@ -25,7 +25,7 @@ def garage_source() -> Source:
     known = np.isfinite(disparity)
     depth = np.zeros(disparity.shape, np.float32)
     depth[known] = GARAGE_FOCAL_PX * GARAGE_BASELINE_M / (disparity[known] + GARAGE_DISPARITY_OFFSET_PX)
-    height, width = depth.shape
+    height, width = left.shape[:2]
     cx, cy = GARAGE_LEFT_CENTRE
     pinhole = Pinhole(width, height, GARAGE_FOCAL_PX, GARAGE_FOCAL_PX, cx + 0.5, cy + 0.5)
     frame = SourceFrame(np.ascontiguousarray(left), depth, pinhole, np.eye(4), None)

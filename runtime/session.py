@@ -27,6 +27,7 @@ from ..world.merge import StagedChange, stage_update
 from ..world.points import PointClass, priority_of
 from ..world.transforms import Transform, interpolate
 from ..world.updates import MapUpdate
+from .checkpoint import Checkpoint, UndoStep, copy_walk
 from .clock import Clock, WallClock
 from .collision import Collision
 from .director import ClipPlan, Director, predict_along
@@ -70,13 +71,6 @@ class Frame:
     coverage: npt.NDArray[np.float32]
     world_T_camera: Transform
     tick: int
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Undo:
-    request_id: int
-    memory: MemorySnapshot
-    bank: BankSnapshot
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -178,10 +172,10 @@ class Session:
         self._looked = (0.0, 0.0)
         self._pace = 1.0
         self._background = ThreadPoolExecutor(1, "spatia-background")
-        self._planning: Future[ClipPlan | None] | None = None
+        self._planning: Future[tuple[ClipPlan, ClipRequest] | None] | None = None
         self._merging: list[_Merge] = []
         self._requests: dict[int, tuple[ClipRequest, ClipPlan]] = {}
-        self._undo: list[_Undo] = []
+        self._undo: list[UndoStep] = []
         self._last_plan_tick = -(10**9)
         self._previous = self.rig.state
         self._predict: Callable[[float], Transform] | None = None
@@ -212,14 +206,17 @@ class Session:
         yaw, pitch = self._looked
         self._looked = (yaw + intent.look_yaw_rad, pitch + intent.look_pitch_rad)
 
-    def tick(self, intent: Intent, *, pace: float | None = None) -> None:
+    def tick(self, intent: Intent, *, pace: float | None = None, plan_now: bool = False) -> None:
         """Advance by one fixed step; see ``TICK_ORDER``.
 
         Args:
             intent: What is wanted; its look angles were given to ``look``.
             pace: Share of full speed; eased down where little is known ahead if not given.
+            plan_now: Plan the next clip in this tick even if it is not due yet.
         """
         self._check_open()
+        if plan_now:
+            self._last_plan_tick = -(10**9)
         self.world.walk.tick += 1
         self._run_commands(intent.commands)
         self._previous = self.rig.state
@@ -498,7 +495,7 @@ class Session:
 
     def _apply(self, merge: _Merge, staged: StagedChange, frames: StagedFrames) -> None:
         update = merge.result.update
-        before = _Undo(merge.ended.request_id, self.world.memory.snapshot(), self.world.bank.snapshot())
+        before = UndoStep(merge.ended.request_id, self.world.memory.snapshot(), self.world.bank.snapshot())
         report = self.world.memory.apply(staged)
         self.world.bank.apply(frames)
         if report.changed:
@@ -569,6 +566,64 @@ class Session:
         if self.is_waiting and plans:
             self._wait_for_all()
         return len(plans)
+
+    # -- going back ---------------------------------------------------------------------------------------------------
+
+    def checkpoint(self) -> Checkpoint:
+        """This moment, to go back to: costs references. Only where the session waits for its clips.
+
+        Raises:
+            RuntimeError: It does not wait: what its worker process keeps cannot be seen.
+        """
+        self._check_open()
+        return Checkpoint(
+            memory=self.world.memory.snapshot(),
+            bank=self.world.bank.snapshot(),
+            walk=copy_walk(self.world.walk),
+            rig=self.rig.state,
+            rig_before=self._previous,
+            fall_m_s=self.collision.fall_m_s,
+            director=self.director.remember(),
+            last_plan_tick=self._last_plan_tick,
+            undo=tuple(self._undo),
+            journal=tuple(self.world.journal),
+            seed=self.seed,
+            generator=self.queue.remember(),
+            merged_clips=self.status.merged_clips,
+            outcomes=tuple(self.status.outcomes.items()),
+        )
+
+    def restore(self, checkpoint: Checkpoint, *, seed: int | None = None) -> None:
+        """Go back to a moment of this session; the same intents then give the same world and pictures again.
+
+        Identities of requests and keyframes are given out anew, so the world must not have a file of its own.
+
+        Args:
+            checkpoint: From ``checkpoint`` of this session.
+            seed: Of what is generated from now on; the checkpoint's if not given.
+
+        Raises:
+            RuntimeError: The session does not wait, or its world saves to a file.
+        """
+        self._check_open()
+        if self.world.file is not None:
+            raise RuntimeError("expected a world without a file of its own, it saves to one; go back in a fork of it")
+        self.queue.recall(checkpoint.generator)
+        changed = self.world.memory.restore(checkpoint.memory).changed
+        self.world.bank = FrameBank(self.world.bank.max_bytes)  # a new one, whose identities begin where they were
+        self.world.bank.restore(checkpoint.bank)
+        self.world.walk = copy_walk(checkpoint.walk)
+        self.world.journal[:] = checkpoint.journal
+        self.rig.state, self._previous = checkpoint.rig, checkpoint.rig_before
+        self.collision.merged(changed, self.rig.state)
+        self.collision.fall_m_s = checkpoint.fall_m_s
+        self.director.recall(checkpoint.director)
+        self._last_plan_tick, self._undo = checkpoint.last_plan_tick, list(checkpoint.undo)
+        self._requests.clear()
+        self._merging.clear()
+        self._looked, self._pace, self._predict = (0.0, 0.0), 1.0, None
+        self.status.merged_clips, self.status.outcomes = checkpoint.merged_clips, dict(checkpoint.outcomes)
+        self.seed = checkpoint.seed if seed is None else seed
 
     def set_prompt(self, prompt: str) -> None:
         """Words for the next clips."""

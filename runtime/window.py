@@ -52,13 +52,16 @@ MESSAGE_S = 2.5
 class Screen(Protocol):
     """Where frames go: a window, or nowhere."""
 
-    size: tuple[int, int]
+    @property
+    def size(self) -> tuple[int, int]:
+        """(width, height)."""
+        ...
 
     def events(self) -> list[Any]:
         """What happened since the last call."""
         ...
 
-    def present(self, color: npt.NDArray[np.uint8], overlay: npt.NDArray[np.uint8] | None = None) -> None:
+    def present(self, color: Any, overlay: npt.NDArray[np.uint8] | None = None) -> None:
         """Show a picture."""
         ...
 
@@ -264,7 +267,7 @@ class WalkLoop:
         width, height = self.size
         if color.shape[:2] == (height, width):
             return color
-        return cv2.resize(color, (width, height), interpolation=cv2.INTER_LINEAR)
+        return cv2.resize(color, (width, height), interpolation=cv2.INTER_LINEAR).astype(np.uint8, copy=False)
 
     # -- commands -----------------------------------------------------------------------------------------------------
 

@@ -20,10 +20,13 @@ from ..world.ground import Plane, fit_floor
 from ..world.keyframes import FrameBank
 from ..world.memory import DEFAULT_VOXEL_SIZE_M, SpatialMemory
 from ..world.merge import stage_update
+from ..world.points import PointBatch
 from ..world.slam.estimators import FrameStack
 from ..world.slam.update import recommended_voxel_size_m, source_update
 from ..world.transforms import Transform, as_rigid
+from .checkpoint import copy_walk
 from .director import Settled
+from .errors import UserError
 
 DEFAULT_UP = (0.0, -1.0, 0.0)
 FRAMES_PER_MERGE = 8
@@ -127,6 +130,18 @@ class World:
         self._renderer.update(self.memory.snapshot(), self.bank.keyframes)
         return self._renderer.render(pose, pinhole, DrawOptions())
 
+    def fork(self) -> "World":
+        """A world that goes its own way from here: shares the points, which never change, and no file."""
+        memory, bank = SpatialMemory(self.memory.voxel_size_m), FrameBank(self.bank.max_bytes)
+        memory.restore(self.memory.snapshot())
+        bank.restore(self.bank.snapshot())
+        other = World(self.info, memory, bank, copy_walk(self.walk))
+        other.journal = list(self.journal)
+        return other
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "World":
+        return self.fork()
+
     def content_hash(self) -> str:
         """Hash of memory's content, independent of the order in which it came."""
         return self.memory.content_hash()
@@ -197,7 +212,7 @@ def create(
     )
     report = progress or (lambda what, share: None)
     if loaded.points is not None:
-        return _from_points(loaded, seed=seed, voxel_size_m=voxel_size_m, prompt=prompt)
+        return _from_points(loaded, loaded.points, seed=seed, voxel_size_m=voxel_size_m, prompt=prompt)
     first = loaded.frames[0]
     has_depth = first.depth_m is not None
     memory, bank = SpatialMemory(voxel_size_m or _voxel_size_m(loaded)), FrameBank()
@@ -209,11 +224,14 @@ def create(
     return _assemble(loaded, memory, bank, first.pinhole, first.world_T_camera, seed, prompt, has_depth)
 
 
-def _from_points(source: Source, *, seed: int, voxel_size_m: float | None, prompt: str) -> "World":
+def _from_points(source: Source, points: PointBatch, *, seed: int, voxel_size_m: float | None, prompt: str) -> "World":
     """A world of a bare point cloud; it is looked at from outside its near side, as high as its middle."""
     memory = SpatialMemory(voxel_size_m or DEFAULT_VOXEL_SIZE_M)
-    memory.insert(source.points)
-    low, high = memory.snapshot().extent()
+    memory.insert(points)
+    extent = memory.snapshot().extent()
+    if extent is None:
+        raise UserError("a point cloud with points", f"none in {source.name}", "give another file")
+    low, high = extent
     start = np.eye(4)
     start[:3, 3] = ((low[0] + high[0]) / 2, (low[1] + high[1]) / 2, low[2] - 0.7 * max(high - low))
     pinhole = Pinhole.from_fov(832, 480, float(np.radians(70.0)))
