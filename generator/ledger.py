@@ -160,6 +160,12 @@ class Ledger:
         reason = "another epoch began"
         return Ended(ended.request_id, Outcome.STALE, reason, None, ended.latency_s, ended.seconds)
 
+    def forget_ended(self) -> None:
+        """Identities of requests that ended may be used again, as after going back to an earlier moment."""
+        with self._changed:
+            under_way = [*self._waiting, *([] if self._running is None else [self._running])]
+            self._known = {entry.request.request_id for entry in under_way}
+
     def take_ended(self, timeout_s: float | None = 0.0) -> list[Ended]:
         """Ends since the last call.
 

@@ -70,6 +70,15 @@ class _Inline:
             self._runner = None  # as a restarted worker: another generator
         self._ledger.set_state("idle")
 
+    def remember(self) -> object:
+        remember = None if self._runner is None else getattr(self._runner.generator, "remember", None)
+        return None if remember is None else remember()
+
+    def recall(self, state: object) -> None:
+        recall = None if self._runner is None else getattr(self._runner.generator, "recall", None)
+        if recall is not None:
+            recall(state)
+
     def wake(self) -> None:
         """Nothing waits elsewhere."""
 
@@ -172,6 +181,32 @@ class GenerationQueue:
         epoch = self._ledger.bump_epoch()
         self._backend.wake()
         return epoch
+
+    def remember(self) -> object:
+        """What the generator keeps between requests, by reference; None for one that keeps nothing, or is new.
+
+        Raises:
+            RuntimeError: It runs in another process.
+        """
+        return self._inline().remember()
+
+    def recall(self, state: object) -> None:
+        """Begin another epoch at an earlier moment: the generator goes back, and identities may be used again.
+
+        Args:
+            state: What ``remember`` gave at that moment.
+
+        Raises:
+            RuntimeError: It runs in another process.
+        """
+        self._inline().recall(state)
+        self.bump_epoch()
+        self._ledger.forget_ended()
+
+    def _inline(self) -> _Inline:
+        if not isinstance(self._backend, _Inline):
+            raise RuntimeError('going back needs the backend "inline"; the generator runs in a worker process')
+        return self._backend
 
     def reset(self) -> None:
         """Try again after the state "failed", or at once during "restarting"."""

@@ -68,6 +68,15 @@ class OutpaintGenerator:
 
     def __init__(self) -> None:
         self._places: dict[_PlaceKey, PlaceModel | None] = {}
+        self._modelled: dict[tuple[object, ...], PlaceModel | None] = {}
+
+    def remember(self) -> object:
+        """What it keeps between requests: the places in use, by reference."""
+        return dict(self._places)
+
+    def recall(self, state: object) -> None:
+        """Go back to what ``remember`` gave, None for a new generator; models of places are not made twice."""
+        self._places = dict(state) if isinstance(state, dict) else {}
 
     def generate(self, request: ClipRequest, scene: SceneVideo, progress: Progress) -> Clip:
         """Fill every requested view; what is new in one is known in the next. See ``Generator.generate``."""
@@ -110,11 +119,23 @@ class OutpaintGenerator:
                     return place, 0.0
         if not _reaches_far(scene):
             return None, 0.0
-        place = _model(photos, request, key, _PartOfProgress(progress, 0.0, PLACE_SHARE))
+        place = self._model_once(photos, request, key, _PartOfProgress(progress, 0.0, PLACE_SHARE))
         while len(self._places) >= MAX_PLACES:
             del self._places[next(iter(self._places))]
         self._places[key] = place
         return place, PLACE_SHARE
+
+    def _model_once(
+        self, photos: list[ReferenceFrame], request: ClipRequest, key: _PlaceKey, progress: Progress
+    ) -> PlaceModel | None:
+        """The model of a place, from an earlier time if it was made from the same."""
+        crcs = tuple((p.keyframe_id, zlib.crc32(np.ascontiguousarray(p.color))) for p in photos)
+        made_from = (key, crcs, request.up_world, request.floor, request.memory.voxel_size_m)
+        if made_from not in self._modelled:
+            while len(self._modelled) >= MAX_PLACES:
+                del self._modelled[next(iter(self._modelled))]
+            self._modelled[made_from] = _model(photos, request, key, progress)
+        return self._modelled[made_from]
 
 
 def _photos(request: ClipRequest, scene: SceneVideo) -> list[ReferenceFrame]:
