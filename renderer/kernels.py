@@ -3,6 +3,8 @@
 A picture is kept in planes with a border of ``PAD`` pixels on every side and a row stride of ``width + 2 * PAD``, so
 that splats and 3x3 neighbourhoods need no bounds test. The z-buffer packs depth (float32 bits, high half) and a colour
 word (low half) into one 64-bit number: positive floats sort like integers, so the nearest wins by one comparison.
+The depth's 15 highest bits come first, then how far the pixel is from the point's centre (4 bits), then the next 13
+bits of the depth: within steps of 1.6 % not the nearest point wins but the one whose centre is. It keeps detail.
 
 A colour word is red, green, blue from the lowest byte on; the top byte is ``class << 6 | freshness``.
 """
@@ -21,8 +23,8 @@ PAD = 24
 MAX_SPLAT = PAD - 1
 """Largest side of a splat in pixels."""
 
-FAR = np.float32(1e9)
-"""Depth where nothing is drawn."""
+FAR = np.float32(1000000512.0)
+"""Depth where nothing is drawn; passes through the z-buffer's bits unchanged."""
 
 NEAR_M = np.float32(0.02)
 """Nothing nearer than this is drawn."""
@@ -40,7 +42,7 @@ SAME_SURFACE = 1.04
 """Ratio of the depths of neighbouring dots of one surface, at most."""
 
 f4, i4, u4, u8, u1 = np.float32, np.int32, np.uint32, np.uint64, np.uint8
-EMPTY = np.uint64(0x4E6E6B28_00000000)
+EMPTY = np.uint64(0x4E6E06B3_00000000)
 """Z-buffer word of an empty pixel: depth ``FAR``, no colour."""
 
 OPTIONS = {"cache": True, "nogil": True, "fastmath": True, "error_model": "numpy", "boundscheck": False}
@@ -206,64 +208,102 @@ def _project(x, y, z, m, width, height, us, vs, ds):
 
 
 @njit(**OPTIONS)
-def _scatter_1(us, vs, bits, words, mask, stride, zbuffer):
+def _split_depth(bits):
+    """Depth bits with room for the distance from the centre, see above."""
+    return u8((bits & u4(0xFFFE0000)) | ((bits >> u4(4)) & u4(0x1FFF))) << u8(32)
+
+
+@njit(**OPTIONS)
+def _scatter_1(us, vs, bits, words, mask, stride, zbuffer, distance):
     """Draw a page as single pixels."""
     shift = f4(PAD)
     for i in range(us.shape[0]):
-        p = i4(vs[i] + shift) * stride + i4(us[i] + shift)
-        key = (u8(bits[i]) << u8(32)) | u8(words[i] & mask)
+        u, v = us[i] + shift, vs[i] + shift
+        p, q = i4(u), i4(v)
+        sub = (i4((v - f4(q)) * f4(8)) << 3) | i4((u - f4(p)) * f4(8))
+        key = _split_depth(bits[i]) | u8(words[i] & mask) | distance[1, sub, 0]
+        p += q * stride
         zbuffer[p] = min(zbuffer[p], key)
 
 
 @njit(**OPTIONS)
-def _scatter_2(us, vs, bits, words, mask, stride, zbuffer):
+def _scatter_2(us, vs, bits, words, mask, stride, zbuffer, distance):
     """Draw a page as squares of 2 pixels."""
     shift = f4(PAD - 0.5)
     for i in range(us.shape[0]):
-        p = i4(vs[i] + shift) * stride + i4(us[i] + shift)
-        key = (u8(bits[i]) << u8(32)) | u8(words[i] & mask)
+        u, v = us[i] + shift, vs[i] + shift
+        p, q = i4(u), i4(v)
+        taps = distance[2, (i4((v - f4(q)) * f4(8)) << 3) | i4((u - f4(p)) * f4(8))]
+        p += q * stride
+        key = _split_depth(bits[i]) | u8(words[i] & mask)
         for j in range(2):
             for k in range(2):
                 o = p + j * stride + k
-                zbuffer[o] = min(zbuffer[o], key)
+                zbuffer[o] = min(zbuffer[o], key | taps[2 * j + k])
 
 
 @njit(**OPTIONS)
-def _scatter_3(us, vs, bits, words, mask, stride, zbuffer):
+def _scatter_3(us, vs, bits, words, mask, stride, zbuffer, distance):
     """Draw a page as squares of 3 pixels; points well behind what their centre shows are left out."""
     shift = f4(PAD - 1)
     for i in range(us.shape[0]):
-        p = i4(vs[i] + shift) * stride + i4(us[i] + shift)
+        u, v = us[i] + shift, vs[i] + shift
+        p, q = i4(u), i4(v)
+        sub = (i4((v - f4(q)) * f4(8)) << 3) | i4((u - f4(p)) * f4(8))
+        p += q * stride
         d = bits[i]
         if (d >> u4(17)) > u4(zbuffer[p + stride + 1] >> u8(49)) + u4(1):  # 1.6 to 3 % behind
             continue
-        key = (u8(d) << u8(32)) | u8(words[i] & mask)
+        taps = distance[3, sub]
+        key = _split_depth(d) | u8(words[i] & mask)
         for j in range(3):
             for k in range(3):
                 o = p + j * stride + k
-                zbuffer[o] = min(zbuffer[o], key)
+                zbuffer[o] = min(zbuffer[o], key | taps[3 * j + k])
 
 
 @njit(**OPTIONS)
 def _scatter_round(us, vs, bits, words, mask, stride, zbuffer, side, left):
     """Draw a page as rounded splats of ``side`` pixels; ``left`` is the first column of each of its rows."""
-    shift = f4(PAD) - f4(side - 1) * f4(0.5)
+    middle = f4(side - 1) * f4(0.5)
+    shift = f4(PAD) - middle
     centre = (side // 2) * stride + side // 2
+    steps = f4(31.9) / f4(side * side)
     for i in range(us.shape[0]):
-        p = i4(vs[i] + shift) * stride + i4(us[i] + shift)
+        u, v = us[i] + shift, vs[i] + shift
+        p, q = i4(u), i4(v)
+        x, y = u - f4(p) + middle - f4(0.5), v - f4(q) + middle - f4(0.5)
+        p += q * stride
         d = bits[i]
         if (d >> u4(17)) > u4(zbuffer[p + centre] >> u8(49)) + u4(1):
             continue
-        key = (u8(d) << u8(32)) | u8(words[i] & mask)
+        key = _split_depth(d) | u8(words[i] & mask)
         for j in range(side):
             o = p + j * stride
+            dy = (f4(j) - y) * (f4(j) - y)
             for k in range(left[j], side - left[j]):
-                zbuffer[o + k] = min(zbuffer[o + k], key)
+                away = i4(min((dy + (f4(k) - x) * (f4(k) - x)) * steps, f4(15)))
+                zbuffer[o + k] = min(zbuffer[o + k], key | (u8(away) << u8(45)))
+
+
+def centre_distances() -> npt.NDArray[np.uint64]:
+    """(4, 64, 9) uint64: how far each pixel of a splat of 1, 2, 3 pixels is from the point, for each of 8x8 places.
+
+    On bits 45 to 48 of a z-buffer word, 15 at the splat's corner.
+    """
+    out = np.zeros((4, 64, 9), np.uint64)
+    place = (np.arange(8) + 0.5) / 8
+    for side in (1, 2, 3):
+        away = (np.arange(side)[None, :] - (side - 1) / 2 + 0.5 - place[:, None]) ** 2  # (place, tap)
+        square = away[:, None, :, None] + away[None, :, None, :]  # (place y, place x, tap y, tap x)
+        steps = np.minimum(square / (side * side / 2) * 15.99, 15).astype(np.uint64)
+        out[side, :, : side * side] = steps.reshape(64, side * side) << np.uint64(45)
+    return out
 
 
 @njit(**OPTIONS)
 def draw_points(
-    pages, slots, found, m, focal, width, height, min_priority, left_end, zbuffer, small, tiles, statistics
+    pages, slots, found, m, focal, width, height, min_priority, left_end, distance, zbuffer, small, tiles, statistics
 ):
     """Draw chunks front to back into the z-buffer.
 
@@ -276,6 +316,7 @@ def draw_points(
         width, height: Size in pixels.
         min_priority: Points below it are left out.
         left_end: (MAX_SPLAT + 1, MAX_SPLAT + 1) int32 first column of each row of a round splat of each size.
+        distance: ``centre_distances``.
         zbuffer: (planes,) uint64.
         small, tiles: Scratch of ``_rebuild_tiles``.
         statistics: (3,) int64, out: points drawn, chunks in the frustum, chunks hidden.
@@ -300,7 +341,7 @@ def draw_points(
             have_tiles, since, hidden_before = True, 0, hidden
         if have_tiles:
             one[0] = f4(found.near[k] * 0.98)
-            if _is_hidden(found.box[k], one_bits[0], tiles):
+            if _is_hidden(found.box[k], one_bits[0] & u4(0xFFFE0000), tiles):
                 hidden += 1
                 continue
         for r in range(3):
@@ -334,11 +375,11 @@ def draw_points(
                 side = min(max(side, 1), MAX_SPLAT)
                 w = pages.word[s : s + n]
                 if side == 1:
-                    _scatter_1(us[:n], vs[:n], bits[:n], w, slots.mask[c], stride, zbuffer)
+                    _scatter_1(us[:n], vs[:n], bits[:n], w, slots.mask[c], stride, zbuffer, distance)
                 elif side == 2:
-                    _scatter_2(us[:n], vs[:n], bits[:n], w, slots.mask[c], stride, zbuffer)
+                    _scatter_2(us[:n], vs[:n], bits[:n], w, slots.mask[c], stride, zbuffer, distance)
                 elif side == 3:
-                    _scatter_3(us[:n], vs[:n], bits[:n], w, slots.mask[c], stride, zbuffer)
+                    _scatter_3(us[:n], vs[:n], bits[:n], w, slots.mask[c], stride, zbuffer, distance)
                 else:
                     _scatter_round(us[:n], vs[:n], bits[:n], w, slots.mask[c], stride, zbuffer, side, left_end[side])
             drawn += n
@@ -356,7 +397,8 @@ def split_planes(zbuffer, depth, color):
     bits = depth.view(np.uint32)
     for i in range(zbuffer.shape[0]):
         q = zbuffer[i]
-        bits[i] = u4(q >> u8(32))
+        h = u4(q >> u8(32))
+        bits[i] = (h & u4(0xFFFE0000)) | ((h & u4(0x1FFF)) << u4(4))
         color[i] = u4(q & u8(0xFFFFFFFF))
 
 

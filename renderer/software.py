@@ -145,6 +145,7 @@ class SoftwareRenderer:
         self._pool = PointPool()
         self._extractor = ChunkExtractor()
         self._left_end = _round_splats()
+        self._distance = kernels.centre_distances()
         self._planes: _Planes | None = None
         self._kept_planes: OrderedDict[tuple[int, int], _Planes] = OrderedDict()
         self._shelf = PhotoShelf()
@@ -353,7 +354,7 @@ class SoftwareRenderer:
         kernels.draw_points(
             pool.pages, pool.slots, kernels.Found(seen[order], near[order], box[order]),
             matrix, max(pinhole.fx, pinhole.fy), pinhole.width, pinhole.height, options.min_priority,
-            self._left_end, planes.zbuffer, planes.small, planes.tiles, counts,
+            self._left_end, self._distance, planes.zbuffer, planes.small, planes.tiles, counts,
         )  # fmt: skip
         self._statistics = DrawStatistics(
             int(counts[0]), int(counts[1]), int(counts[2]), self._uploaded, self._extractor.num_pending

@@ -303,6 +303,24 @@ def test_statistics_count_what_was_drawn(renderer):
     assert renderer.statistics.uploaded_bytes > 0
 
 
+def test_a_pixel_between_splats_takes_the_colour_of_the_nearest_centre(renderer):
+    """Two points of one surface, 5 pixels apart in splats of 6, the nearer to the eye by a millimetre on the right."""
+    f, z = 600.0, 1.0
+    left, right = [[-2.5 / f * z, 0.0, z + 0.001]], [[2.5 / f * z, 0.0, z]]
+    camera = Pinhole(64, 48, f, f, 32.0, 24.0)
+    renderer.update(memory_of(batch_of(left, (255, 0, 0)), batch_of(right, (0, 255, 0))))
+    view = renderer.render(IDENTITY, camera)
+    assert view.color[24, 30].tolist() == [255, 0, 0]
+    assert view.color[24, 33].tolist() == [0, 255, 0]
+
+
+def test_depth_survives_the_packing(renderer):
+    for depth in (0.3, 1.0, 1.99, 2.01, 7.7, 63.0):
+        renderer.update(memory_of(batch_of([[0.0, 0.0, depth]])))
+        drawn = renderer.render(IDENTITY, CAMERA).depth_m
+        assert drawn.max() == pytest.approx(depth, rel=1e-5, abs=0.0001)
+
+
 def test_far_chunks_are_drawn_from_fewer_points_without_gaps(renderer):
     snapshot = memory_of(batch_of(wall(8.0, half_m=2.0)))
     renderer.update(snapshot)
