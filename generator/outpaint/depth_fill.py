@@ -16,7 +16,7 @@ from .pyramid import push_pull
 
 RAY_STEPS = ((1, 0), (2, 1), (1, 1), (1, 2), (0, 1), (-1, 2), (-1, 1), (-2, 1))
 """Steps (x, y) of eight rays on the pixel grid, 22.5 degrees apart as near as it goes; each also runs backwards."""
-ENCLOSED_FROM, ENCLOSED_TO = 0.6, 0.8
+ENCLOSED_FROM, ENCLOSED_TO = 0.5, 0.65
 """Share of rays that meet something known: below the first a pixel is outside, above the second enclosed."""
 FAR_QUANTILE = 0.65
 """Of the far ends of the eight lines through a pixel this quantile is the far side: not the largest, because single

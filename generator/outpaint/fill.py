@@ -23,9 +23,9 @@ NARROW_PX = 6.0
 """Enclosed holes that reach no further than this from the known stay smooth: patches could only blur them."""
 FAR_SIDE_REACH_PX = 24.0
 """Enclosed pixels up to this far from the far side take after it even where the place model has something."""
-FAR_SIDE_BLUR_PX = 1.0
+FAR_SIDE_BLUR_PX = 1.5
 TONE_SIGMA_PX = 6.0
-TONE_SHARE = 0.6
+TONE_SHARE = 0.75
 """How much of an outer texture's low band gives way to the smooth continuation of the known colours."""
 JOIN_TOLERANCE = 0.08
 """The place model is the same surface as memory where their depths differ by less than this share."""
