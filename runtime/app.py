@@ -65,15 +65,18 @@ def _open_behind_the_photo(
     share: list[tuple[str, float]] = [("opening", 0.0)]
     overlay, clock = Overlay(), WallClock()
     with ThreadPoolExecutor(1, "spatia-opening") as pool:
-        job = pool.submit(_prepare, place, command, size, memory_limit, lambda what, at: share.append((what, at)))
-        photo = first_picture(place, command, size)
+        pictures: list[npt.NDArray[np.uint8]] = []
+        job = pool.submit(
+            _prepare, place, command, size, memory_limit, lambda what, at: share.append((what, at)), pictures.append
+        )
+        pictures.insert(0, first_picture(place, command, size))
         next_s = clock.now_s()
         is_leaving = False
         while not job.done():
             devices.handle(presenter.events())
             is_leaving |= "quit" in devices.intent().commands
             state = OverlayState(status=f"{share[-1][0]} …", is_busy=True)
-            presenter.present(photo, overlay.draw(state, presenter.drawable_size, presenter.scale))
+            presenter.present(pictures[-1], overlay.draw(state, presenter.drawable_size, presenter.scale))
             next_s += 1.0 / OPENING_RATE_HZ
             clock.wait_until(next_s)
         session, recorder = job.result()
@@ -89,8 +92,9 @@ def _prepare(
     size: tuple[int, int],
     memory_limit: int | None,
     report: Callable[[str, float], None],
+    show: Callable[[npt.NDArray[np.uint8]], None],
 ) -> tuple[Session, Recorder | None]:
-    world = open_or_make(command, place, report)
+    world = open_or_make(command, place, report, lambda world: show(_first_view(world, size)))
     if memory_limit is not None:
         check_memory_limit(world, memory_limit)
     if not command.frozen:
@@ -105,6 +109,12 @@ def _prepare(
     )
     session.draw()  # compiles what draws, or loads it from its cache
     return session, recorder
+
+
+def _first_view(world: World, size: tuple[int, int]) -> npt.NDArray[np.uint8]:
+    """Where the walk stands, from what is read so far."""
+    with Session(world, "none", wait=True, size=size) as session:
+        return session.draw().color
 
 
 def _shut(session: Session, recorder: Recorder | None) -> None:

@@ -1,6 +1,7 @@
 """Between a ``World`` and its file: what is written, and how a walk is found again where it was left."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from ..saves.schema import FORMAT_VERSION
 from ..saves.state import WorldState
 from ..saves.store import WorldFile
 from ..world.camera import Pinhole
+from ..world.chunks import Chunk
 from ..world.ground import Plane
 from ..world.keyframes import FrameBank
 from ..world.memory import SpatialMemory
@@ -18,6 +20,9 @@ from ..world.points import PointClass
 from ..world.transforms import as_rigid
 from .director import Settled
 from .world import WalkState, World, WorldInfo
+
+PREVIEW_CHUNKS = 800
+"""Chunks that are read before the first picture of a saved world: those within about three metres."""
 
 
 def state_of(world: World) -> WorldState:
@@ -92,14 +97,21 @@ def _is_same(a: Path, b: Path) -> bool:
     return a.resolve() == b.resolve()
 
 
-def open_world(path: Path, *, read_only: bool = False) -> World:
+def open_world(path: Path, *, read_only: bool = False, preview: Callable[[World], None] | None = None) -> World:
     """Read a world.
+
+    Args:
+        path: The file.
+        read_only: Take no lock and never write.
+        preview: Called once with a world that holds the nearest chunks only, before the others are read.
 
     Raises:
         WorldFileError: See ``spatia.open``.
     """
     file = WorldFile.open(path, read_only=read_only)
     try:
+        if preview is not None:
+            preview(_nearest_of(file))
         world = world_from(file.load())
     except BaseException:
         file.close()
@@ -109,6 +121,15 @@ def open_world(path: Path, *, read_only: bool = False) -> World:
     else:
         world.file = file
     return world
+
+
+def _nearest_of(file: WorldFile) -> World:
+    """The world with the chunks around where the walk stands."""
+    manifest, state = file.read_manifest(), file.read_state()
+    pose = np.asarray(state.get("pose", np.reshape(manifest.start_pose, (4, 4))))
+    near = islice(file.iter_chunks(near=pose[:3, 3]), PREVIEW_CHUNKS)
+    chunks = {c.key: c for c in near if isinstance(c, Chunk)}
+    return world_from(WorldState(chunks, file.read_keyframes(), manifest, state, path=file.read_path()))
 
 
 def world_from(loaded: WorldState) -> World:

@@ -3,7 +3,7 @@
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,13 +18,13 @@ from ..world.images import cover
 from . import commands
 from .errors import UserError
 from .headless import opening_photo, session_facts, void_share, write_report
+from .persistence import open_world
 from .progress import progress_bar
 from .record import Recorder
 from .samples import SAMPLES, sample_source
 from .session import ROLLOUT_RATE_HZ, Session
 from .sources import make_world
 from .world import World
-from .world import open as open_world
 
 WALKS_FOLDER = Path("walk")
 DEFAULT_SIZE = (832, 480)
@@ -136,7 +136,9 @@ def first_picture(place: WalkPlace, command: commands.Walk, size: tuple[int, int
     return np.full((size[1], size[0], 3), 24, np.uint8)
 
 
-def open_or_make(command: commands.Walk, place: WalkPlace, report: Any) -> World:
+def open_or_make(
+    command: commands.Walk, place: WalkPlace, report: Any, preview: Callable[[World], None] | None = None
+) -> World:
     """The world to walk: resumed where there is one, otherwise made from the source.
 
     Raises:
@@ -147,7 +149,7 @@ def open_or_make(command: commands.Walk, place: WalkPlace, report: Any) -> World
         given = [k for k, v in options.items() if v is not None]
         if given:
             raise UserError(f"no --{given[0]} when a world is resumed", f"{place.file}", "start afresh with --new")
-        world = open_world(place.file, read_only=command.frozen)
+        world = open_world(place.file, read_only=command.frozen, preview=preview)
         if command.prompt:
             world.walk.prompt = command.prompt
         return world

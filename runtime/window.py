@@ -114,7 +114,7 @@ class WalkLoop:
         self.size = size
         self.is_paced = paced
         self.step = FixedStep(session.tick_s)
-        self.fov_rad = session.world.pinhole_for(size).fov_x_rad
+        self.fov_rad = session.world.walk.fov_rad or session.world.pinhole_for(size).fov_x_rad
         self.scale = 1.0
         self.tint = self.help = self.details = False
         self._wipe_since_s: float | None = None
@@ -228,6 +228,7 @@ class WalkLoop:
         edges = (coverage[:, :columns], coverage[:, -columns:], coverage[:rows], coverage[-rows:])
         if float(np.mean([(e > 0.5).mean() for e in edges])) > KNOWN_SHARE:
             self.fov_rad = min(FOV_RAD, self.fov_rad + FOV_OPENING_RAD_S * min(passed_s, 0.1))
+            self.session.world.walk.fov_rad = self.fov_rad
 
     def _wiped(self) -> npt.NDArray[np.uint8]:
         """Left of the sweeping line the walk from the withheld photo's camera, right of it the photo."""
