@@ -68,7 +68,12 @@ class Renderer(Protocol):
     name: str
 
     def update(
-        self, snapshot: MemorySnapshot, keyframes: Sequence[Keyframe] = (), *, budget_s: float | None = None
+        self,
+        snapshot: MemorySnapshot,
+        keyframes: Sequence[Keyframe] = (),
+        *,
+        budget_s: float | None = None,
+        now_s: float = ...,
     ) -> bool:
         """Take over changed chunks and keyframes; revisions decide what is copied.
 
@@ -76,6 +81,8 @@ class Renderer(Protocol):
             snapshot: What memory holds now.
             keyframes: Photos that may be sampled, in order of preference.
             budget_s: Stop after about this time and go on at the next call; None takes all.
+            now_s: Simulation time in seconds, ticks of ``DrawOptions.fade_tick`` / 60; points that are new in this
+                call fade in from here. Not given: they were always there.
 
         Returns:
             True when everything was taken over.
