@@ -25,6 +25,12 @@ BLOCKED = 1e9
 GRID = (12, 8)
 """Columns and rows of the pixels whose surface decides which photos are near."""
 
+MAX_LIKELY = 24
+"""Keyframes that are tried on the whole grid."""
+
+FEW_POINTS = 8
+"""Points of the grid that all keyframes are tried on."""
+
 MIN_GAIN = 0.03
 """A photo must be good for at least this share of the grid."""
 
@@ -102,7 +108,8 @@ class PhotoShelf:
         """
         if not self._keyframes or len(surface_world) == 0:
             return []
-        quality = self._quality(surface_world, eye_world, focal)
+        likely = self._likely(surface_world, eye_world, focal)
+        quality = self._quality(likely, surface_world, eye_world, focal)
         open_share = np.full(len(surface_world), 1.0 / len(surface_world))
         chosen: list[int] = []
         while len(chosen) < MAX_CHOSEN:
@@ -113,16 +120,31 @@ class PhotoShelf:
                 break
             chosen.append(best)
             open_share *= quality[best] < 0.1
-        chosen.sort(key=lambda k: -int(self._keyframes[k].point_class))
-        return [self._keyframes[k] for k in chosen]
+        keyframes = [self._keyframes[likely[k]] for k in chosen]
+        return sorted(keyframes, key=lambda k: -int(k.point_class))
+
+    def _likely(
+        self, surface_world: npt.NDArray[np.float64], eye_world: npt.NDArray[np.float64], focal: float
+    ) -> npt.NDArray[np.intp]:
+        """Indices of the keyframes that serve a few of the points best, so that not all are tried on all points."""
+        everyone = np.arange(len(self._keyframes))
+        if len(everyone) <= MAX_LIKELY:
+            return everyone
+        few = surface_world[:: max(1, len(surface_world) // FEW_POINTS)]
+        served = self._quality(everyone, few, eye_world, focal).sum(1)
+        return np.sort(np.argsort(-served, kind="stable")[:MAX_LIKELY])
 
     def _quality(
-        self, surface_world: npt.NDArray[np.float64], eye_world: npt.NDArray[np.float64], focal: float
+        self,
+        indices: npt.NDArray[np.intp],
+        surface_world: npt.NDArray[np.float64],
+        eye_world: npt.NDArray[np.float64],
+        focal: float,
     ) -> npt.NDArray[np.float64]:
-        """(K, N) in [0, 1]: how well each keyframe serves each point."""
-        rotation, translation = self._camera_T_world[:, :3, :3], self._camera_T_world[:, :3, 3]
+        """(K, N) in [0, 1]: how well each of K keyframes serves each point."""
+        rotation, translation = self._camera_T_world[indices, :3, :3], self._camera_T_world[indices, :3, 3]
         points = np.einsum("kij,nj->kni", rotation, surface_world) + translation[:, None]
-        width, height, fx, fy, cx, cy = (self._intrinsics[:, i, None] for i in range(6))
+        width, height, fx, fy, cx, cy = (self._intrinsics[indices, i, None] for i in range(6))
         z = np.maximum(points[..., 2], 1e-6)
         u, v = fx * points[..., 0] / z + cx, fy * points[..., 1] / z + cy
         inside = (points[..., 2] > 0.05) & (u >= 0) & (u < width) & (v >= 0) & (v < height)
@@ -132,7 +154,7 @@ class PhotoShelf:
         cosine = (points * to_eye).sum(-1) / np.maximum(distance * distance_eye, 1e-9)
         sharpness = np.minimum(fx * distance_eye / np.maximum(focal * distance, 1e-9), 1.0)
         angle = np.clip(2.0 * cosine - 1.0, 0.0, 1.0)
-        return inside * angle * np.where(sharpness > 0.15, sharpness, 0.0) * self._weights[:, None]
+        return inside * angle * np.where(sharpness > 0.15, sharpness, 0.0) * self._weights[indices, None]
 
     def photo(self, keyframe: Keyframe, focal: float, make_depth: DepthMaker, revision: int, refresh: bool) -> Photo:
         """The unpacked photo of a keyframe.

@@ -383,3 +383,14 @@ def test_without_hardware_the_software_renderer_is_chosen(monkeypatch):
 def test_an_unknown_renderer_is_refused_with_the_choices():
     with pytest.raises(ValueError, match="auto, software, gl, got 'vulkan'"):
         create_renderer("vulkan")
+
+
+def test_the_best_of_many_keyframes_is_found():
+    shelf = PhotoShelf()
+    rng = np.random.default_rng(0)
+    color = np.zeros((72, 96, 3), np.uint8)
+    poses = [look(rng.uniform(3, 9, 3), rng.uniform(-3, 3), 0) for _ in range(120)]
+    poses[77] = look((0.1, 0, 0), 0, 0)
+    keyframes = [Keyframe(k + 1, 0, color.copy(), PHOTO, p, PointClass.OBSERVED) for k, p in enumerate(poses)]
+    shelf.update(keyframes)
+    assert shelf.choose(wall(2.0, half_m=0.5, step_m=0.1), np.array([0.1, 0, 0]), 90.0)[0] is keyframes[77]
