@@ -33,7 +33,28 @@ SETTLED_TOLERANCE = 0.02
 CLIP_FRAMES_FIRST = 81
 CLIP_FRAMES_NEXT = 72
 TAIL_FRAMES = 9
+MAX_TAILS = 6
+"""Tails that are kept: nine frames of 832x480 take 11 MB."""
+MAX_TAIL_DISTANCE_M = 0.5
+MAX_TAIL_ANGLE_RAD = float(np.radians(20.0))
+RELEVANT_DISTANCE_M = 2.0
+RELEVANT_ANGLE_RAD = float(np.radians(100.0))
 CLIP_RATE_HZ = 24.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Tail:
+    """The last frames of a continuous clip, which a later round may go on from.
+
+    Attributes:
+        request_id: The clip.
+        frames: (9, H, W, 3) uint8, read-only.
+        world_T_camera: (9, 4, 4) their poses.
+    """
+
+    request_id: int
+    frames: npt.NDArray[np.uint8]
+    world_T_camera: npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -45,12 +66,14 @@ class ClipPlan:
         pinhole: Size and intrinsics of the frames.
         purpose: "way", "ring" or "reroll".
         missing_share: Share of pixels that memory lacks in the worst of the frames.
+        tail: What the clip continues: then its first frames stand where the tail's do. None in a first round.
     """
 
     world_T_camera: npt.NDArray[np.float64]
     pinhole: Pinhole
     purpose: str
     missing_share: float
+    tail: Tail | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -70,6 +93,7 @@ class DirectorState:
     held: tuple[Settled, ...]
     unmeasured: tuple[tuple[int, ClipPlan], ...]
     coverage_ahead: float
+    tails: tuple[Tail, ...] = ()
 
 
 @dataclass(slots=True)
@@ -122,7 +146,7 @@ class Director:
         picture_width: int = MAX_KEY_VIEW_WIDTH,
     ) -> None:
         self._key_pinhole = key_view_pinhole(picture_width)
-        self._wants_key_views = wants_key_views
+        self.wants_key_views = wants_key_views
         self._native_speed = native_speed
         self._world_R_level = level_frame(up_world)
         self._meter = CoverageMeter(min_priority)
@@ -130,6 +154,7 @@ class Director:
         self.pending: dict[int, ClipPlan] = {}
         self._unmeasured: tuple[tuple[int, ClipPlan], ...] = ()
         self.held: list[Settled] = []
+        self.tails: list[Tail] = []
         self.coverage_ahead = 1.0
 
     def plan(
@@ -153,7 +178,7 @@ class Director:
         """
         self._meter.update(snapshot)
         self._measure_settled()
-        if not self._wants_key_views:
+        if not self.wants_key_views:
             return self._plan_clip(pinhole, predict)
         return self._plan_way(pinhole, predict) or (self._plan_ring(predict(0.0)) if ring else None)
 
@@ -190,12 +215,46 @@ class Director:
         return None
 
     def _plan_clip(self, pinhole: Pinhole, predict: Callable[[float], Transform]) -> ClipPlan | None:
-        poses = retimed_path(predict, CLIP_FRAMES_FIRST, self._native_speed)
+        tail = self._tail_near(predict(0.0))
+        if tail is None:
+            poses = retimed_path(predict, CLIP_FRAMES_FIRST, self._native_speed)
+        else:
+            ahead = joined(tail.world_T_camera[-1], predict)
+            new = retimed_path(ahead, CLIP_FRAMES_NEXT + 1, self._native_speed)[1:]
+            poses = np.concatenate([tail.world_T_camera, new])
         shares = [float(self._meter.missing(pose, pinhole).mean()) for pose in poses[:: len(poses) // 5]]
         self.coverage_ahead = 1.0 - max(shares)
         if max(shares) <= MISSING_SHARE or not self._is_open(poses[-1], max(shares)):
             return None
-        return ClipPlan(poses, pinhole, "way", max(shares))
+        return ClipPlan(poses, pinhole, "way", max(shares), tail)
+
+    def _tail_near(self, world_T_camera: Transform) -> Tail | None:
+        """The tail whose end is nearest to a pose, within 0.5 m and 20°."""
+        best, least = None, MAX_TAIL_DISTANCE_M
+        for tail in self.tails:
+            end_T_camera = invert(tail.world_T_camera[-1]) @ world_T_camera
+            distance = float(np.linalg.norm(end_T_camera[:3, 3]))
+            if distance <= least and rotation_angle_rad(end_T_camera) <= MAX_TAIL_ANGLE_RAD:
+                best, least = tail, distance
+        return best
+
+    def keep_tail(self, tail: Tail) -> None:
+        """Remember where a clip ended; the oldest of more than ``MAX_TAILS`` is forgotten."""
+        self.tails = [*self.tails, tail][-MAX_TAILS:]
+
+    def drop_tail(self, request_id: int) -> None:
+        """Forget the tail of an undone clip."""
+        self.tails = [t for t in self.tails if t.request_id != request_id]
+
+    def is_relevant(self, plan: ClipPlan, predict: Callable[[float], Transform]) -> bool:
+        """Whether the walker will soon be near what a plan shows."""
+        goal = plan.world_T_camera[-1]
+        for ahead_s in LOOK_AHEAD_S:
+            goal_T_camera = invert(goal) @ predict(ahead_s)
+            is_close = np.linalg.norm(goal_T_camera[:3, 3]) < RELEVANT_DISTANCE_M
+            if is_close and rotation_angle_rad(goal_T_camera) < RELEVANT_ANGLE_RAD:
+                return True
+        return False
 
     def _is_open(self, pose: Transform, missing_share: float) -> bool:
         if any(_is_near(pose, p.world_T_camera[-1]) for p in self.pending.values()):
@@ -246,12 +305,15 @@ class Director:
 
     def remember(self) -> DirectorState:
         """What it goes on from, by reference."""
-        return DirectorState(tuple(self.settled), tuple(self.held), self._unmeasured, self.coverage_ahead)
+        return DirectorState(
+            tuple(self.settled), tuple(self.held), self._unmeasured, self.coverage_ahead, tuple(self.tails)
+        )
 
     def recall(self, state: DirectorState) -> None:
         """Go back to what ``remember`` gave; what is pending is forgotten."""
         self.settled, self.held = list(state.settled), list(state.held)
         self.pending, self._unmeasured, self.coverage_ahead = {}, state.unmeasured, state.coverage_ahead
+        self.tails = list(state.tails)
 
     def close(self) -> None:
         """Release the meter."""
@@ -288,6 +350,15 @@ def retimed_path(
         radians = max(rotation_angle_rad(invert(a) @ b) for a, b in pairs) / step_s
         slow = min(1.0, native_speed[0] / max(metres, 1e-9), native_speed[1] / max(radians, 1e-9))
     return np.stack([predict(i / CLIP_RATE_HZ * slow) for i in range(num_frames)])
+
+
+def joined(world_T_start: Transform, predict: Callable[[float], Transform]) -> Callable[[float], Transform]:
+    """A prediction that starts at a pose and flows into another prediction within a second."""
+
+    def blended(seconds: float) -> Transform:
+        return interpolate(world_T_start, predict(seconds), min(1.0, max(0.0, seconds)))
+
+    return blended
 
 
 def predict_along(poses: Sequence[Transform], rate_hz: float) -> Callable[[float], Transform]:

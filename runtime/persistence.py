@@ -18,7 +18,7 @@ from ..world.keyframes import FrameBank
 from ..world.memory import SpatialMemory
 from ..world.points import PointClass
 from ..world.transforms import as_rigid
-from .director import Settled
+from .director import Settled, Tail
 from .world import WalkState, World, WorldInfo
 
 PREVIEW_CHUNKS = 800
@@ -38,6 +38,7 @@ def state_of(world: World) -> WorldState:
         "settled": [_pack_settled(s) for s in walk.settled],
         "held": [_pack_settled(s) for s in walk.held],
         "fov_rad": walk.fov_rad,
+        "tails": [{"request": t.request_id, "frames": t.frames, "poses": t.world_T_camera} for t in walk.tails],
     }
     return WorldState(
         chunks=world.memory.snapshot().chunks,
@@ -167,6 +168,7 @@ def _walk_of(state: Mapping[str, Any], start: Any, manifest: Manifest, path: Any
         next_request_id=int(state.get("next_request_id", 1)),
         settled=[_unpack_settled(s) for s in state.get("settled", ())],
         held=[_unpack_settled(s) for s in state.get("held", ())],
+        tails=[_unpack_tail(t) for t in state.get("tails", ())],
         path=[(float(t), float(x), float(y), float(z)) for t, x, y, z in path],
         fov_rad=state.get("fov_rad"),
         generator=manifest.generator,
@@ -189,6 +191,15 @@ def _pack_settled(settled: Settled) -> dict[str, Any]:
 
 def _unpack_settled(value: Mapping[str, Any]) -> Settled:
     return Settled(int(value["request"]), as_rigid(value["pose"], "settled pose"), float(value["missing"]))
+
+
+def _unpack_tail(value: Mapping[str, Any]) -> Tail:
+    poses = np.asarray(value["poses"], np.float64)
+    frames = np.asarray(value["frames"], np.uint8)
+    if frames.ndim != 4 or poses.shape != (len(frames), 4, 4):
+        raise ValueError(f"tail: expected frames and as many poses, got {frames.shape} and {poses.shape}")
+    frames.flags.writeable = False
+    return Tail(int(value["request"]), frames, np.stack([as_rigid(p, "tail pose") for p in poses]))
 
 
 def describe(path: Path) -> dict[str, Any]:

@@ -30,7 +30,7 @@ from ..world.updates import MapUpdate
 from .checkpoint import Checkpoint, UndoStep, copy_walk
 from .clock import Clock, WallClock
 from .collision import Collision
-from .director import ClipPlan, Director, predict_along
+from .director import ClipPlan, Director, Tail, predict_along
 from .metrics import Metrics
 from .record import RecordedRequest, Recorder, Recording
 from .rig import CameraRig, RigState
@@ -51,6 +51,7 @@ MAX_OUTSTANDING = 2
 MAX_CLIPS_PER_PLAN = 6
 """A waiting session makes at most so many clips before it walks on."""
 MAX_UNDO = 16
+IRRELEVANT_S = 2.0
 TRACE_STEP_M = 0.10
 
 
@@ -164,10 +165,12 @@ class Session:
         )
         self.director.settled = list(world.walk.settled)
         self.director.held = list(world.walk.held)
+        self.director.tails = list(world.walk.tails)
         self.queue = GenerationQueue(generator, backend="inline" if wait else "process", clock=self.clock)
         self._recorder = recorder
         self._recording = recording
         self._memory_limit = memory_limit
+        self._irrelevant_since: tuple[int, int] | None = None
         self._replay_drafts: dict[int, ClipRequest] = {}
         self._looked = (0.0, 0.0)
         self._pace = 1.0
@@ -245,6 +248,7 @@ class Session:
         walk.world_T_camera = self.rig.world_T_camera
         walk.is_flying = self.rig.state.is_flying
         walk.settled, walk.held = self.director.settled, self.director.held
+        walk.tails = self.director.tails
         self._trace()
         self._drain()
         self._plan()
@@ -320,6 +324,7 @@ class Session:
         if self.is_waiting:
             self._plan_and_wait()
             return
+        self._cancel_irrelevant()
         if self._planning is not None:
             if self._planning.done():
                 drafted, self._planning = self._planning.result(), None
@@ -332,6 +337,21 @@ class Session:
             predicted = [self.predict(s / ROLLOUT_RATE_HZ) for s in range(97)]
             predict = predict_along(predicted, ROLLOUT_RATE_HZ)
             self._planning = self._background.submit(self._draft, self._moment(), predict, True)
+
+    def _cancel_irrelevant(self) -> None:
+        """Give up a clip that has led nowhere for two seconds and is not yet half done."""
+        progress = self.queue.progress
+        if progress is None or progress.request_id not in self._requests:
+            return
+        plan = self._requests[progress.request_id][1]
+        if plan.purpose != "way" or self.director.is_relevant(plan, self.predict):
+            self._irrelevant_since = None
+            return
+        if self._irrelevant_since is None or self._irrelevant_since[0] != progress.request_id:
+            self._irrelevant_since = (progress.request_id, self.tick_count)
+        waited_s = (self.tick_count - self._irrelevant_since[1]) * self.tick_s
+        if waited_s > IRRELEVANT_S and progress.fraction < 0.5:
+            self.queue.cancel(progress.request_id)
 
     def _moment(self) -> _Moment:
         return _Moment(self.tick_count, self.world.memory.snapshot(), self.world.bank.snapshot())
@@ -409,6 +429,7 @@ class Session:
             up_world=self.world.info.up_world,
             floor=None if floor is None else (*floor.normal, floor.offset_m),
             purpose=plan.purpose,
+            tail=None if plan.tail is None else plan.tail.frames,
             tick=moment.tick,
         )
 
@@ -498,6 +519,10 @@ class Session:
         before = UndoStep(merge.ended.request_id, self.world.memory.snapshot(), self.world.bank.snapshot())
         report = self.world.memory.apply(staged)
         self.world.bank.apply(frames)
+        if not self.director.wants_key_views and not update.report.rejected:
+            tail = np.ascontiguousarray(merge.result.tail)
+            tail.flags.writeable = False
+            self.director.keep_tail(Tail(merge.ended.request_id, tail, update.world_T_camera[-len(tail) :]))
         if report.changed:
             self._undo = [*self._undo[-MAX_UNDO + 1 :], before]
         facts = replace(
@@ -549,10 +574,14 @@ class Session:
         report = self.world.memory.restore(last.memory)
         self.world.bank.restore(last.bank)
         self.queue.bump_epoch()
+        for merge in self._merging:
+            journal = {"outcome": "stale", "reason": "an earlier clip was undone"}
+            self._finish(merge.ended.request_id, merged=False, journal=journal)
         self._merging.clear()
         for ended in self.queue.poll():
             self._receive(ended)
         self.director.hold(last.request_id)
+        self.director.drop_tail(last.request_id)
         self.collision.merged(report.changed, self.rig.state)
         return True
 

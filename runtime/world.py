@@ -25,7 +25,7 @@ from ..world.slam.estimators import FrameStack
 from ..world.slam.update import recommended_voxel_size_m, source_update
 from ..world.transforms import Transform, as_rigid
 from .checkpoint import copy_walk
-from .director import Settled
+from .director import Settled, Tail
 from .errors import UserError
 
 DEFAULT_UP = (0.0, -1.0, 0.0)
@@ -70,6 +70,7 @@ class WalkState:
     next_request_id: int = 1
     settled: list[Settled] = field(default_factory=list)
     held: list[Settled] = field(default_factory=list)
+    tails: list[Tail] = field(default_factory=list)
     path: list[tuple[float, float, float, float]] = field(default_factory=list)
     fov_rad: float | None = None
     generator: str = ""

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from spatia.runtime.director import Director, predict_along, retimed_path
+from spatia.runtime.director import Director, Tail, predict_along, retimed_path
 from spatia.tests.runtime.tiny import SIZE, tiny_world
 from spatia.world.points import PointClass, priority_of
 from spatia.world.transforms import Transform, look
@@ -153,3 +153,42 @@ def test_a_known_path_is_predicted_by_itself() -> None:
     predict = predict_along(poses, 24.0)
     assert predict(1.5 / 24)[2, 3] == pytest.approx(0.15)
     assert predict(99.0)[2, 3] == pytest.approx(0.4)
+
+
+def _tail(z_m: float = 0.0) -> Tail:
+    poses = np.stack([look((0, 0, z_m + 0.01 * i), 0.0, 0.0) for i in range(9)])
+    return Tail(7, np.zeros((9, SIZE[1], SIZE[0], 3), np.uint8), poses)
+
+
+def test_a_clip_goes_on_from_the_tail_that_is_near() -> None:
+    director = _director(wants_key_views=False, native_speed=(0.53, 0.16))
+    director.keep_tail(_tail())
+    plan = director.plan(tiny_world().memory.snapshot(), tiny_world().info.pinhole, _turn_right)
+    assert plan.tail is not None
+    assert len(plan.world_T_camera) == 9 + 72
+    assert np.array_equal(plan.world_T_camera[:9], plan.tail.world_T_camera)
+    steps = np.linalg.norm(np.diff(plan.world_T_camera[8:, :3, 3], axis=0), axis=1)
+    assert steps.max() <= 0.53 / 24 + 1e-6
+
+
+def test_a_tail_that_is_far_away_starts_no_clip() -> None:
+    director = _director(wants_key_views=False)
+    director.keep_tail(_tail(z_m=0.9))
+    plan = director.plan(tiny_world().memory.snapshot(), tiny_world().info.pinhole, _turn_right)
+    assert plan.tail is None
+    assert len(plan.world_T_camera) == 81
+
+
+def test_an_undone_clip_leaves_no_tail() -> None:
+    director = _director(wants_key_views=False)
+    director.keep_tail(_tail())
+    director.drop_tail(7)
+    assert director.tails == []
+
+
+def test_a_clip_behind_the_walker_is_irrelevant() -> None:
+    world = tiny_world()
+    director = _director()
+    plan = director.plan(world.memory.snapshot(), world.info.pinhole, _turn_right, ring=False)
+    assert director.is_relevant(plan, _turn_right)
+    assert not director.is_relevant(plan, lambda s: look((0, 0, -9.0), np.pi, 0.0))

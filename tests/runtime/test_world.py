@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import spatia
 from PIL import Image
+from spatia.runtime.director import Tail
 from spatia.runtime.session import Session
 from spatia.saves.errors import SourceError, WorldFileError, WorldLockedError
 from spatia.tests.runtime.tiny import EYE_HEIGHT_M, SIZE, tiny_frame, tiny_world
@@ -125,3 +126,16 @@ def test_the_session_of_the_readme_walks() -> None:
     with Session(tiny_world(), generator="none", seed=7, wait=True, size=SIZE) as session:
         frame = session.step(spatia.Intent(forward=1.0, yaw=0.2))
     assert frame.world_T_camera[2, 3] > 0
+
+
+def test_tails_and_field_of_view_are_found_again(tmp_path: Path) -> None:
+    world = tiny_world()
+    frames = np.arange(9 * 4 * 4 * 3, dtype=np.uint8).reshape(9, 4, 4, 3)
+    world.walk.tails = [Tail(3, frames, np.repeat(np.eye(4)[None], 9, 0))]
+    world.walk.fov_rad = 1.1
+    world.save(tmp_path / "home.spatia")
+    again = spatia.open(tmp_path / "home.spatia", read_only=True)
+    (tail,) = again.walk.tails
+    assert tail.request_id == 3
+    assert np.array_equal(tail.frames, frames)
+    assert again.walk.fov_rad == pytest.approx(1.1)
