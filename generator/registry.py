@@ -22,6 +22,7 @@ _PACKAGE = __name__.rsplit(".", 1)[0]
 _BUILT_IN = {
     "none": f"{_PACKAGE}.none:NoneGenerator",
     "outpaint": f"{_PACKAGE}.outpaint.outpaint:OutpaintGenerator",
+    "spatia": f"{_PACKAGE}.spatia.generator:SpatiaGenerator",
 }
 """Known without installed metadata; an entry point of the same name does not replace them."""
 
@@ -74,6 +75,8 @@ def generator_class(name: str) -> type[Generator]:
 
 def explain_import_error(name: str, error: ImportError) -> MissingExtraError:
     """The error that names the extra, or at least the module, that generator ``name`` lacks."""
+    if isinstance(error, MissingExtraError):
+        return error
     missing = error.name or str(error)
     extra = _EXTRA_OF.get(missing.partition(".")[0])
     if extra is None:

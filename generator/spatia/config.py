@@ -21,6 +21,13 @@ NEGATIVE_PROMPT = (
 )
 """What the authors' release is steered away from: cuts, poor quality, deformities, flat light."""
 
+TEXT_FILE = "models_t5_umt5-xxl-enc-bf16.pth"
+VAE_FILE = "Wan2.2_VAE.pth"
+TOKENIZER_FOLDER = "google/umt5-xxl"
+NETWORK_FILES = tuple(f"diffusion_pytorch_model-0000{i}-of-00003.safetensors" for i in (1, 2, 3))
+CONTROL_FILE = "step-8500.safetensors"
+LORA_FILE = "lora_weights_10000.safetensors"
+
 
 @dataclass(frozen=True, slots=True)
 class NetworkConfig:

@@ -14,16 +14,11 @@ import torch
 from torch import nn
 
 from .checkpoints import Report, Shapes, WeightFiles, check_shapes, fill, shapes_of, shards_in
-from .config import PRESETS, NetworkConfig, TextConfig, VaeConfig
+from .config import PRESETS, TEXT_FILE, TOKENIZER_FOLDER, VAE_FILE, NetworkConfig, TextConfig, VaeConfig
 from .errors import MissingWeightsError
 from .names import from_original, is_original, text_from_original, vae_from_original
 from .transformer import FLOAT32_PARTS, SpatiaTransformer3DModel
 
-TEXT_FILE = "models_t5_umt5-xxl-enc-bf16.pth"
-VAE_FILE = "Wan2.2_VAE.pth"
-TOKENIZER_FOLDER = "google/umt5-xxl"
-CONTROL_FILE = "step-8500.safetensors"
-LORA_FILE = "lora_weights_10000.safetensors"
 _CONTROL = "vace_"
 _TIED = "encoder.embed_tokens.weight"
 """The same as ``shared.weight``; files may hold it twice."""
@@ -180,6 +175,18 @@ def load_text_encoder(
         MissingWeightsError: A file is not there.
         CheckpointError: A file is wrong, incomplete or damaged.
     """
+    model, sources = _text_sources(base, config)
+    _fill_reported(model, sources, placement.of_any, placement, report, "text encoder")
+    model.encoder.embed_tokens.weight = model.shared.weight
+    return model.eval()
+
+
+def check_text_encoder(base: Path, *, config: TextConfig = PRESETS["5b"].text) -> int:
+    """Check the text encoder's files by their headers; the number of tensors. Raises as ``load_text_encoder``."""
+    return len(_text_sources(base, config)[1])
+
+
+def _text_sources(base: Path, config: TextConfig) -> tuple[Any, list[_Source]]:
     from transformers import UMT5Config, UMT5EncoderModel
 
     folder = base / "text_encoder"
@@ -190,14 +197,10 @@ def load_text_encoder(
     del expected[_TIED]
     if folder.is_dir():
         files = WeightFiles(shards_in(folder, "model"), without=(_TIED,))
-        sources = _checked(files, _same, expected, str(folder), "umT5's encoder in transformers' layout")
-    else:
-        layout = "umT5-XXL's encoder as Wan2.2 publishes it"
-        path = base / TEXT_FILE
-        sources = _checked(WeightFiles([path]), text_from_original, expected, str(path), layout)
-    _fill_reported(model, sources, placement.of_any, placement, report, "text encoder")
-    model.encoder.embed_tokens.weight = model.shared.weight
-    return model.eval()
+        return model, _checked(files, _same, expected, str(folder), "umT5's encoder in transformers' layout")
+    layout = "umT5-XXL's encoder as Wan2.2 publishes it"
+    path = base / TEXT_FILE
+    return model, _checked(WeightFiles([path]), text_from_original, expected, str(path), layout)
 
 
 def load_tokenizer(base: Path) -> Any:
@@ -228,6 +231,17 @@ def load_vae(
         MissingWeightsError: A file is not there.
         CheckpointError: A file is wrong, incomplete or damaged.
     """
+    model, sources = _vae_sources(base, config)
+    _fill_reported(model, sources, placement.of_any, placement, report, "vae")
+    return model.eval()
+
+
+def check_vae(base: Path, *, config: VaeConfig = PRESETS["5b"].vae) -> int:
+    """Check the VAE's files by their headers; the number of tensors. Raises as ``load_vae``."""
+    return len(_vae_sources(base, config)[1])
+
+
+def _vae_sources(base: Path, config: VaeConfig) -> tuple[Any, list[_Source]]:
     from diffusers.models.autoencoders.autoencoder_kl_wan import AutoencoderKLWan
 
     folder = base / "vae"
@@ -238,9 +252,7 @@ def load_vae(
         files, rename, layout = WeightFiles(shards_in(folder)), _same, "the Wan2.2 VAE in diffusers' layout"
     else:
         files, rename, layout = WeightFiles([base / VAE_FILE]), vae_from_original, "the VAE as Wan2.2 publishes it"
-    sources = _checked(files, rename, shapes_of(model), str(files.paths[0]), layout)
-    _fill_reported(model, sources, placement.of_any, placement, report, "vae")
-    return model.eval()
+    return model, _checked(files, rename, shapes_of(model), str(files.paths[0]), layout)
 
 
 def _fill_reported(

@@ -1,0 +1,313 @@
+"""The generator ``spatia``: the paper's model behind the queue.
+
+A request becomes one round. What the scene video shows is the control; a photo taken at the first pose, if there is
+one, is the clean first frame; a tail is the history; references stand before the clip. Torch is imported when the
+generator is made, weights are loaded with the first request.
+"""
+
+import math
+import os
+import time
+from collections import OrderedDict
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ...world.transforms import invert, rotation_angle_rad
+from ..requests import Clip, ClipRequest, Progress, ReferenceFrame, SceneVideo
+from .catalogue import SpatiaFiles, find_spatia
+from .config import NEGATIVE_PROMPT
+from .rounds import HISTORY_FRAMES, NUM_REFERENCES, padded_frames, padded_side
+from .settings import GeneratorSettings, settings_from
+
+if TYPE_CHECKING:
+    import torch
+
+    from .pipeline import SpatiaPipeline
+
+LOAD_SHARE = 0.3
+"""Share of the first request's progress that loading takes."""
+ENCODE_SHARE = 0.35
+DENOISE_SHARE = 0.9
+"""Progress at the end of encoding and of denoising."""
+COVERED = 0.5
+SAME_POSE_M = 0.02
+SAME_POSE_RAD = math.radians(1.0)
+SAME_VIEW = 0.02
+"""A photo this near to the first pose is taken as the first frame."""
+KEPT_TEXTS = 8
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RoundInputs:
+    """A request as the model wants it: padded to 4k + 1 frames and sides of multiples of 32.
+
+    Attributes:
+        scene: (F, H, W, 3) uint8.
+        coverage: (F, H, W) float32.
+        history: (K, H, W, 3) uint8, last frames of the clip before, or None.
+        image: (H, W, 3) uint8, clean first frame, or None.
+        references: (H, W, 3) uint8 each.
+    """
+
+    scene: npt.NDArray[np.uint8]
+    coverage: npt.NDArray[np.float32]
+    history: npt.NDArray[np.uint8] | None
+    image: npt.NDArray[np.uint8] | None
+    references: tuple[npt.NDArray[np.uint8], ...]
+
+    @property
+    def num_history(self) -> int:
+        """K."""
+        return 0 if self.history is None else len(self.history)
+
+    @property
+    def uses_lora(self) -> bool:
+        """LoRA knows history and references; a first round goes without."""
+        return self.history is not None or bool(self.references)
+
+
+class SpatiaGenerator:
+    """Makes continuous clips with the paper's model; the same request and seed give the same clip.
+
+    Its clips hold colour. Depth is memory's own where memory covers the view, and the estimator's elsewhere; without an
+    estimator nothing is added to memory.
+
+    Args:
+        settings: From the environment if not given, see ``settings``.
+
+    Raises:
+        ImportError: torch, diffusers or transformers is not installed.
+        MissingWeightsError: Weights are not there; the message says which files to put where.
+    """
+
+    name = "spatia"
+    rank = 40
+    native_speed = (0.53, math.radians(9.0))
+    wants_key_views = False
+
+    def __init__(self, settings: GeneratorSettings | None = None) -> None:
+        for library in ("torch", "diffusers", "transformers"):
+            import_module(library)
+        self._settings = settings or settings_from(os.environ)
+        self._files: SpatiaFiles | None = None
+        if self._settings.preset != "tiny":
+            self._files = find_spatia(self._settings.models)
+        self._pipeline: SpatiaPipeline | None = None
+        self._fused: Any = None
+        self._texts: OrderedDict[str, Any] = OrderedDict()
+
+    def generate(self, request: ClipRequest, scene: SceneVideo, progress: Progress) -> Clip:
+        """Make one clip. See ``Generator.generate``."""
+        started = time.perf_counter()
+        pipeline = self._loaded(progress)
+        loaded = time.perf_counter()
+        inputs = round_inputs(request, scene)
+        try:
+            latents, encoded = self._denoise(pipeline, request, inputs, progress)
+            denoised = time.perf_counter()
+            frames = self._decode(pipeline, latents, request, inputs, progress)
+        finally:
+            pipeline.maybe_free_model_hooks()
+        decoded = time.perf_counter()
+        depth_m, confidence, new_surface = self._depth(frames, request, scene)
+        seconds = {"load": loaded - started, "encode": encoded - loaded, "denoise": denoised - encoded}
+        seconds |= {"decode": decoded - denoised, "estimate": time.perf_counter() - decoded}
+        return Clip(frames, depth_m, confidence, new_surface=new_surface, seconds=seconds)
+
+    def _loaded(self, progress: Progress) -> "SpatiaPipeline":
+        if self._pipeline is None:
+
+            def report(phase: str, fraction: float) -> None:
+                progress.check(phase, fraction * LOAD_SHARE)
+
+            report("load", 0.0)
+            self._pipeline = self._load(report)
+        return self._pipeline
+
+    def _load(self, report: Any) -> "SpatiaPipeline":
+        if self._files is None:
+            from .tiny import tiny_pipeline
+
+            pipeline = tiny_pipeline()
+        else:
+            from .assembly import load_pipeline
+
+            pipeline, self._fused = load_pipeline(self._files, self._settings, report)
+        pipeline.set_progress_bar_config(disable=True)
+        return pipeline
+
+    def _denoise(
+        self, pipeline: "SpatiaPipeline", request: ClipRequest, inputs: RoundInputs, progress: Progress
+    ) -> tuple["torch.Tensor", float]:
+        """(1, z, F', h, w) latents of the clip, history included, and when encoding was done."""
+        import torch
+
+        sampling = self._settings.sampling
+        progress.check("encode", LOAD_SHARE)
+        self._switch_lora(is_on=inputs.uses_lora)
+        positive = self._text(pipeline, request.prompt, is_negative=False)
+        negative = self._text(pipeline, NEGATIVE_PROMPT, is_negative=True) if sampling.guidance > 1.0 else None
+        encoded = [time.perf_counter()]
+
+        def on_step(_: Any, index: int, timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
+            share = (index + 1) / sampling.num_steps
+            progress.check("denoise", ENCODE_SHARE + (DENOISE_SHARE - ENCODE_SHARE) * share)
+            return {}
+
+        def on_start() -> None:
+            encoded[0] = time.perf_counter()
+            progress.check("denoise", ENCODE_SHARE)
+
+        made: Any = pipeline(
+            image=inputs.image,
+            history=inputs.history,
+            references=inputs.references,
+            scene_video=inputs.scene,
+            coverage=inputs.coverage,
+            height=inputs.scene.shape[1],
+            width=inputs.scene.shape[2],
+            num_frames=len(inputs.scene),
+            num_inference_steps=sampling.num_steps,
+            guidance_scale=sampling.guidance,
+            generator=torch.Generator("cpu").manual_seed(request.seed),
+            prompt_embeds=positive,
+            negative_prompt_embeds=negative,
+            output_type="latent",
+            callback_on_start=on_start,
+            callback_on_step_end=on_step,
+        )
+        return made.latents, encoded[0]
+
+    def _text(self, pipeline: "SpatiaPipeline", text: str, *, is_negative: bool) -> "torch.Tensor":
+        """Embedding of a prompt, kept for the next request."""
+        from .text import with_suffix
+
+        told = text if is_negative else with_suffix(text)
+        if told not in self._texts:
+            self._texts[told] = pipeline.encode_text(told)
+        self._texts.move_to_end(told)
+        while len(self._texts) > KEPT_TEXTS:
+            self._texts.popitem(last=False)
+        return self._texts[told]
+
+    def _switch_lora(self, *, is_on: bool) -> None:
+        if self._files is None or self._pipeline is None:
+            return
+        if self._fused is None:
+            from .lora import set_lora
+
+            set_lora(self._pipeline.transformer, is_on=is_on)
+        elif is_on:
+            self._fused.fuse()
+        else:
+            self._fused.unfuse()
+
+    def _decode(
+        self,
+        pipeline: "SpatiaPipeline",
+        latents: "torch.Tensor",
+        request: ClipRequest,
+        inputs: RoundInputs,
+        progress: Progress,
+    ) -> npt.NDArray[np.uint8]:
+        """The frames that were asked for, at their size: without history and padding."""
+        from .vae import decode_pieces, frames_of
+
+        pieces = []
+        for index, piece in enumerate(decode_pieces(pipeline.vae, latents)):
+            pieces.append(frames_of(piece))
+            progress.check("decode", DENOISE_SHARE + (1.0 - DENOISE_SHARE) * (index + 1) / latents.shape[2])
+        first = inputs.num_history
+        clip = np.concatenate(pieces)[first : first + request.num_frames]
+        return np.ascontiguousarray(clip[:, : request.pinhole.height, : request.pinhole.width])
+
+    def _depth(
+        self, frames: npt.NDArray[np.uint8], request: ClipRequest, scene: SceneVideo
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
+        """Depth, confidence and new surface of the frames."""
+        is_known = (scene.coverage >= COVERED) & (scene.depth_m > 0)
+        known_m = np.where(is_known, scene.depth_m, 0).astype(np.float32)
+        if not self._settings.estimator:
+            return known_m, is_known.astype(np.float32), np.zeros(is_known.shape, bool)
+        from ...world.slam.estimators import FrameStack, make_estimator
+
+        stack = FrameStack(
+            frames.copy(), known_m.copy(), None, None, None, request.world_T_camera.copy(), request.pinhole
+        )
+        estimate = make_estimator(self._settings.estimator).estimate(stack, request.memory)
+        depth_m = np.where(is_known, known_m, estimate.depth_m).astype(np.float32)
+        confidence = np.where(is_known, 1.0, estimate.confidence).astype(np.float32)
+        return depth_m, confidence, ~is_known & (depth_m > 0)
+
+
+def round_inputs(request: ClipRequest, scene: SceneVideo) -> RoundInputs:
+    """Make a round of a request.
+
+    The scene at the history's frames is not part of a request; the history itself, fully covered, stands in for it.
+    """
+    height, width = padded_side(request.pinhole.height), padded_side(request.pinhole.width)
+    history = _history(request, (height, width))
+    num_history = 0 if history is None else len(history)
+    num_frames = max(padded_frames(num_history + request.num_frames), 5)
+    color = np.empty((num_frames, height, width, 3), np.uint8)
+    coverage = np.empty((num_frames, height, width), np.float32)
+    if history is not None:
+        color[:num_history], coverage[:num_history] = history, 1.0
+    count = request.num_frames
+    color[num_history : num_history + count] = _padded(scene.color, (height, width))
+    coverage[num_history : num_history + count] = _padded(scene.coverage, (height, width))
+    color[num_history + count :] = color[num_history + count - 1]
+    coverage[num_history + count :] = coverage[num_history + count - 1]
+    photo = None if history is not None else _photo_at_start(request)
+    image = None if photo is None else fitted(photo.color, (height, width))
+    pictures = () if photo is not None else tuple(fitted(r.color, (height, width)) for r in _chosen(request))
+    return RoundInputs(color, coverage, history, image, pictures)
+
+
+def _chosen(request: ClipRequest) -> tuple[ReferenceFrame, ...]:
+    return request.references[:NUM_REFERENCES]
+
+
+def _history(request: ClipRequest, size: tuple[int, int]) -> npt.NDArray[np.uint8] | None:
+    """Last 4k + 1 frames of the tail, 9 at most."""
+    if request.tail is None or len(request.tail) == 0:
+        return None
+    count = (min(len(request.tail), HISTORY_FRAMES) - 1) // 4 * 4 + 1
+    return _padded(request.tail[-count:], size)
+
+
+def _photo_at_start(request: ClipRequest) -> ReferenceFrame | None:
+    """An observed reference that was taken where the path begins, of the same view."""
+    start = request.world_T_camera[0]
+    for reference in request.references:
+        apart = invert(start) @ reference.world_T_camera
+        is_near = np.linalg.norm(apart[:3, 3]) <= SAME_POSE_M and rotation_angle_rad(apart) <= SAME_POSE_RAD
+        same_view = abs(
+            reference.pinhole.fx / reference.pinhole.width / (request.pinhole.fx / request.pinhole.width) - 1
+        )
+        if reference.is_observed and is_near and same_view < 0.02:
+            return reference
+    return None
+
+
+def _padded(video: npt.NDArray[Any], size: tuple[int, int]) -> npt.NDArray[Any]:
+    """(F, H, W, …) with its last row and column repeated to a size."""
+    pad = [(0, 0), (0, size[0] - video.shape[1]), (0, size[1] - video.shape[2])]
+    return np.pad(video, pad + [(0, 0)] * (video.ndim - 3), mode="edge")
+
+
+def fitted(picture: npt.NDArray[np.uint8], size: tuple[int, int]) -> npt.NDArray[np.uint8]:
+    """Fill a (height, width) with the middle of a picture, resized."""
+    import cv2
+
+    height, width = size
+    scale = max(height / picture.shape[0], width / picture.shape[1])
+    rows, columns = max(height, round(picture.shape[0] * scale)), max(width, round(picture.shape[1] * scale))
+    method = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+    resized = cv2.resize(picture, (columns, rows), interpolation=method)
+    top, left = (rows - height) // 2, (columns - width) // 2
+    return np.ascontiguousarray(resized[top : top + height, left : left + width], dtype=np.uint8)

@@ -1,0 +1,70 @@
+"""How the generator is set up: from the environment, since it is made without arguments in the worker. No torch."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from .catalogue import models_folder
+from .config import SamplingConfig
+
+PREFIX = "SPATIA_"
+
+
+@dataclass(frozen=True, slots=True)
+class GeneratorSettings:
+    """What the generator needs to know.
+
+    Attributes:
+        preset: Sizes: "5b" with the authors' weights, "tiny" with random ones. From ``SPATIA_PRESET``.
+        models: Folder of all models. From ``SPATIA_MODELS``.
+        sampling: Steps and guidance. From ``SPATIA_STEPS``, ``SPATIA_GUIDANCE`` and ``SPATIA_SAMPLER``.
+        device: "cuda", "cpu", or "auto" for the first that is there. From ``SPATIA_DEVICE``.
+        estimator: Name of the geometry estimator that finds depth, or "" for none. From ``SPATIA_ESTIMATOR``.
+        is_lora_fused: LoRA in the weights instead of at run time. From ``SPATIA_LORA``: "fused" or "runtime".
+    """
+
+    preset: str
+    models: Path
+    sampling: SamplingConfig = SamplingConfig()  # noqa: RUF009 - frozen
+    device: str = "auto"
+    estimator: str = ""
+    is_lora_fused: bool = False
+
+
+def settings_from(environment: Mapping[str, str]) -> GeneratorSettings:
+    """Read the settings.
+
+    Raises:
+        ValueError: A variable says something that cannot be; the message names it.
+    """
+    default = SamplingConfig()
+    return GeneratorSettings(
+        preset=_choice(environment, "PRESET", ("5b", "tiny"), "5b"),
+        models=models_folder(environment),
+        sampling=SamplingConfig(
+            num_steps=int(_number(environment, "STEPS", default.num_steps, 1)),
+            guidance=_number(environment, "GUIDANCE", default.guidance, 0),
+            sampler=_choice(environment, "SAMPLER", ("uni_pc", "euler"), default.sampler),
+        ),
+        device=_choice(environment, "DEVICE", ("auto", "cuda", "cpu"), "auto"),
+        estimator=environment.get(PREFIX + "ESTIMATOR", ""),
+        is_lora_fused=_choice(environment, "LORA", ("runtime", "fused"), "runtime") == "fused",
+    )
+
+
+def _choice(environment: Mapping[str, str], name: str, choices: tuple[str, ...], default: str) -> str:
+    value = environment.get(PREFIX + name) or default
+    if value not in choices:
+        raise ValueError(f"{PREFIX}{name}: expected one of {', '.join(choices)}, got {value!r}")
+    return value
+
+
+def _number(environment: Mapping[str, str], name: str, default: float, least: float) -> float:
+    text = environment.get(PREFIX + name) or str(default)
+    try:
+        value = float(text)
+    except ValueError:
+        value = least - 1
+    if not value >= least:
+        raise ValueError(f"{PREFIX}{name}: expected a number of {least} or more, got {text!r}")
+    return value
