@@ -103,10 +103,10 @@ def _fit_planes(inverse: npt.NDArray[np.float32], weight: npt.NDArray[np.float32
     x, y = np.broadcast_to(x, weight.shape), np.broadcast_to(y, weight.shape)
     w, q = weight, inverse
     moments = [
-        cv2.resize(np.ascontiguousarray(m), small, interpolation=cv2.INTER_AREA).astype(np.float64)
+        _shrunk(np.ascontiguousarray(m), small).astype(np.float64)
         for m in (w, w * x, w * y, w * x * x, w * x * y, w * y * y, w * q, w * x * q, w * y * q)
     ]
-    x, y = (cv2.resize(np.ascontiguousarray(a), small, interpolation=cv2.INTER_AREA) for a in (x, y))
+    x, y = (_shrunk(np.ascontiguousarray(a), small) for a in (x, y))
     total = np.zeros(moments[0].shape)
     share = np.zeros(moments[0].shape)
     sigma = FIT_SIGMA_PX / FIT_SHRINK
@@ -118,6 +118,11 @@ def _fit_planes(inverse: npt.NDArray[np.float32], weight: npt.NDArray[np.float32
         sigma *= 2.0
     mean = moments[6].sum() / max(moments[0].sum(), 1e-9)
     return (total + (1.0 - share) * mean).astype(np.float32)
+
+
+def _shrunk(image: npt.NDArray[np.float32], size: tuple[int, int]) -> npt.NDArray[np.float32]:
+    """Area means at (width, height)."""
+    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.float32)
 
 
 def _fit_level(
@@ -142,7 +147,7 @@ def _fit_level(
 def _blur(image: npt.NDArray[np.float64], sigma: float) -> npt.NDArray[np.float64]:
     """Gaussian blur that takes the outside as 0; wide ones at a reduced size."""
     if sigma <= 8.0:
-        return cv2.GaussianBlur(image, (0, 0), sigma, borderType=cv2.BORDER_CONSTANT)
+        return np.asarray(cv2.GaussianBlur(image, (0, 0), sigma, borderType=cv2.BORDER_CONSTANT), np.float64)
     height, width = image.shape
     pad = int(2.0 * sigma)
     padded = cv2.copyMakeBorder(image, pad, pad, pad, pad, cv2.BORDER_CONSTANT)
@@ -150,7 +155,7 @@ def _blur(image: npt.NDArray[np.float64], sigma: float) -> npt.NDArray[np.float6
     size = (max(2, round(padded.shape[1] * s)), max(2, round(padded.shape[0] * s)))
     small = cv2.GaussianBlur(cv2.resize(padded, size, interpolation=cv2.INTER_AREA), (0, 0), 4.0)
     big = cv2.resize(small, (padded.shape[1], padded.shape[0]), interpolation=cv2.INTER_LINEAR)
-    return big[pad : pad + height, pad : pad + width]
+    return np.asarray(big[pad : pad + height, pad : pad + width], np.float64)
 
 
 @njit("void(b1[:,::1], i8[:,::1], i4[:,:,::1])", cache=True, nogil=True)

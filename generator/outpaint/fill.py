@@ -194,7 +194,8 @@ def _fill_color(
     enclosed = inside > 0.5
     hole = ~solid & (~enclosed | _wide_part(~solid & enclosed, solid))
     start = np.where((solid | enclosed)[..., None], smooth, from_rays).astype(np.float32)
-    textured = synthesize(start, hole, ~hole, 1.0 / np.maximum(depths, 1e-3), seed=seed)
+    guide = (1.0 / np.maximum(depths, 1e-3)).astype(np.float32)
+    textured = synthesize(start, hole, ~hole, guide, seed=seed)
     if textured is None:
         return smooth
     low = cv2.GaussianBlur(smooth, (0, 0), TONE_SIGMA_PX) - cv2.GaussianBlur(textured, (0, 0), TONE_SIGMA_PX)

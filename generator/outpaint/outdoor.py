@@ -130,7 +130,7 @@ def _sample(image: npt.NDArray[np.float32], column: npt.NDArray, row: npt.NDArra
         cv2.remap(wrapped, flat_column[i : i + 30000], flat_row[i : i + 30000], cv2.INTER_LINEAR)[:, 0]
         for i in range(0, len(flat_column), 30000)  # OpenCV's maps may not be longer than 32767
     ]
-    return np.concatenate(out).reshape(*column.shape, 3)
+    return np.asarray(np.concatenate(out), np.float32).reshape(*column.shape, 3)
 
 
 def _ground(whole: Panorama, stage: Stage, seed: int) -> list[Points]:
@@ -181,7 +181,8 @@ def _under_feet(picture: npt.NDArray[np.float32], known: npt.NDArray[np.bool_], 
     inside = cv2.resize(known.astype(np.uint8), None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
     inside = cv2.erode(inside, np.ones((9, 9), np.uint8)).astype(bool)
     tile = _quilt(detail, _plain(detail, inside), seed)
-    coarse = _mirror_tiled(cv2.resize(tile, None, fx=2.0, fy=2.0), picture.shape[0], 0)
+    doubled = np.asarray(cv2.resize(tile, None, fx=2.0, fy=2.0), np.float32)
+    coarse = _mirror_tiled(doubled, picture.shape[0], 0)
     fine = _mirror_tiled(tile, picture.shape[0], TILE_TEXELS // 3)
     return np.where(known[..., None], picture, tones + (0.8 * coarse + 0.6 * fine)[..., None]).astype(np.float32)
 
@@ -208,7 +209,7 @@ def _backing(whole: Panorama, stage: Stage) -> Points:
     if not upright.any():
         upright = ~whole.ground
     color = push_pull(whole.color, upright.astype(np.float32))
-    calm = cv2.GaussianBlur(color, (0, 0), BACKING_BLUR_PX)
+    calm = np.asarray(cv2.GaussianBlur(color, (0, 0), BACKING_BLUR_PX), np.float32)
     tangents = np.arange(whole.top, -stage.eye_m / far_m - whole.step, -BACKING_STRIDE * whole.step)
     azimuths = whole.azimuths_rad[::BACKING_STRIDE]
     topmost = np.where(upright.any(0), upright.argmax(0), upright.shape[0])[::BACKING_STRIDE]
@@ -250,7 +251,8 @@ def _overhead(whole: Panorama, stage: Stage, seed: int) -> Points:
 def _calm_ring(distance: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """Blur along the round."""
     tripled = np.tile(distance, 3)[None].astype(np.float32)
-    return cv2.GaussianBlur(tripled, (0, 0), len(distance) / 60.0)[0, len(distance) : 2 * len(distance)]
+    blurred = np.asarray(cv2.GaussianBlur(tripled, (0, 0), len(distance) / 60.0), np.float64)
+    return blurred[0, len(distance) : 2 * len(distance)]
 
 
 def _dome_directions(lowest_rad: float) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
@@ -297,9 +299,9 @@ def _calm_round(source: npt.NDArray[np.float32], share: float) -> npt.NDArray[np
     """Blur over a share of the height; the round closes."""
     side = 2 * int(share * source.shape[0]) + 1
     tripled = np.concatenate([source, source, source], axis=1)
-    return cv2.blur(tripled, (side, min(side, 2 * int(0.12 * source.shape[0]) + 1)))[
-        :, source.shape[1] : -source.shape[1]
-    ]
+    rows = min(side, 2 * int(0.12 * source.shape[0]) + 1)
+    blurred = np.asarray(cv2.blur(tripled, (side, rows)), np.float32)
+    return blurred[:, source.shape[1] : -source.shape[1]]
 
 
 def _detail_tile(source: npt.NDArray[np.float32], wanted: npt.NDArray[np.bool_], seed: int) -> npt.NDArray[np.float32]:

@@ -110,7 +110,7 @@ class OutpaintGenerator:
             return None, 0.0
         first = photos[0]
         reroll = request.seed if request.purpose == "reroll" else 0
-        key = _PlaceKey(first.keyframe_id, zlib.crc32(np.ascontiguousarray(first.color)), reroll)
+        key = _PlaceKey(first.keyframe_id, zlib.crc32(first.color.tobytes()), reroll)
         if key in self._places:
             return self._places[key], 0.0
         if not reroll:
@@ -129,7 +129,7 @@ class OutpaintGenerator:
         self, photos: list[ReferenceFrame], request: ClipRequest, key: _PlaceKey, progress: Progress
     ) -> PlaceModel | None:
         """The model of a place, from an earlier time if it was made from the same."""
-        crcs = tuple((p.keyframe_id, zlib.crc32(np.ascontiguousarray(p.color))) for p in photos)
+        crcs = tuple((p.keyframe_id, zlib.crc32(p.color.tobytes())) for p in photos)
         made_from = (key, crcs, request.up_world, request.floor, request.memory.voxel_size_m)
         if made_from not in self._modelled:
             while len(self._modelled) >= MAX_PLACES:

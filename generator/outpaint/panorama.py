@@ -229,9 +229,9 @@ def _nearest_flag(flag: Mask, known: Mask) -> Mask:
     """The flag of the nearest known pixel."""
     if not known.any():
         return np.zeros(flag.shape, bool)
-    labels = cv2.distanceTransformWithLabels((~known).astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)[
-        1
-    ]
+    unknown = (~known).astype(np.uint8)
+    found = cv2.distanceTransformWithLabels(unknown, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)
+    labels = np.asarray(found[1], np.int64)
     of_label = np.zeros(int(labels.max()) + 1, bool)
     of_label[labels[known]] = flag[known]
     return of_label[labels]
@@ -260,18 +260,19 @@ def continue_round(part: Panorama, seed: int) -> Panorama:
     columns = round(2.0 * np.pi / part.step)
     step = 2.0 * np.pi / columns
     upright = ~part.sky & ~part.ground
-    reference_m = float(np.median(part.distance_m[upright if upright.any() else ~part.sky]))
+    judged = next(m for m in (upright, ~part.sky, np.ones_like(upright)) if m.any())
+    reference_m = float(np.median(part.distance_m[judged]))
     octaves = np.where(part.sky, SKY_OCTAVES, np.log2(part.distance_m / reference_m))
     band = np.dstack([part.color, np.clip(octaves, -4.0, SKY_OCTAVES) * LEVELS_PER_OCTAVE]).astype(np.float32)
     rest = _best_rest(band, part.invented, columns - width, seed)
     whole = np.concatenate([band, rest], axis=1)
-    distance = reference_m * np.exp2(whole[..., 3] / LEVELS_PER_OCTAVE)
+    distance = (reference_m * np.exp2(whole[..., 3] / LEVELS_PER_OCTAVE)).astype(np.float32)
     sky = whole[..., 3] > (SKY_OCTAVES - 0.2) * LEVELS_PER_OCTAVE
     tangents = part.top - (np.arange(height) + 0.5) * part.step
     ground = _ground_again(part, distance, tangents, sky)
     return Panorama(
         np.clip(whole[..., :3], 0, 255),
-        distance.astype(np.float32),
+        distance,
         ground,
         sky,
         part.top,
@@ -346,7 +347,8 @@ def _ground_again(part: Panorama, distance: Image, tangents: npt.NDArray[np.floa
     plane = np.zeros(len(tangents))
     for row in np.flatnonzero(rows):
         plane[row] = np.median(part.distance_m[row, part.ground[row]])
-    return rows[:, None] & ~sky & (np.abs(distance - plane[:, None]) < 0.02 * plane[:, None])
+    on_plane = np.abs(distance - plane[:, None]) < 0.02 * plane[:, None]
+    return np.asarray(rows)[:, None] & ~sky & on_plane
 
 
 def level_points(azimuth_rad: npt.NDArray, tangent: npt.NDArray, distance_m: npt.NDArray, eye_m: float) -> npt.NDArray:

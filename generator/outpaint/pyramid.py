@@ -23,7 +23,7 @@ def push_pull(values: npt.NDArray[np.float32], weight: npt.NDArray[np.float32]) 
     while min(levels[-1][1].shape) > SMALLEST_SIDE:
         sums, known = (_down(a) for a in levels[-1])
         gain = np.minimum(known * WEIGHT_GAIN, 1.0) / np.maximum(known, 1e-6)
-        levels.append((sums * gain[..., None], known * gain))
+        levels.append(((sums * gain[..., None]).astype(np.float32), (known * gain).astype(np.float32)))
     sums, known = levels[-1]
     total = max(float(known.sum()), 1e-6)
     filled = sums + (1.0 - known)[..., None] * (sums.sum((0, 1)) / total)
