@@ -25,6 +25,8 @@ STEP_HEIGHT_M = 0.30
 HEAD_ROOM_M = 0.10
 BLOCKING_CELLS = 4
 """Cells (5 cm each) in a 3x3 neighbourhood of columns that make 20 cm of surface."""
+FLOOR_BAND_M = 0.12
+"""Surface within this of the floor's plane is floor: two cells, for noise."""
 REACH_M = 0.8
 DEFAULT_EYE_HEIGHT_M = 1.5
 GRAVITY_M_S2 = 9.81
@@ -40,6 +42,25 @@ class _Cells:
     revision: int
     keys: npt.NDArray[np.int32]
     top_m: npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Survey:
+    """What a walker may meet, as columns of cells of ``CELL_M`` in the level frame (y along gravity).
+
+    Attributes:
+        world_R_level: (3, 3) level frame to world.
+        floor_y_m: Height (y, down) of the floor at the centre.
+        center_level: (3,) metres, the place that was surveyed.
+        blocking: (C, 2) x and z keys of columns that block.
+        floor: (F, 2) x and z keys of columns with surface at the floor's height.
+    """
+
+    world_R_level: npt.NDArray[np.float64]  # noqa: N815
+    floor_y_m: float
+    center_level: npt.NDArray[np.float64]
+    blocking: npt.NDArray[np.int64]
+    floor: npt.NDArray[np.int64]
 
 
 class Collision:
@@ -110,6 +131,27 @@ class Collision:
             position=(float(position[0]), float(position[1]), float(position[2])),
             velocity=(float(velocity[0]), float(velocity[1]), float(velocity[2])),
         )
+
+    def survey(self, center_world: npt.NDArray[np.float64], radius_m: float) -> "Survey":
+        """What blocks a walker around a place, and where floor was seen, as far as memory knows.
+
+        Args:
+            center_world: (3,) metres, world frame.
+            radius_m: Chunks that reach into this square, in the level frame, are looked at.
+        """
+        center = self._to_level(center_world)
+        side_m = CHUNK_SIDE * self._world.memory.voxel_size_m
+        found = [np.zeros((0, 3), np.int32)]
+        for key, chunk in self._world.memory.chunks.items():
+            middle = self._to_level((np.asarray(key) + 0.5) * side_m)
+            if np.abs(middle - center)[[0, 2]].max() <= radius_m + side_m:
+                found.append(self._cells_of(chunk).keys)
+        cells, floor_y = np.concatenate(found), self._plane_y(center)
+        y = (cells[:, 1] + 0.5) * CELL_M
+        floor = np.unique(cells[np.abs(y - floor_y) < FLOOR_BAND_M][:, [0, 2]], axis=0)
+        top_y = floor_y - self.eye_height_m - HEAD_ROOM_M
+        blocking = _blocking_columns(cells, floor_y - STEP_HEIGHT_M, top_y)
+        return Survey(self._world_R_level, floor_y, center, blocking, floor.astype(np.int64))
 
     def _nearby(self, center_level: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]:
         side_m = CHUNK_SIDE * self._world.memory.voxel_size_m

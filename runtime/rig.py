@@ -116,6 +116,11 @@ class CameraRig:
             velocity=_triple(velocity),
         )
 
+    def velocity_of(self, intent: Intent) -> tuple[float, float, float]:
+        """(3,) m/s, world frame, that an intent comes to when it is held; what agents that step exactly begin with."""
+        s = self.state
+        return _triple(self._wanted_velocity(intent, s.yaw_rad, s.pitch_rad, s.is_flying))
+
     def _wanted_velocity(
         self, intent: Intent, yaw_rad: float, pitch_rad: float, is_flying: bool
     ) -> npt.NDArray[np.float64]:
