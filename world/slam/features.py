@@ -1,0 +1,155 @@
+"""Corners of pictures, matched between two of them, and the pose that follows from the depth of one."""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from ..camera import Pinhole
+from ..transforms import Transform, invert
+
+MAX_CORNERS = 2500
+FAST_THRESHOLD = 7
+RATIO = 0.8
+"""A match counts if the second best is this much worse (Lowe's test)."""
+MAX_REPROJECTION_PX_AT_640 = 3.0
+MIN_INLIERS = 15
+MAX_STEP_M = 3.0
+"""RANSAC can return poses kilometres away with many inliers; two views of one place are nearer than this."""
+RANSAC_ROUNDS = 600
+RANSAC_CONFIDENCE = 0.999
+_DEPTH_REACH_PX = 1
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Corners:
+    """Corners of one picture.
+
+    Attributes:
+        pixels: (N, 2) float32 positions, pixel centres at +0.5.
+        descriptors: (N, 32) uint8 binary descriptors.
+    """
+
+    pixels: npt.NDArray[np.float32]
+    descriptors: npt.NDArray[np.uint8]
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RelativePose:
+    """Where a camera stands relative to another, found by matches.
+
+    Attributes:
+        a_T_b: (4, 4) pose of camera b in camera a.
+        num_inliers: Matches that agree with it.
+        num_matches: Matches with a depth.
+        error_px: Median reprojection error of the inliers.
+    """
+
+    a_T_b: Transform
+    num_inliers: int
+    num_matches: int
+    error_px: float
+
+
+def find_corners(
+    color: npt.NDArray[np.uint8], ignore: npt.NDArray[np.bool_] | None = None, max_corners: int = MAX_CORNERS
+) -> Corners:
+    """Find a picture's corners.
+
+    Args:
+        color: (H, W, 3) uint8 sRGB.
+        ignore: (H, W) bool, True where none is wanted, as on what moves.
+        max_corners: At most so many, the strongest.
+    """
+    gray = cv2.cvtColor(color, cv2.COLOR_RGB2GRAY)
+    mask = None if ignore is None else (~ignore).astype(np.uint8)
+    detector = cv2.ORB_create(max_corners, fastThreshold=FAST_THRESHOLD)
+    keypoints, descriptors = detector.detectAndCompute(gray, mask)
+    if descriptors is None or len(keypoints) == 0:
+        return Corners(np.empty((0, 2), np.float32), np.empty((0, 32), np.uint8))
+    return Corners(cv2.KeyPoint_convert(keypoints).reshape(-1, 2) + np.float32(0.5), descriptors)
+
+
+def match_corners(a: Corners, b: Corners) -> npt.NDArray[np.intp]:
+    """(M, 2) indices into a and b of matches that are distinct and mutual."""
+    if len(a) < 2 or len(b) < 2:
+        return np.empty((0, 2), np.intp)
+    matcher = cv2.BFMatcher(cv2.NORM_HAMMING)
+    pairs = matcher.knnMatch(a.descriptors, b.descriptors, 2)
+    back = np.full(len(b), -1)
+    for m in matcher.match(b.descriptors, a.descriptors):
+        back[m.queryIdx] = m.trainIdx
+    kept = [
+        (p[0].queryIdx, p[0].trainIdx)
+        for p in pairs
+        if len(p) == 2 and p[0].distance < RATIO * p[1].distance and back[p[0].trainIdx] == p[0].queryIdx
+    ]
+    return np.array(kept, np.intp).reshape(-1, 2)
+
+
+def depth_at(depth_m: npt.NDArray[np.float32], pixels: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:
+    """(N,) depth at (N, 2) pixel positions: the nearest of the 3x3 pixels around, 0 where the middle is unknown.
+
+    Corners often sit on the rim of what stands in front, whose own pixel may show what is behind.
+    """
+    height, width = depth_m.shape
+    rows = np.clip(pixels[:, 1].astype(np.intp), 0, height - 1)
+    columns = np.clip(pixels[:, 0].astype(np.intp), 0, width - 1)
+    return depth_m[rows, columns]
+
+
+def solve_pose(
+    pixels: npt.NDArray[np.floating],
+    z: npt.NDArray[np.floating],
+    pinhole: Pinhole,
+    target_pixels: npt.NDArray[np.floating],
+    target_pinhole: Pinhole,
+) -> RelativePose | None:
+    """Pose of camera b relative to camera a, from points of a (pixel and depth) and where b shows them.
+
+    AP3P within RANSAC, then Levenberg-Marquardt on the inliers.
+
+    Args:
+        pixels: (M, 2) positions in a.
+        z: (M,) depth in a, metres; 0 is passed over.
+        pinhole: Of a.
+        target_pixels: (M, 2) positions in b.
+        target_pinhole: Of b.
+
+    Returns:
+        The pose, or None with fewer than 15 inliers or a camera that is too far away.
+    """
+    known = z > 0
+    if known.sum() < MIN_INLIERS:
+        return None
+    x, y = pixels[known, 0].astype(np.float64), pixels[known, 1].astype(np.float64)
+    depth = z[known].astype(np.float64)
+    points = np.stack([(x - pinhole.cx) / pinhole.fx * depth, (y - pinhole.cy) / pinhole.fy * depth, depth], axis=1)
+    seen = target_pixels[known].astype(np.float64)
+    limit = MAX_REPROJECTION_PX_AT_640 * target_pinhole.width / 640
+    ok, turn, shift, inliers = cv2.solvePnPRansac(
+        points,
+        seen,
+        target_pinhole.matrix,
+        None,
+        reprojectionError=limit,
+        iterationsCount=RANSAC_ROUNDS,
+        confidence=RANSAC_CONFIDENCE,
+        flags=cv2.SOLVEPNP_AP3P,
+    )
+    if not ok or inliers is None or len(inliers) < MIN_INLIERS or not np.linalg.norm(shift) < MAX_STEP_M:
+        return None
+    index = inliers[:, 0]
+    turn, shift = cv2.solvePnPRefineLM(points[index], seen[index], target_pinhole.matrix, None, turn, shift)
+    if not (np.isfinite(turn).all() and np.linalg.norm(shift) < MAX_STEP_M):
+        return None
+    again, _ = cv2.projectPoints(points[index], turn, shift, target_pinhole.matrix, None)
+    error = np.linalg.norm(again.reshape(-1, 2) - seen[index], axis=1)
+    b_T_a = np.eye(4)
+    b_T_a[:3, :3] = cv2.Rodrigues(turn)[0]
+    b_T_a[:3, 3] = shift.ravel()
+    return RelativePose(invert(b_T_a), len(index), int(known.sum()), float(np.median(error)))
