@@ -17,6 +17,7 @@ from ..renderer.minimap import Minimap
 from ..renderer.overlay import Overlay, OverlayState
 from ..renderer.present import Presenter, open_presenter
 from ..saves.autosave import Saver
+from ..saves.codec import warm_up
 from . import commands
 from .clock import WallClock
 from .headless import session_facts, write_report
@@ -107,7 +108,8 @@ def _prepare(
     session = Session(
         world, command.generator, wait=False, size=size, renderer=renderer, recorder=recorder, memory_limit=memory_limit
     )
-    session.draw()  # compiles what draws, or loads it from its cache
+    session.draw()  # loads what draws from its cache, or compiles it
+    warm_up()
     return session, recorder
 
 

@@ -65,6 +65,7 @@ class Frame:
         coverage: (H, W) float32 in [0, 1].
         world_T_camera: (4, 4) pose that was drawn.
         tick: Simulation tick.
+        words: (H, W) uint32, the colour with red lowest, where it came at no cost; otherwise None.
     """
 
     color: npt.NDArray[np.uint8]
@@ -72,6 +73,7 @@ class Frame:
     coverage: npt.NDArray[np.float32]
     world_T_camera: Transform
     tick: int
+    words: npt.NDArray[np.uint32] | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -280,19 +282,38 @@ class Session:
         pinhole: Pinhole | None = None,
         tint: bool = False,
         budget_s: float | None = None,
-        fill: bool = True,
+        reuse: bool = False,
     ) -> Frame:
-        """The picture from a pose, the present one if none is given."""
+        """The picture from a pose, the present one if none is given.
+
+        Args:
+            world_T_camera: Pose, or None for the walker's.
+            pinhole: Camera, or None for the session's.
+            tint: Tint by class.
+            budget_s: Time for taking over changed chunks; None takes all.
+            reuse: The frame's arrays are overwritten by the next picture; cheaper, for a window.
+        """
         self._check_open()
         pose = self.rig.world_T_camera if world_T_camera is None else world_T_camera
-        self.renderer.update(self.world.memory.snapshot(), self.world.bank.keyframes, budget_s=budget_s)
-        view = self.renderer.render(pose, pinhole or self.pinhole, self._options(tint, fill))
-        return Frame(view.color, view.depth_m, view.coverage, pose, self.tick_count)
+        renderer, pinhole = self.renderer, pinhole or self.pinhole
+        # simulated clips arrive between two frames: nothing fades in where the session waits
+        now_s = -1e9 if self.is_waiting else self.tick_count * self.tick_s
+        renderer.update(self.world.memory.snapshot(), self.world.bank.keyframes, budget_s=budget_s, now_s=now_s)
+        options = self._options(tint)
+        if reuse and isinstance(renderer, SoftwareRenderer):
+            view = renderer.render(pose, pinhole, options, reuse=True)
+            words = renderer.rgba
+        else:
+            view, words = renderer.render(pose, pinhole, options), None
+        return Frame(view.color, view.depth_m, view.coverage, pose, self.tick_count, words)
 
-    def _options(self, tint: bool, fill: bool) -> DrawOptions:
+    def _options(self, tint: bool) -> DrawOptions:
         floor = self.world.info.floor
         height = 1.6 if floor is None else abs(float(floor.height_m(np.asarray(self.rig.state.position))))
-        return DrawOptions(tint=tint, fill=fill, up_world=self.world.info.up_world, floor_height_m=height)
+        tick = None if self.is_waiting else round(self.tick_count * self.tick_s * 60.0)
+        return DrawOptions(
+            tint=tint, fill=True, fade_tick=tick, up_world=self.world.info.up_world, floor_height_m=height
+        )
 
     def pose_between(self, fraction: float) -> Transform:
         """Pose between the last two ticks, for drawing."""

@@ -160,16 +160,16 @@ class WalkLoop:
     def _draw(self, passed_s: float) -> None:
         pinhole = self._pinhole()
         budget_s = None if self.frame is None else UPLOAD_BUDGET_S
-        frame = self.session.draw(
-            self.session.pose_between(self.step.overstep), pinhole=pinhole, tint=self.tint, budget_s=budget_s
-        )
+        pose = self.session.pose_between(self.step.overstep)
+        frame = self.session.draw(pose, pinhole=pinhole, tint=self.tint, budget_s=budget_s, reuse=True)
         self.frame = frame
         self._open_view(passed_s, frame)
-        color = self._wiped() if self._wipe_since_s is not None else frame.color
+        is_comparing = self._wipe_since_s is not None
+        color = self._wiped() if is_comparing else frame.color
         if self._video is not None:
             self._video.write(self._at_full_size(color), self.clock.now_s())
         overlay = self.hooks.overlay(self) if self.hooks.overlay else None
-        self.screen.present(color, overlay)
+        self.screen.present(color if is_comparing or frame.words is None else frame.words, overlay)
 
     def _finish(self, begin_s: float, *, has_events: bool) -> None:
         now_s = self.clock.now_s()
@@ -267,7 +267,7 @@ class WalkLoop:
     def _at_full_size(self, color: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
         width, height = self.size
         if color.shape[:2] == (height, width):
-            return color
+            return np.ascontiguousarray(color)
         return cv2.resize(color, (width, height), interpolation=cv2.INTER_LINEAR).astype(np.uint8, copy=False)
 
     # -- commands -----------------------------------------------------------------------------------------------------

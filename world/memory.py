@@ -36,6 +36,7 @@ class SpatialMemory:
         self._voxel_size_m = float(voxel_size_m)
         self._chunks: dict[ChunkKey, Chunk] = {}
         self._revision = 0
+        self._last_snapshot: MemorySnapshot | None = None
 
     @property
     def voxel_size_m(self) -> float:
@@ -58,8 +59,11 @@ class SpatialMemory:
         return sum(c.num_points for c in self._chunks.values())
 
     def snapshot(self) -> MemorySnapshot:
-        """References to the present chunks: costs O(chunks), copies no points."""
-        return MemorySnapshot(self._voxel_size_m, self._revision, MappingProxyType(dict(self._chunks)))
+        """References to the present chunks, no copies: O(chunks) after a change, otherwise the last one again."""
+        if self._last_snapshot is None or self._last_snapshot.revision != self._revision:
+            chunks = MappingProxyType(dict(self._chunks))
+            self._last_snapshot = MemorySnapshot(self._voxel_size_m, self._revision, chunks)
+        return self._last_snapshot
 
     def points(self) -> PointBatch:
         """Copy of all points, chunk by chunk in key order."""
