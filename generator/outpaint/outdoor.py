@@ -75,7 +75,7 @@ def model_outdoor(
         progress: Told about each step; its cancellation passes through.
 
     Returns:
-        The model, or None where no photo has depth.
+        The model, or None where no photo has depth, or the first looks straight up or down.
     """
     photos = [r for r in references if r.depth_m is not None and np.count_nonzero(r.depth_m) > 500]
     photos.sort(key=lambda r: not r.is_observed)
@@ -84,6 +84,8 @@ def model_outdoor(
     progress.check("place: unrolling the photo", 0.0)
     stage = make_stage(photos[0], up_world, floor)
     part = unroll(photos[0], stage, seed)
+    if part is None:
+        return None
     progress.check("place: going round", 0.2)
     whole = continue_round(part, seed)
     progress.check("place: ground", 0.5)
@@ -122,6 +124,8 @@ def _farthest(whole: Panorama) -> float:
 
 def _sample(image: npt.NDArray[np.float32], column: npt.NDArray, row: npt.NDArray) -> npt.NDArray[np.float32]:
     """Interpolated colours of a round image; columns wrap, rows stop at the edges."""
+    if column.size == 0:
+        return np.zeros((*column.shape, 3), np.float32)
     wrapped = np.concatenate([image[:, -2:], image, image[:, :2]], axis=1)
     limit = image.shape[1]
     flat_column = (np.mod(column, limit) + 2.0).reshape(-1, 1).astype(np.float32)
@@ -233,7 +237,7 @@ def _overhead(whole: Panorama, stage: Stage, seed: int) -> Points:
     tangent = np.tan(np.minimum(elevation, 1.565))
     if is_open:
         distance = radius_m * np.cos(elevation)
-        spacing = np.full(len(distance), 1.3 * DOME_STEP_RAD * radius_m)
+        spacing = np.full(len(distance), 1.3 * GRID_OVERLAP * DOME_STEP_RAD * radius_m)
         return level_points(azimuth, tangent, distance, stage.eye_m), color, spacing
     ring = np.interp(
         np.mod(azimuth - whole.first_rad, 2.0 * np.pi),

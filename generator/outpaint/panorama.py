@@ -110,7 +110,7 @@ def make_stage(photo: ReferenceFrame, up_world: npt.ArrayLike, floor: tuple[floa
     return Stage(out, eye_m)
 
 
-def unroll(photo: ReferenceFrame, stage: Stage, seed: int) -> Panorama:
+def unroll(photo: ReferenceFrame, stage: Stage, seed: int) -> Panorama | None:
     """Unroll a photo, take away what stands in front and complete what that hid.
 
     Args:
@@ -119,9 +119,13 @@ def unroll(photo: ReferenceFrame, stage: Stage, seed: int) -> Panorama:
         seed: Of the completion.
 
     Returns:
-        The part of the round that the photo sees; every pixel has a colour and a distance.
+        The part of the round that the photo sees; every pixel has a colour and a distance. None for a photo that
+        looks straight up or down.
     """
-    color, distance, seen, known, top, first, step = _resample(photo, stage)
+    sampled = _resample(photo, stage)
+    if sampled is None:
+        return None
+    color, distance, seen, known, top, first, step = sampled
     tangents = top - (np.arange(color.shape[0]) + 0.5) * step
     ground_m = np.where(tangents < -1e-3, stage.eye_m / np.maximum(-tangents, 1e-3), np.inf)[:, None]
     height = stage.eye_m + distance * tangents[:, None]
@@ -147,7 +151,10 @@ def is_stage_set(photo: ReferenceFrame, stage: Stage) -> bool:
 
     Walls made from it would only repeat the paint; it is better continued as scenery.
     """
-    _, distance, _, known, top, _, step = _resample(photo, stage)
+    sampled = _resample(photo, stage)
+    if sampled is None:
+        return False
+    _, distance, _, known, top, _, step = sampled
     tangents = top - (np.arange(distance.shape[0]) + 0.5) * step
     height = stage.eye_m + distance * tangents[:, None]
     upright = known & (height > GROUND_TOLERANCE * stage.eye_m + 0.02 * distance)
@@ -160,7 +167,10 @@ def is_stage_set(photo: ReferenceFrame, stage: Stage) -> bool:
 
 
 def _resample(photo: ReferenceFrame, stage: Stage):
-    """Colour, horizontal distance, what is seen and what has depth on the cylinder; its top, first azimuth and step."""
+    """Colour, horizontal distance, what is seen and what has depth on the cylinder; its top, first azimuth and step.
+
+    None for a photo that looks so steeply that the cylinder has nothing of it.
+    """
     assert photo.depth_m is not None
     pinhole = photo.pinhole
     camera_R_level = photo.world_T_camera[:3, :3].T @ stage.world_T_level[:3, :3]
@@ -181,8 +191,12 @@ def _resample(photo: ReferenceFrame, stage: Stage):
     columns, rows = np.where(seen, u, 0).astype(int), np.where(seen, v, 0).astype(int)
     depth = np.where(seen, photo.depth_m[rows, columns], 0.0)
     color = cv2.remap(photo.color, u - 0.5, v - 0.5, cv2.INTER_AREA, borderMode=cv2.BORDER_REPLICATE)
-    fine_rows = np.flatnonzero(seen.mean(1) >= ROW_SHARE)
-    fine_columns = np.flatnonzero(seen[fine_rows[0] : fine_rows[-1] + 1].mean(0) >= COLUMN_SHARE)
+    if not seen.any():
+        return None
+    row_share = seen.mean(1)
+    fine_rows = np.flatnonzero(row_share >= ROW_SHARE * min(1.0, 1.5 * row_share.max()))
+    column_share = seen[fine_rows[0] : fine_rows[-1] + 1].mean(0)
+    fine_columns = np.flatnonzero(column_share >= COLUMN_SHARE * column_share.max())
     part = np.s_[fine_rows[0] : fine_rows[-1] + 1, fine_columns[0] : fine_columns[-1] + 1]
     return (
         color[part].astype(np.float32),

@@ -120,6 +120,7 @@ def test_what_goes_round_has_texture(place):
 def test_what_stands_in_front_is_not_repeated():
     photo = meadow(with_post=True)
     part = unroll(photo, make_stage(photo, UP, FLOOR), 1)
+    assert part is not None
     red = (part.color[..., 0] > 170) & (part.color[..., 1] < 70)
     assert red.mean() < 0.002
 
@@ -142,6 +143,28 @@ def test_painted_scenery_is_told_from_measured_depth():
 def test_without_a_floor_the_lowest_points_stand_in():
     stage = make_stage(meadow(), UP, None)
     assert stage.eye_m == pytest.approx(EYE_M, rel=0.05)
+
+
+def turned_meadow(pitch_rad: float) -> ReferenceFrame:
+    photo = meadow()
+    return ReferenceFrame(photo.color, photo.depth_m, PHOTO, look((0.0, 0.0, 0.0), 0.0, pitch_rad), True, 1)
+
+
+@pytest.mark.parametrize("pitch", [-1.2, -0.7, 0.5])
+def test_a_photo_that_looks_down_or_up_closes_as_well(pitch):
+    photo = turned_meadow(pitch)
+    place = model_outdoor([photo], EMPTY, up_world=UP, floor=None, seed=1, progress=RecordingProgress())
+    assert place is not None
+    for yaw in (0.0, 1.5, 3.0, 4.5):
+        depth = render_place(with_photo(place, photo), VIEW, look((0.0, 0.0, 0.0), yaw, 0.0))[1]
+        assert (depth == 0).mean() < 0.01
+
+
+def test_a_narrow_photo_straight_up_gives_no_place():
+    narrow = Pinhole.from_fov(64, 48, 0.4)
+    color, depth = np.full((48, 64, 3), 99, np.uint8), np.full((48, 64), 5.0, np.float32)
+    photo = ReferenceFrame(color, depth, narrow, look((0.0, 0.0, 0.0), 0.0, 1.57), True, 1)
+    assert model_outdoor([photo], EMPTY, up_world=UP, floor=None, seed=1, progress=RecordingProgress()) is None
 
 
 def test_without_depth_there_is_no_place():
