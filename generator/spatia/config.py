@@ -166,7 +166,7 @@ WAN22_STD = (
 )
 
 _WAN22_VAE = VaeConfig(160, 256, 48, WAN22_MEAN, WAN22_STD)
-_TINY_VAE = VaeConfig(4, 4, 8, (0.0,) * 8, (1.0,) * 8, num_res_blocks=1)
+_TINY_VAE = VaeConfig(4, 4, 8, (0.1, -0.1) * 4, (0.5, 0.25) * 4, num_res_blocks=2)
 _UMT5_XXL = TextConfig(256384, 4096, 64, 10240, 24, 64)
 _TINY_TEXT = TextConfig(300, 32, 8, 64, 2, 4)
 
