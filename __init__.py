@@ -7,6 +7,8 @@ neither a display nor a heavy library.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from .runtime.agent_registration import register_when_imported
+
 if TYPE_CHECKING:
     from .input.intents import Intent
     from .runtime import samples
@@ -25,6 +27,8 @@ _WHERE = {
     "open": ".runtime.world",
 }
 __all__ = ["Intent", "Pinhole", "Session", "World", "create", "open", "samples"]
+
+register_when_imported()  # imports nothing: Gymnasium learns of the environments when it is imported
 
 
 def __getattr__(name: str) -> Any:

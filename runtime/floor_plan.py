@@ -225,7 +225,7 @@ class Distances:
     """
 
     def __init__(self, plan: FloorPlan, goal: npt.NDArray[np.float64]) -> None:
-        self._plan = plan
+        self.plan = plan
         self.goal = goal
         free = plan.ground != Ground.BLOCKED
         self._is_usable = bool(free.any())
@@ -241,12 +241,12 @@ class Distances:
         """Metres from a place; the straight line's where that is free or no way is known."""
         place = np.asarray(place, np.float64)
         straight = float(np.linalg.norm(place - self.goal))
-        if not self._is_usable or self._plan.is_straight(place, self.goal):
+        if not self._is_usable or self.plan.is_straight(place, self.goal):
             return straight
         cell = self._free_cell(place)
         low, high = np.maximum(cell - 1, 0), np.minimum(cell + 2, self.field_m.shape)
         around = np.stack(np.mgrid[low[0] : high[0], low[1] : high[1]], -1).reshape(-1, 2)
-        reach = np.linalg.norm(self._plan.places(around) - place, axis=1)
+        reach = np.linalg.norm(self.plan.places(around) - place, axis=1)
         best = float((self.field_m[around[:, 0], around[:, 1]] + reach).min())
         return max(best, straight) if np.isfinite(best) else straight
 
@@ -263,10 +263,10 @@ class Distances:
             at = int(self._next[at])
             flat.append(at)
         cells = np.stack(np.unravel_index(flat, shape), 1)
-        return np.concatenate([np.asarray(place, np.float64)[None], self._plan.places(cells), self.goal[None]])
+        return np.concatenate([np.asarray(place, np.float64)[None], self.plan.places(cells), self.goal[None]])
 
     def _free_cell(self, place: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
-        cell = self._plan.cell_of(place)
+        cell = self.plan.cell_of(place)
         return np.array([axis[cell] for axis in self._nearest_free], np.int64)
 
 
