@@ -135,7 +135,8 @@ def _log_fault() -> Path:
 
 
 def _dispatch(command: Walk | Rollout | Info | Export | Bench) -> int:
-    logging.basicConfig(level=logging.WARNING, format="%(name)s: %(message)s")
+    level = logging.ERROR if isinstance(command, Walk) else logging.WARNING
+    logging.basicConfig(level=level, format="%(name)s: %(message)s")
     from . import run_commands
 
     match command:

@@ -52,6 +52,8 @@ MAX_CLIPS_PER_PLAN = 6
 """A waiting session makes at most so many clips before it walks on."""
 MAX_UNDO = 16
 IRRELEVANT_S = 2.0
+MAX_FAILURE_PAUSE_S = 30.0
+"""A generator that keeps failing is asked ever more seldom, down to this."""
 TRACE_STEP_M = 0.10
 
 
@@ -172,6 +174,7 @@ class Session:
         self._recorder = recorder
         self._recording = recording
         self._memory_limit = memory_limit
+        self._failures_in_a_row = 0
         self._irrelevant_since: tuple[int, int] | None = None
         self._replay_drafts: dict[int, ClipRequest] = {}
         self._looked = (0.0, 0.0)
@@ -352,7 +355,8 @@ class Session:
                 if drafted is not None:
                     self._submit(*drafted)
             return
-        is_due = (self.tick_count - self._last_plan_tick) * self.tick_s >= PLAN_EVERY_S
+        pause_s = min(MAX_FAILURE_PAUSE_S, PLAN_EVERY_S * 2**self._failures_in_a_row)
+        is_due = (self.tick_count - self._last_plan_tick) * self.tick_s >= pause_s
         if is_due and len(self._requests) < MAX_OUTSTANDING and self.queue.state not in ("failed", "closed"):
             self._last_plan_tick = self.tick_count
             predicted = [self.predict(s / ROLLOUT_RATE_HZ) for s in range(97)]
@@ -476,6 +480,8 @@ class Session:
         name = ended.outcome.name.lower()
         self.status.outcomes[name] = self.status.outcomes.get(name, 0) + 1
         self.metrics.clip_ended(ended)
+        if ended.outcome in (Outcome.DONE, Outcome.FAILED):
+            self._failures_in_a_row = 0 if ended.outcome is Outcome.DONE else min(self._failures_in_a_row + 1, 10)
         if ended.outcome is Outcome.DONE and ended.result is not None:
             self._merging.append(_Merge(ended, ended.result))
             return
