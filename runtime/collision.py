@@ -80,6 +80,8 @@ class Collision:
         self._cells: dict[ChunkKey, _Cells] = {}
         self.chunks_per_tick = CHUNKS_PER_TICK
         self.fall_m_s = 0.0
+        self._rested: tuple[tuple[float, float, float], int] | None = None
+        self._num_unread = 0
         start = self._to_level(world.info.world_T_start[:3, 3])
         self._plane_y = self._floor_below(start)
         self.eye_height_m = float(np.clip(self._plane_y(start) - start[1], 0.3, 2.5))
@@ -114,11 +116,16 @@ class Collision:
             wish: State if nothing stood in the way.
             dt_s: Length of the tick.
         """
+        standing = (before.position, self._world.memory.revision)
+        if wish.position == before.position and standing == self._rested:
+            return wish
         start, goal = self._to_level(np.asarray(before.position)), self._to_level(np.asarray(wish.position))
         cells, tops = self._nearby(start)
         foot = start[1] + self.eye_height_m
         moved = self._slide(start, goal, cells, foot)
         moved[1] = self._stand(moved, foot, cells, tops, dt_s) - self.eye_height_m
+        is_still = self.fall_m_s == 0.0 and self._num_unread == 0 and float(np.abs(moved - start).max()) < 1e-7
+        self._rested = standing if is_still else None
         position = self._world_R_level @ moved
         travelled = (position - np.asarray(before.position)) / dt_s
         down = rig.down_world
@@ -164,6 +171,7 @@ class Collision:
         last = np.floor(world.max(0) / side_m).astype(int)
         chunks = self._world.memory.chunks
         keys, tops, budget = [], [], self.chunks_per_tick
+        self._num_unread = 0
         for x in range(first[0], last[0] + 1):
             for y in range(first[1], last[1] + 1):
                 for z in range(first[2], last[2] + 1):
@@ -173,6 +181,7 @@ class Collision:
                     cells = self._cells.get(chunk.key)
                     if cells is None or cells.revision != chunk.revision:
                         if budget == 0:
+                            self._num_unread += 1
                             continue
                         budget -= 1
                         cells = self._cells[chunk.key] = self._cells_of(chunk)
