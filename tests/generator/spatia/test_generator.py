@@ -1,0 +1,200 @@
+"""The generator ``spatia`` keeps the protocol; without weights it says which files to put where."""
+
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from spatia.generator.errors import MissingExtraError
+from spatia.generator.pipeline import check_clip, lift, new_renderer, render_scene
+from spatia.generator.queue import GenerationQueue
+from spatia.generator.requests import ClipRequest, ReferenceFrame, SceneVideo
+from spatia.generator.spatia.config import SamplingConfig
+from spatia.generator.spatia.generator import SpatiaGenerator, fitted, round_inputs
+from spatia.generator.spatia.settings import GeneratorSettings, settings_from
+from spatia.generator.worker import Runner
+from spatia.tests.contracts.generator_contract import GeneratorContract, turning_request
+from spatia.tests.fakes import RecordingProgress, make_request, wall_memory
+from spatia.tests.generator.spatia.makers import write_spatia
+
+TINY = GeneratorSettings("tiny", Path("nowhere"), SamplingConfig(num_steps=2))
+
+
+@pytest.fixture
+def asked() -> tuple[ClipRequest, SceneVideo]:
+    request = turning_request(3)
+    return request, render_scene(request, SpatiaGenerator.rank, new_renderer(), RecordingProgress())
+
+
+def a_tail(request: ClipRequest, count: int = 9) -> np.ndarray:
+    shape = (count, request.pinhole.height, request.pinhole.width, 3)
+    return np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+
+
+class TestContract(GeneratorContract):
+    def make(self) -> SpatiaGenerator:
+        return SpatiaGenerator(TINY)
+
+
+def test_a_clip_that_continues_has_the_frames_that_were_asked_for(asked: tuple[ClipRequest, SceneVideo]) -> None:
+    request = replace(asked[0], tail=a_tail(asked[0]))
+    clip = SpatiaGenerator(TINY).generate(request, asked[1], RecordingProgress())
+    check_clip(clip, request)
+    first = SpatiaGenerator(TINY).generate(asked[0], asked[1], RecordingProgress())
+    assert clip.frames.tobytes() != first.frames.tobytes()
+
+
+def test_it_tells_its_phases_in_order(asked: tuple[ClipRequest, SceneVideo]) -> None:
+    progress = RecordingProgress()
+    clip = SpatiaGenerator(TINY).generate(*asked, progress)
+    assert list(dict.fromkeys(phase for phase, _ in progress.steps)) == ["load", "encode", "denoise", "decode"]
+    shares = [share for _, share in progress.steps]
+    assert shares == sorted(shares)
+    assert shares[-1] == 1.0
+    assert set(clip.seconds) == {"load", "encode", "denoise", "decode", "estimate"}
+
+
+@pytest.mark.parametrize("phase", ["load", "encode", "denoise", "decode"])
+def test_after_a_cancelled_clip_the_next_one_is_right(asked: tuple[ClipRequest, SceneVideo], phase: str) -> None:
+    from spatia.generator.requests import GenerationCancelledError
+
+    generator = SpatiaGenerator(TINY)
+    with pytest.raises(GenerationCancelledError):
+        generator.generate(*asked, RecordingProgress(cancel_at=phase))
+    wanted = SpatiaGenerator(TINY).generate(*asked, RecordingProgress())
+    assert generator.generate(*asked, RecordingProgress()).frames.tobytes() == wanted.frames.tobytes()
+
+
+def test_depth_is_memorys_where_it_covers_and_unknown_elsewhere(asked: tuple[ClipRequest, SceneVideo]) -> None:
+    clip = SpatiaGenerator(TINY).generate(*asked, RecordingProgress())
+    known = (asked[1].coverage >= 0.5) & (asked[1].depth_m > 0)
+    assert known.any()
+    np.testing.assert_array_equal(clip.depth_m, np.where(known, asked[1].depth_m, 0))
+    assert not clip.new_surface.any()
+    lift(clip, asked[0], SpatiaGenerator.rank)
+
+
+def test_an_estimator_gives_depth_to_what_is_new(asked: tuple[ClipRequest, SceneVideo]) -> None:
+    settings = replace(TINY, estimator="diorama")
+    clip = SpatiaGenerator(settings).generate(*asked, RecordingProgress())
+    known = (asked[1].coverage >= 0.5) & (asked[1].depth_m > 0)
+    assert clip.new_surface.any()
+    assert not (clip.new_surface & known).any()
+    assert (clip.depth_m[clip.new_surface] > 0).all()
+    np.testing.assert_array_equal(clip.depth_m[known], asked[1].depth_m[known])
+
+
+def test_a_photo_at_the_first_pose_is_the_clean_first_frame(asked: tuple[ClipRequest, SceneVideo]) -> None:
+    inputs = round_inputs(*asked)
+    assert inputs.image is not None
+    assert not inputs.references
+    assert not inputs.uses_lora
+
+
+def test_a_photo_taken_elsewhere_is_a_reference(asked: tuple[ClipRequest, SceneVideo]) -> None:
+    photo = asked[0].references[0]
+    moved = photo.world_T_camera.copy()
+    moved[0, 3] += 0.5
+    request = replace(asked[0], references=(replace_reference(photo, moved),) * 9)
+    inputs = round_inputs(request, asked[1])
+    assert inputs.image is None
+    assert len(inputs.references) == 7
+    assert inputs.uses_lora
+
+
+def replace_reference(reference: ReferenceFrame, world_T_camera: np.ndarray) -> ReferenceFrame:
+    return replace(reference, world_T_camera=world_T_camera)
+
+
+def test_a_tail_comes_first_fully_covered_then_the_scene_then_its_last_frame(
+    asked: tuple[ClipRequest, SceneVideo],
+) -> None:
+    request, scene = asked
+    tail = a_tail(request, 12)
+    inputs = round_inputs(replace(request, tail=tail), scene)
+    assert inputs.history is not None
+    assert inputs.scene.shape == (13, 64, 64, 3)
+    np.testing.assert_array_equal(inputs.history[:, :48], tail[-9:])
+    np.testing.assert_array_equal(inputs.scene[:9], inputs.history)
+    assert (inputs.coverage[:9] == 1.0).all()
+    np.testing.assert_array_equal(inputs.scene[9:12, :48], scene.color)
+    np.testing.assert_array_equal(inputs.coverage[9:12, :48], scene.coverage)
+    np.testing.assert_array_equal(inputs.scene[12], inputs.scene[11])
+    assert inputs.image is None
+
+
+def test_references_fill_the_picture_from_their_middle() -> None:
+    picture = np.zeros((40, 120, 3), np.uint8)
+    picture[:, 40:80] = 255
+    got = fitted(picture, (20, 20))
+    assert got.shape == (20, 20, 3)
+    assert (got == 255).all()
+
+
+def test_without_weights_it_says_which_files_to_put_where(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SPATIA_MODELS", str(tmp_path))
+    monkeypatch.delenv("SPATIA_PRESET", raising=False)
+    with pytest.raises(MissingExtraError) as caught:
+        Runner("spatia")
+    told = str(caught.value)
+    assert told.startswith("model 'spatia' is not complete in")
+    for words in ("Wan2.2-TI2V-5B/Wan2.2_VAE.pth", "Spatia/step-8500.safetensors", "Jinjing713/Spatia", "fetch spatia"):
+        assert words in told
+
+
+def test_a_walk_without_weights_learns_the_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SPATIA_MODELS", str(tmp_path))
+    monkeypatch.delenv("SPATIA_PRESET", raising=False)
+    with GenerationQueue("spatia", backend="inline") as queue:
+        queue.submit(make_request(1, memory=wall_memory().snapshot()))
+        queue.wait(5.0)
+        assert "Spatia/step-8500.safetensors" in queue.last_error
+
+
+def test_its_module_imports_no_torch() -> None:
+    code = (
+        "import sys; from spatia.generator.registry import generator_class; generator_class('spatia');"
+        "sys.exit(any(m in sys.modules for m in ('torch', 'diffusers', 'transformers')))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_weights_in_the_authors_layout_make_a_clip(asked: tuple[ClipRequest, SceneVideo], tmp_path: Path) -> None:
+    from spatia.generator.spatia import assembly
+    from spatia.generator.spatia.catalogue import find_spatia
+    from spatia.generator.spatia.config import PRESETS
+
+    write_spatia(tmp_path)
+    clips = []
+    for is_fused in (False, True):
+        settings = GeneratorSettings("tiny", tmp_path, SamplingConfig(num_steps=2), "cpu", is_lora_fused=is_fused)
+        generator = SpatiaGenerator(settings)
+        generator._files = find_spatia(tmp_path)
+        request = replace(asked[0], tail=a_tail(asked[0]))
+        later = generator.generate(request, asked[1], RecordingProgress())
+        first = generator.generate(asked[0], asked[1], RecordingProgress())
+        again = generator.generate(request, asked[1], RecordingProgress())
+        assert again.frames.tobytes() == later.frames.tobytes()
+        pipeline, _ = assembly.load_pipeline(find_spatia(tmp_path), settings, sizes=PRESETS["tiny"])
+        assert pipeline.transformer.dtype == generator._pipeline.transformer.dtype
+        clips.append((first.frames, later.frames))
+    assert clips[0][0].tobytes() == clips[1][0].tobytes()
+    assert np.abs(clips[0][1].astype(int) - clips[1][1].astype(int)).mean() < 8
+
+
+def test_settings_come_from_the_environment(tmp_path: Path) -> None:
+    environment = {"SPATIA_PRESET": "tiny", "SPATIA_STEPS": "4", "SPATIA_GUIDANCE": "1", "SPATIA_LORA": "fused"}
+    settings = settings_from(environment | {"SPATIA_MODELS": str(tmp_path)})
+    assert (settings.preset, settings.models, settings.is_lora_fused) == ("tiny", tmp_path, True)
+    assert settings.sampling == SamplingConfig(num_steps=4, guidance=1.0)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("SPATIA_PRESET", "6b"), ("SPATIA_STEPS", "0"), ("SPATIA_STEPS", "many"), ("SPATIA_GUIDANCE", "nan")],
+)
+def test_a_wrong_setting_is_named(name: str, value: str) -> None:
+    with pytest.raises(ValueError, match=f"{name}: expected .* got '{value}'"):
+        settings_from({name: value})
