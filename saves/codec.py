@@ -26,8 +26,8 @@ MAX_POINTS_PER_CHUNK = CHUNK_SIDE**3
 MAX_CHUNK_WEIGHT = 0xFFFFFFFF // 255
 """The largest sum of weights whose weighted sums fit 32 bits."""
 
-_HEADER = struct.Struct("<4sHHiiiQIII")
-"""Magic, version, number of planes, key x, y, z, revision, number of voxels, common factor, checksum."""
+_HEADER = struct.Struct("<4sHHiiiIII")
+"""Magic, version, number of planes, key x, y, z, number of voxels, common factor, checksum."""
 _PLANE = struct.Struct("<BII")
 """Method (0 as it is, 1 zstd), bytes when decoded, bytes stored."""
 _RAW, _ZSTD = 0, 1
@@ -43,7 +43,7 @@ class ChunkDecodeError(ValueError):
 
 
 def encode_chunk(chunk: Chunk) -> bytes:
-    """A chunk as bytes. The same content, key and revision give the same bytes.
+    """A chunk as bytes, without its revision: the same content and key give the same bytes.
 
     Raises:
         ValueError: The chunk breaks its own rules (weight 0 or too large, a sum beyond its weight, unsorted codes).
@@ -75,22 +75,23 @@ def encode_chunk(chunk: Chunk) -> bytes:
     ]
     compressor = zstandard.ZstdCompressor(level=ZSTD_LEVEL, write_checksum=False)
     body = b"".join(_store_plane(p, compressor) for p in planes)
-    head = _HEADER.pack(CHUNK_MAGIC, CHUNK_VERSION, len(planes), *chunk.key, chunk.revision, n, factor, 0)
+    head = _HEADER.pack(CHUNK_MAGIC, CHUNK_VERSION, len(planes), *chunk.key, n, factor, 0)
     return head[:-4] + struct.pack("<I", zlib.crc32(body, zlib.crc32(head))) + body
 
 
-def decode_chunk(data: bytes) -> Chunk:
+def decode_chunk(data: bytes, revision: int = 0) -> Chunk:
     """The chunk that bytes hold.
 
     Args:
         data: From ``encode_chunk``, or anything: nothing is trusted.
+        revision: The chunk's revision, which stands elsewhere.
 
     Raises:
         ChunkDecodeError: Damaged, foreign, or of another version.
     """
     if len(data) < _HEADER.size:
         raise ChunkDecodeError(f"expected at least {_HEADER.size} bytes, got {len(data)}")
-    magic, version, num_planes, *key, revision, n, factor, checksum = _HEADER.unpack_from(data)
+    magic, version, num_planes, *key, n, factor, checksum = _HEADER.unpack_from(data)
     if magic != CHUNK_MAGIC:
         raise ChunkDecodeError(f"expected a chunk, got bytes that begin with {bytes(magic)!r}")
     if version != CHUNK_VERSION:
@@ -100,7 +101,7 @@ def decode_chunk(data: bytes) -> Chunk:
         raise ChunkDecodeError("the checksum does not match: the chunk is damaged")
     if num_planes != _NUM_PLANES or n > MAX_POINTS_PER_CHUNK:
         raise ChunkDecodeError(f"expected {_NUM_PLANES} planes of at most {MAX_POINTS_PER_CHUNK} voxels")
-    if max(map(abs, key)) > MAX_CHUNK_KEY or revision > MAX_REVISION:
+    if max(map(abs, key)) > MAX_CHUNK_KEY or not 0 <= revision <= MAX_REVISION:
         raise ChunkDecodeError(f"a key or revision out of range: {key}, {revision}")
     planes = _Planes(data, _HEADER.size)
     codes = _codes_of(planes.take(), n)

@@ -6,6 +6,8 @@ SaveError
 │   ├── WorldVersionError     written by another version of the format
 │   ├── WorldDamagedError     its structure is damaged; what is left can be read
 │   └── WorldLockedError      another program has the world open
+├── WorldHistoryError     a snapshot or branch that is not there, or a name that cannot be given
+│   └── MergeConflictError    two branches changed the same chunks, or cannot be merged at all
 └── WorldWriteError       the disk refused; what was saved before is still there
 
 SourceError (ValueError)  a photo, recording, point cloud, path or intrinsics file that the user gave cannot be used
@@ -13,6 +15,7 @@ ExportError (ValueError)  an export was asked for that cannot be written
 """
 
 import os
+from dataclasses import dataclass
 
 
 def explain(where: str | os.PathLike[str], *, expected: str, got: str, do: str = "") -> str:
@@ -56,6 +59,42 @@ class WorldLockedError(WorldFileError):
 
 class WorldWriteError(SaveError):
     """Writing failed (disk full, read-only, I/O error); nothing that was reported saved is lost."""
+
+
+class WorldHistoryError(SaveError):
+    """A snapshot or branch that is not there, or a name that cannot be given."""
+
+
+class MergeConflictError(WorldHistoryError):
+    """Two branches cannot be merged; nothing was changed.
+
+    Args:
+        message: Expected, got, what to do.
+        conflicts: The chunks that both changed, with how many points each side has there; empty if something else
+            stands in the way, such as different pose corrections.
+    """
+
+    def __init__(self, message: str, conflicts: "tuple[ChunkConflict, ...]" = ()) -> None:
+        super().__init__(message)
+        self.conflicts = conflicts
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkConflict:
+    """A chunk that both branches changed.
+
+    Attributes:
+        key: Of the chunk.
+        points: How many it had where the branches parted, has in ours, and has in theirs; 0 where it is gone.
+    """
+
+    key: tuple[int, int, int]
+    points: tuple[int, int, int]
+
+    def __str__(self) -> str:
+        base, ours, theirs = self.points
+        x, y, z = self.key
+        return f"chunk {x} {y} {z}: {base} points, ours {ours}, theirs {theirs}"
 
 
 class ExportError(ValueError):

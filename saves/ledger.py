@@ -3,6 +3,7 @@
 import hashlib
 import threading
 import weakref
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -41,7 +42,6 @@ class Changes:
     keyframes: dict[int, Keyframe] = field(default_factory=dict)
     removed_keyframes: list[int] = field(default_factory=list)
     facts: dict[str, bytes] = field(default_factory=dict)
-    arrays: dict[bytes, npt.NDArray | None] = field(default_factory=dict)
     journal: tuple[JournalEntry, ...] | None = None
     sequence: list[int] = field(default_factory=list)
 
@@ -55,6 +55,7 @@ class Ledger:
         self._keyframes: dict[int, Keyframe] = {}
         self._facts: dict[str, bytes] = {}
         self._arrays: dict[int, tuple[weakref.ref[npt.NDArray], bytes]] = {}
+        self._pinned: frozenset[bytes] | None = None
         self._journal: tuple[JournalEntry, ...] | None = None
         self._sequence: list[int] = []
 
@@ -90,10 +91,10 @@ class Ledger:
             known = self._arrays.get(id(array))
         return known[1] if known is not None and known[0]() is array and not array.flags.writeable else None
 
-    def note_chunk(self, chunk: Chunk, data: bytes) -> None:
+    def note_chunk(self, chunk: Chunk, digest: bytes) -> None:
         """A chunk was read."""
         with self._lock:
-            self._chunks[chunk.key] = known_chunk(chunk, data)
+            self._chunks[chunk.key] = known_chunk(chunk, digest)
 
     def note_keyframe(self, keyframe: Keyframe) -> None:
         """A keyframe was read."""
@@ -117,6 +118,26 @@ class Ledger:
             self._arrays = {k: v for k, v in self._arrays.items() if v[0]() is not None}
             self._arrays[id(array)] = (weakref.ref(array), digest)
 
+    @property
+    def pinned(self) -> frozenset[bytes] | None:
+        """Digests that snapshots name, so that a save keeps them; None if it was not looked up yet."""
+        with self._lock:
+            return self._pinned
+
+    def note_pinned(self, digests: frozenset[bytes] | None) -> None:
+        """What snapshots name was read or has changed."""
+        with self._lock:
+            self._pinned = digests
+
+    def forget(self, chunks: Iterable[ChunkKey]) -> None:
+        """Something other than a save changed the file: these chunks, and all but chunks."""
+        with self._lock:
+            for key in chunks:
+                self._chunks.pop(key, None)
+            self._keyframes.clear()
+            self._facts.clear()
+            self._journal, self._sequence = None, []
+
     def commit(self, changes: Changes) -> None:
         """A transaction was committed."""
         with self._lock:
@@ -131,9 +152,9 @@ class Ledger:
                 self._journal, self._sequence = changes.journal, changes.sequence
 
 
-def known_chunk(chunk: Chunk, data: bytes) -> KnownChunk:
-    """The ledger's line for a chunk and its bytes."""
-    return KnownChunk(chunk.revision, weakref.ref(chunk.rows), digest_of(data))
+def known_chunk(chunk: Chunk, digest: bytes) -> KnownChunk:
+    """The ledger's line for a chunk and the digest of its bytes."""
+    return KnownChunk(chunk.revision, weakref.ref(chunk.rows), digest)
 
 
 def digest_of(data: bytes) -> bytes:

@@ -20,7 +20,7 @@ MAX_VALUE_BYTES = 1 << 28
 nine frames 11 MB, a keyframe's depth 2 MB."""
 
 ARRAY_REFERENCE = "\0array"
-"""Key of the dictionary that stands in a state for an array kept apart; its value is the array's digest."""
+"""Key of the dictionary that stands in a state for an array kept apart: ``{ARRAY_REFERENCE: digest, "kind": kind}``."""
 
 _SEAL = struct.Struct("<4sBxHIQ")
 """Magic, method (0 as it is, 1 zstd), version, checksum, bytes when unpacked."""
@@ -97,11 +97,15 @@ def unseal(data: bytes, *, max_bytes: int = MAX_VALUE_BYTES) -> bytes:
         raise ValueDecodeError(f"damaged: {error}") from error
 
 
+def array_kind(array: npt.NDArray) -> str:
+    """How an array that stands apart is packed: "pixels" or "value"."""
+    return "pixels" if array.dtype == np.uint8 and array.ndim >= 3 and array.shape[-1] == 3 else "value"
+
+
 def pack_array(array: npt.NDArray) -> tuple[str, bytes]:
     """An array that stands apart: its kind ("pixels" or "value") and its bytes."""
-    if array.dtype == np.uint8 and array.ndim >= 3 and array.shape[-1] == 3:
-        return "pixels", pack_pixels(array)
-    return "value", pack_value(array)
+    kind = array_kind(array)
+    return kind, pack_pixels(array) if kind == "pixels" else pack_value(array)
 
 
 def unpack_array(kind: str, data: bytes) -> npt.NDArray:

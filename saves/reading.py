@@ -1,8 +1,8 @@
 """Reading a world file part by part; what is damaged is named and skipped."""
 
 import sqlite3
-import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +18,11 @@ from .keyframe_codec import KeyframeBlobs, decode_keyframe
 from .ledger import Ledger
 from .manifest import Manifest
 from .packing import ARRAY_REFERENCE, ValueDecodeError, unpack_array, unpack_value
+from .rows import CHUNK_COLUMNS, ChunkRow, RowReader, as_bytes, note
 from .state import Damage, WorldState
 
-MAX_PROBES = 200_000
-"""Row numbers that are tried one by one where a table's list is damaged: a second or so."""
-_BYTES_PER_ROW = 128  # no row of a world is smaller
 
-
-class WorldReader:
+class WorldReader(RowReader):
     """The reading half of an open world file. Any thread may call any method; it sees the last commit.
 
     Args:
@@ -36,15 +33,9 @@ class WorldReader:
     """
 
     def __init__(self, path: Path, reader: sqlite3.Connection, ledger: Ledger, *, is_damaged: bool) -> None:
-        self._path, self._reader, self._ledger = path, reader, ledger
+        super().__init__(path, reader)
+        self._ledger = ledger
         self._is_damaged = is_damaged
-        self._read_lock = threading.Lock()
-        self._recovered_rows: dict[ChunkKey, int] = {}
-
-    @property
-    def path(self) -> Path:
-        """Where the file lies."""
-        return self._path
 
     @property
     def is_damaged(self) -> bool:
@@ -58,6 +49,10 @@ class WorldReader:
             WorldDamagedError: Not even the manifest can be read.
             WorldFileError: Nothing was saved yet.
         """
+        with self._one_moment():
+            return self._load()
+
+    def _load(self) -> WorldState:
         manifest = self.read_manifest()
         damage: list[Damage] = []
         if self._is_damaged:
@@ -77,6 +72,20 @@ class WorldReader:
             self.read_path(damage),
             damage=tuple(damage),
         )
+
+    @contextmanager
+    def _one_moment(self) -> Iterator[None]:
+        """See one commit, whatever another program saves in the meantime."""
+        with self._read_lock:
+            is_outermost = not self._reader.in_transaction
+            if is_outermost:
+                self._reader.execute("BEGIN")
+        try:
+            yield
+        finally:
+            if is_outermost:
+                with self._read_lock, suppress(sqlite3.Error):  # a damaged file may refuse even that
+                    self._reader.execute("ROLLBACK")
 
     def read_manifest(self) -> Manifest:
         """The manifest.
@@ -104,7 +113,7 @@ class WorldReader:
             if not isinstance(value, dict):
                 raise ValueDecodeError("no dictionary")
         except (sqlite3.Error, ValueError) as error:
-            _note(damage, "state", error)
+            note(damage, "state", error)
             return {}
         self._ledger.note_fact("state", data)
         return value
@@ -117,7 +126,7 @@ class WorldReader:
             if path.ndim != 2 or path.shape[1] != 4 or not np.isfinite(path).all():
                 raise ValueDecodeError("no path")
         except (sqlite3.Error, ValueError, TypeError) as error:
-            _note(damage, "path", error)
+            note(damage, "path", error)
             return np.zeros((0, 4))
         self._ledger.note_fact("path", data)
         return path
@@ -131,11 +140,11 @@ class WorldReader:
                 row = self._row("SELECT data FROM journal WHERE seq = ?", (seq,))
                 if row is None:
                     continue
-                kind, tick, data = unpack_value(_blob(row[0]))
+                kind, tick, data = unpack_value(as_bytes(row[0]))
                 entries.append(JournalEntry(str(kind), int(tick), dict(data)))
                 sequence.append(seq)
             except (sqlite3.Error, ValueError, TypeError) as error:
-                _note(damage, f"journal entry {seq}", error)
+                note(damage, f"journal entry {seq}", error)
         self._ledger.note_journal(tuple(entries), sequence)
         return tuple(entries)
 
@@ -146,7 +155,7 @@ class WorldReader:
             try:
                 keyframe = self.read_keyframe(identity)
             except DamageError as error:
-                _note(damage, error.what, error.reason)
+                note(damage, error.what, error.reason)
             else:
                 keyframes += [keyframe] if keyframe is not None else []
         return tuple(keyframes)
@@ -162,19 +171,25 @@ class WorldReader:
             DamageError: It is damaged.
         """
         try:
-            row = self._row("SELECT meta, color, depth, moving FROM keyframes WHERE id = ?", (identity,))
-            if row is None:
+            blobs = self._keyframe_blobs(identity)
+            if blobs is None:
                 return None
-            meta, color, depth, moving = (None if b is None else _blob(b) for b in row)
-            if meta is None or color is None:
-                raise ValueDecodeError("a column is empty")
-            keyframe = decode_keyframe(KeyframeBlobs(meta, color, depth, moving))
+            keyframe = decode_keyframe(blobs)
             if keyframe.keyframe_id != identity:
                 raise ValueDecodeError(f"it calls itself {keyframe.keyframe_id}")
         except (sqlite3.Error, ValueError, TypeError) as error:
             raise DamageError(f"keyframe {identity}", str(error)) from error
         self._ledger.note_keyframe(keyframe)
         return keyframe
+
+    def _keyframe_blobs(self, identity: int) -> KeyframeBlobs | None:
+        row = self._row("SELECT meta, color, depth, moving FROM keyframes WHERE id = ?", (identity,))
+        if row is None:
+            return None
+        color, depth, moving = (None if digest is None else self.required_object(digest) for digest in row[1:])
+        if color is None:
+            raise ValueDecodeError("a column is empty")
+        return KeyframeBlobs(as_bytes(row[0]), color, depth, moving)
 
     def chunk_keys(self, near: npt.ArrayLike | None = None, damage: list[Damage] | None = None) -> list[ChunkKey]:
         """Keys of all chunks.
@@ -183,14 +198,7 @@ class WorldReader:
             near: (3,) position in the world frame: then the nearest chunk comes first. Otherwise by key.
             damage: Takes what could not be read.
         """
-        keys: list[ChunkKey] = []
-        try:
-            with self._read_lock:
-                for x, y, z in self._reader.execute("SELECT x, y, z FROM chunks ORDER BY x, y, z"):
-                    keys.append((int(x), int(y), int(z)))
-        except (sqlite3.Error, ValueError, TypeError) as error:
-            _note(damage, "list of chunks", error)
-            keys = sorted({*keys, *self._probe_keys()})
+        keys = self._listed_keys(damage)
         if near is None or not keys:
             return keys
         side_m = CHUNK_SIDE * self.read_manifest().voxel_size_m
@@ -206,16 +214,32 @@ class WorldReader:
         """
         what = f"chunk {key[0]} {key[1]} {key[2]}"
         try:
-            data = self._chunk_blob(key)
-            if data is None:
+            found = self._chunk_bytes(key)
+            if found is None:
                 return None
-            chunk = decode_chunk(data)
+            row, data = found
+            chunk = decode_chunk(data, row.revision)
             if chunk.key != tuple(key):
                 raise ChunkDecodeError(f"it calls itself {chunk.key}")
         except (sqlite3.Error, ValueError, TypeError) as error:
             raise DamageError(what, str(error)) from error
-        self._ledger.note_chunk(chunk, data)
+        self._ledger.note_chunk(chunk, row.digest)
         return chunk
+
+    def _chunk_bytes(self, key: ChunkKey) -> tuple[ChunkRow, bytes] | None:
+        """A chunk's row and bytes, of one commit."""
+        if key not in self._recovered_rows:
+            query = (
+                f"SELECT {CHUNK_COLUMNS}, data FROM chunks JOIN objects USING (digest) WHERE x = ? AND y = ? AND z = ?"
+            )
+            try:
+                columns = self._row(query, key)
+            except sqlite3.Error:
+                columns = None
+            if columns is not None:
+                return ChunkRow.of(columns[:-1]), as_bytes(columns[-1])
+        row = self._chunk_row(key)
+        return None if row is None else (row, self.required_object(row.digest))
 
     def iter_chunks(self, near: npt.ArrayLike | None = None) -> Iterator[Chunk | Damage]:
         """All chunks one by one, nearest first if ``near`` is given; ``Damage`` in place of what cannot be read."""
@@ -237,54 +261,6 @@ class WorldReader:
         row = self._row("SELECT coalesce(sum(num_points), 0) FROM chunks", ())
         return int(row[0]) if row else 0
 
-    # Rows
-
-    def _row(self, query: str, arguments: Sequence[Any]) -> tuple[Any, ...] | None:
-        with self._read_lock:
-            return self._reader.execute(query, tuple(arguments)).fetchone()
-
-    def _fact(self, name: str) -> bytes | None:
-        row = self._row("SELECT data FROM facts WHERE name = ?", (name,))
-        return None if row is None else _blob(row[0])
-
-    def _chunk_blob(self, key: ChunkKey) -> bytes | None:
-        row_number = self._recovered_rows.get(key)
-        if row_number is not None:
-            row = self._row("SELECT data FROM chunks WHERE rowid = ?", (row_number,))
-        else:
-            row = self._row("SELECT data FROM chunks WHERE x = ? AND y = ? AND z = ?", key)
-        return None if row is None else _blob(row[0])
-
-    def _identities(self, table: str, column: str, damage: list[Damage] | None) -> list[int]:
-        """The integer keys of a table; tried one by one from where its list is damaged."""
-        found: list[int] = []
-        try:
-            with self._read_lock:
-                for (identity,) in self._reader.execute(f"SELECT {column} FROM {table} ORDER BY {column}"):
-                    found.append(int(identity))
-        except (sqlite3.Error, ValueError, TypeError) as error:
-            _note(damage, f"list of {table}", error)
-            start = found[-1] + 1 if found else 0
-            found += [row[0] for row in self._probe(f"SELECT {column} FROM {table} WHERE {column} = ?", start)]
-        return found
-
-    def _probe_keys(self) -> list[ChunkKey]:
-        query = "SELECT x, y, z, rowid FROM chunks NOT INDEXED WHERE rowid = ?"
-        for x, y, z, row_number in self._probe(query, 1):
-            if all(isinstance(v, int) for v in (x, y, z)):
-                self._recovered_rows[(x, y, z)] = row_number
-        return list(self._recovered_rows)
-
-    def _probe(self, query: str, start: int) -> Iterator[tuple[Any, ...]]:
-        limit = min(MAX_PROBES, self._path.stat().st_size // _BYTES_PER_ROW)
-        for number in range(start, start + limit):
-            try:
-                row = self._row(query, (number,))
-            except sqlite3.Error:
-                continue
-            if row is not None:
-                yield row
-
     def _attach(self, value: Any) -> Any:
         """Put the arrays that stand apart back where the state refers to them."""
         if isinstance(value, list):
@@ -293,22 +269,7 @@ class WorldReader:
             return value
         if ARRAY_REFERENCE not in value:
             return {k: self._attach(v) for k, v in value.items()}
-        digest = value[ARRAY_REFERENCE]
-        row = self._row("SELECT kind, data FROM arrays WHERE digest = ?", (digest,))
-        if row is None:
-            raise ValueDecodeError("an array is missing")
-        array = unpack_array(str(row[0]), _blob(row[1]))
+        digest, kind = value[ARRAY_REFERENCE], str(value.get("kind"))
+        array = unpack_array(kind, self.required_object(digest))
         self._ledger.note_array(array, digest)
         return array
-
-
-def _blob(value: object) -> bytes:
-    """A column that must be bytes: SQLite itself does not hold a hostile file to its column types."""
-    if not isinstance(value, bytes):
-        raise ValueDecodeError(f"expected bytes, got {type(value).__name__}")
-    return value
-
-
-def _note(damage: list[Damage] | None, what: str, error: Exception | str) -> None:
-    if damage is not None:
-        damage.append(Damage(what, str(error)))

@@ -22,12 +22,16 @@ BUSY_TIMEOUT_S = 5.0
 SCHEMA = {
     "facts": "CREATE TABLE facts (name TEXT PRIMARY KEY, data BLOB NOT NULL)",
     "chunks": "CREATE TABLE chunks (x INTEGER NOT NULL, y INTEGER NOT NULL, z INTEGER NOT NULL, "
-    "revision INTEGER NOT NULL, num_points INTEGER NOT NULL, data BLOB NOT NULL, UNIQUE (x, y, z))",
+    "revision INTEGER NOT NULL, num_points INTEGER NOT NULL, digest BLOB NOT NULL, crc INTEGER NOT NULL, "
+    "UNIQUE (x, y, z))",
     "keyframes": "CREATE TABLE keyframes (id INTEGER PRIMARY KEY, meta BLOB NOT NULL, color BLOB NOT NULL, "
     "depth BLOB, moving BLOB)",
-    "arrays": "CREATE TABLE arrays (digest BLOB PRIMARY KEY, kind TEXT NOT NULL, data BLOB NOT NULL)",
     "journal": "CREATE TABLE journal (seq INTEGER PRIMARY KEY, data BLOB NOT NULL)",
+    "snapshots": "CREATE TABLE snapshots (id INTEGER PRIMARY KEY, name TEXT NOT NULL, data BLOB NOT NULL)",
+    "objects": "CREATE TABLE objects (id INTEGER PRIMARY KEY, digest BLOB NOT NULL UNIQUE, data BLOB NOT NULL)",
 }
+"""What is present stands in ``facts``, ``chunks``, ``keyframes`` and ``journal``, what was in ``snapshots``; both name
+the large things, which stand once in ``objects``, by the digest of their bytes."""
 
 _EXPECTED = "a .spatia world"
 _DAMAGED_DO = "open it read-only to save what is left as a new world"

@@ -3,14 +3,14 @@
 import os
 import sqlite3
 import threading
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Self
 
-from .errors import WorldDamagedError, WorldFileError, WorldWriteError, explain
+from .errors import WorldDamagedError, WorldFileError, WorldHistoryError, WorldWriteError, explain
 from .ledger import Ledger
 from .locking import WriterLock
-from .reading import WorldReader
 from .schema import (
     begin_writing,
     check_identity,
@@ -22,10 +22,11 @@ from .schema import (
     remove_logs,
 )
 from .state import WorldState
-from .writing import SaveReport, write_state
+from .timeline import Timeline
+from .writing import SaveReport, transaction, write_state
 
 
-class WorldFile(WorldReader):
+class WorldFile(Timeline):
     """An open ``.spatia`` file.
 
     Any thread may call any method. Reading and saving do not wait for each other: a reader sees the last commit. Make
@@ -173,12 +174,35 @@ class WorldFile(WorldReader):
             WorldWriteError: The disk refused, or the file is read-only or closed; the file holds the state before.
         """
         with self._write_lock:
-            if self._writer is None or self._is_closed:
-                got = "a closed file" if self._is_closed else "one that was opened read-only"
-                raise WorldWriteError(explain(self._path, expected="a world that is open for writing", got=got))
+            writer = self._open_writer_or_raise()
             if not self._ledger.knows_journal:
                 self.read_journal()  # otherwise its entries would be appended a second time
-            return write_state(self._writer, self._path, state, self._ledger)
+            with suppress(WorldHistoryError):  # then nothing that a damaged snapshot may hold is deleted
+                self.pinned()
+            return write_state(writer, self._path, state, self._ledger)
+
+    def _open_writer_or_raise(self) -> sqlite3.Connection:
+        if self._writer is None or self._is_closed:
+            got = "a closed file" if self._is_closed else "one that was opened read-only"
+            raise WorldWriteError(explain(self._path, expected="a world that is open for writing", got=got))
+        return self._writer
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        with self._write_lock:
+            writer = self._open_writer_or_raise()
+            with transaction(writer, self._path):
+                yield writer
+
+    def _compact(self) -> None:
+        with self._write_lock:
+            writer = self._open_writer_or_raise()
+            try:
+                writer.execute("VACUUM")
+                writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            except sqlite3.Error as error:
+                do = "free some space; nothing is lost"
+                raise WorldWriteError(explain(self._path, expected="room to rebuild", got=str(error), do=do)) from error
 
 
 def _make_room(target: Path, *, replace: bool) -> None:
@@ -210,6 +234,7 @@ def _write_draft(draft: Path, state: WorldState | None) -> Ledger:
             db = connect(draft, read_only=False)
             try:
                 db.execute("PRAGMA synchronous=FULL")
+                ledger.note_pinned(frozenset())
                 write_state(db, draft, state, ledger)
             finally:
                 db.close()

@@ -1,8 +1,8 @@
 """Saving a state into an open database: what changed, in one transaction."""
 
 import sqlite3
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -10,17 +10,19 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..world.chunks import ChunkKey
 from ..world.keyframes import Keyframe
 from .codec import encode_chunk
 from .errors import WorldWriteError, explain
 from .journal import common_length
 from .keyframe_codec import encode_keyframe, encode_keyframe_meta
 from .ledger import Changes, Ledger, digest_of, known_chunk
-from .packing import ARRAY_REFERENCE, pack_array, pack_value
+from .packing import ARRAY_REFERENCE, ValueDecodeError, array_kind, pack_array, pack_value, unpack_value
+from .rows import ChunkRow
 from .state import WorldState
 
 ARRAY_APART_BYTES = 4096
-"""Larger arrays of a state stand in a table of their own, so that an unchanged tail is not written again."""
+"""Larger arrays of a state are objects of their own, so that an unchanged tail is not written again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +58,23 @@ def write_state(db: sqlite3.Connection, path: Path, state: WorldState, ledger: L
         ValueError: A chunk or value breaks its own rules; the file holds what it held.
         TypeError: The state holds something that is no plain value; the file holds what it held.
     """
-    transaction = _Transaction(db, ledger)
+    with transaction(db, path):
+        job = _Transaction(db, ledger)
+        report = job.write(state)
+    ledger.commit(job.changes)
+    return report
+
+
+@contextmanager
+def transaction(db: sqlite3.Connection, path: Path) -> Iterator[None]:
+    """Commit what happens inside, or on any fault roll it back.
+
+    Raises:
+        WorldWriteError: The disk refused; the file holds what it held.
+    """
     try:
         db.execute("BEGIN IMMEDIATE")
-        report = transaction.write(state)
+        yield
         db.execute("COMMIT")
     except BaseException as error:
         with suppress(sqlite3.Error):
@@ -68,8 +83,6 @@ def write_state(db: sqlite3.Connection, path: Path, state: WorldState, ledger: L
             got, do = str(error), "free some space or save elsewhere; nothing that was saved is lost"
             raise WorldWriteError(explain(path, expected="the disk to take the save", got=got, do=do)) from error
         raise
-    ledger.commit(transaction.changes)
-    return report
 
 
 class _Transaction:
@@ -79,6 +92,8 @@ class _Transaction:
         self._db, self._ledger = db, ledger
         self.changes = Changes()
         self._report = SaveReport()
+        self._dropped: set[bytes] = set()
+        self._used_arrays: set[bytes] = set()
 
     def write(self, state: WorldState) -> SaveReport:
         """Write all parts."""
@@ -88,6 +103,7 @@ class _Transaction:
         self._write_state(state)
         self._write_fact("manifest", pack_value(state.manifest.to_plain()))
         self._write_fact("path", pack_value(np.asarray(state.path, dtype=np.float64)))
+        self._delete_dropped()
         return self._report
 
     def _count(self, *blobs: bytes | None, **counts: int) -> None:
@@ -102,21 +118,26 @@ class _Transaction:
             if before is not None and before.is_of(chunk):
                 continue
             data = encode_chunk(chunk)
-            now = known_chunk(chunk, data)
-            self.changes.chunks[key] = now
-            if before is not None and before.digest == now.digest:
-                continue
-            self._db.execute(
-                "INSERT INTO chunks (x, y, z, revision, num_points, data) VALUES (?, ?, ?, ?, ?, ?) "
-                "ON CONFLICT (x, y, z) DO UPDATE SET revision = excluded.revision, "
-                "num_points = excluded.num_points, data = excluded.data",
-                (*chunk.key, chunk.revision, chunk.num_points, data),
-            )
-            self._count(data, chunks=1)
+            row = ChunkRow(chunk.key, chunk.revision, chunk.num_points, digest_of(data))
+            self.changes.chunks[key] = known_chunk(chunk, row.digest)
+            is_new = before is None or before.digest != row.digest
+            if is_new:
+                self._drop_chunk(key, row.digest)
+                put_object(self._db, row.digest, data)
+                self._count(data, chunks=1)
+            put_chunk_row(self._db, row)
         gone = [key for key in known if key not in state.chunks] if state.is_complete else []
+        for key in gone:
+            self._drop_chunk(key)
         self._db.executemany("DELETE FROM chunks WHERE x = ? AND y = ? AND z = ?", gone)
         self.changes.removed_chunks = gone
         self._count(removed_chunks=len(gone))
+
+    def _drop_chunk(self, key: ChunkKey, digest: bytes | None = None) -> None:
+        """Note that the content of a chunk's row is not present any more, unless it is that of ``digest``."""
+        row = self._db.execute("SELECT digest FROM chunks WHERE x = ? AND y = ? AND z = ?", key).fetchone()
+        if row is not None and row[0] != digest:
+            self._dropped.add(row[0])
 
     def _write_keyframes(self, state: WorldState) -> None:
         known = self._ledger.keyframes()
@@ -128,6 +149,8 @@ class _Transaction:
         if state.is_complete:
             present = {k.keyframe_id for k in state.keyframes}
             gone = [identity for identity in known if identity not in present]
+            for identity in gone:
+                self._drop_pictures(identity)
             self._db.executemany("DELETE FROM keyframes WHERE id = ?", [(i,) for i in gone])
             self.changes.removed_keyframes = gone
 
@@ -138,9 +161,15 @@ class _Transaction:
             self._count(meta, keyframes=1)
             return
         blobs = encode_keyframe(keyframe)
-        columns = (blobs.meta, blobs.color, blobs.depth, blobs.moving)
-        self._db.execute("INSERT OR REPLACE INTO keyframes VALUES (?, ?, ?, ?, ?)", (keyframe.keyframe_id, *columns))
-        self._count(*columns, keyframes=1)
+        self._drop_pictures(keyframe.keyframe_id)
+        pictures = [None if data is None else self._put(data) for data in (blobs.color, blobs.depth, blobs.moving)]
+        row = (keyframe.keyframe_id, blobs.meta, *pictures)
+        self._db.execute("INSERT OR REPLACE INTO keyframes VALUES (?, ?, ?, ?, ?)", row)
+        self._count(blobs.meta, keyframes=1)
+
+    def _drop_pictures(self, identity: int) -> None:
+        row = self._db.execute("SELECT color, depth, moving FROM keyframes WHERE id = ?", (identity,)).fetchone()
+        self._dropped.update(digest for digest in row or () if digest is not None)
 
     def _write_journal(self, state: WorldState) -> None:
         known, sequence = self._ledger.journal()
@@ -157,37 +186,48 @@ class _Transaction:
 
     def _write_state(self, state: WorldState) -> None:
         used: set[bytes] = set()
-        self._write_fact("state", pack_value(self._detach(dict(state.state), used)))
-        for (digest,) in self._db.execute("SELECT digest FROM arrays").fetchall():
-            if digest not in used:
-                self._db.execute("DELETE FROM arrays WHERE digest = ?", (digest,))
+        data = pack_value(self._detach(dict(state.state), used))
+        if digest_of(data) != self._ledger.fact_digest("state"):
+            before = self._db.execute("SELECT data FROM facts WHERE name = 'state'").fetchone()
+            self._dropped |= set() if before is None else array_digests(before[0])
+            self._write_fact("state", data)
+        self._used_arrays = used
 
     def _detach(self, value: Any, used: set[bytes]) -> Any:
-        """The state with its larger arrays replaced by references to the table where they stand."""
+        """The state with its larger arrays replaced by references to objects."""
         if isinstance(value, np.ndarray) and value.nbytes >= ARRAY_APART_BYTES:
-            digest = self._write_array(value)
+            kind, digest = self._write_array(value)
             used.add(digest)
-            return {ARRAY_REFERENCE: digest}
+            return {ARRAY_REFERENCE: digest, "kind": kind}
         if isinstance(value, Mapping):
             return {k: self._detach(v, used) for k, v in value.items()}
         if isinstance(value, list | tuple):
             return [self._detach(v, used) for v in value]
         return value
 
-    def _write_array(self, array: npt.NDArray) -> bytes:
-        digest = self._ledger.array_digest(array)
-        if digest is not None and self._has_array(digest):
-            return digest
-        kind, data = pack_array(array)
+    def _write_array(self, array: npt.NDArray) -> tuple[str, bytes]:
+        kind, digest = array_kind(array), self._ledger.array_digest(array)
+        known = "SELECT 1 FROM objects WHERE digest = ?"
+        if digest is None or self._db.execute(known, (digest,)).fetchone() is None:
+            digest = self._put(pack_array(array)[1])
+            self._ledger.note_array(array, digest)
+        return kind, digest
+
+    def _put(self, data: bytes) -> bytes:
+        """Store an object unless it is there; its digest."""
         digest = digest_of(data)
-        if not self._has_array(digest):
-            self._db.execute("INSERT INTO arrays VALUES (?, ?, ?)", (digest, kind, data))
+        if put_object(self._db, digest, data):
             self._count(data)
-        self._ledger.note_array(array, digest)
         return digest
 
-    def _has_array(self, digest: bytes) -> bool:
-        return self._db.execute("SELECT 1 FROM arrays WHERE digest = ?", (digest,)).fetchone() is not None
+    def _delete_dropped(self) -> None:
+        """Delete objects that were present before this save and that nothing names any more."""
+        if not self._dropped or self._ledger.pinned is None:  # never without knowing what snapshots hold
+            return
+        pictures = self._db.execute("SELECT color, depth, moving FROM keyframes").fetchall()
+        used = self._used_arrays.union(*pictures) | {known.digest for known in self.changes.chunks.values()}
+        gone = self._dropped - used - self._ledger.pinned
+        self._db.executemany("DELETE FROM objects WHERE digest = ?", [(digest,) for digest in gone])
 
     def _write_fact(self, name: str, data: bytes) -> None:
         digest = digest_of(data)
@@ -199,3 +239,44 @@ class _Transaction:
 
 def _same_pictures(a: Keyframe, b: Keyframe) -> bool:
     return a.color is b.color and a.depth_m is b.depth_m and a.moving is b.moving and a.point_class == b.point_class
+
+
+def put_object(db: sqlite3.Connection, digest: bytes, data: bytes) -> bool:
+    """Store an object; one of the same digest is left alone, or mended if it is damaged.
+
+    Returns:
+        True if it was written.
+    """
+    query = (
+        "INSERT INTO objects (digest, data) VALUES (?, ?) "
+        "ON CONFLICT (digest) DO UPDATE SET data = excluded.data WHERE data <> excluded.data"
+    )
+    return db.execute(query, (digest, data)).rowcount > 0
+
+
+def put_chunk_row(db: sqlite3.Connection, row: ChunkRow) -> None:
+    """Write which content a present chunk has."""
+    query = (
+        "INSERT INTO chunks VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (x, y, z) DO UPDATE SET "
+        "revision = excluded.revision, num_points = excluded.num_points, digest = excluded.digest, crc = excluded.crc"
+    )
+    db.execute(query, row.columns())
+
+
+def array_digests(state: bytes) -> set[bytes]:
+    """Digests of the arrays that a state's bytes refer to; none if they are damaged."""
+    found: set[bytes] = set()
+
+    def walk(value: Any) -> None:
+        if isinstance(value, dict):
+            if isinstance(value.get(ARRAY_REFERENCE), bytes):
+                found.add(value[ARRAY_REFERENCE])
+            for part in value.values():
+                walk(part)
+        elif isinstance(value, list):
+            for part in value:
+                walk(part)
+
+    with suppress(ValueDecodeError):
+        walk(unpack_value(state))
+    return found

@@ -1,9 +1,11 @@
 """A second, slow reader written from ``docs/save_format.md`` alone finds what the store wrote."""
 
+import hashlib
 import sqlite3
 import struct
 import zlib
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import msgpack
@@ -16,7 +18,7 @@ from spatia.world.chunks import Chunk
 
 
 def planes_of(data: bytes) -> Iterator[bytes]:
-    position = 40
+    position = 32
     while position < len(data):
         method, size, stored = struct.unpack_from("<BII", data, position)
         body = data[position + 9 : position + 9 + stored]
@@ -42,9 +44,9 @@ def codes_of(octree: bytes) -> list[int]:
 def read_chunk(data: bytes) -> tuple[tuple[int, int, int], list[int], np.ndarray, np.ndarray, np.ndarray]:
     """Key, codes, rows, priority and evidence of a chunk, voxel by voxel."""
     assert data[:4] == b"SPCK"
-    version, num_planes, x, y, z, _, n, factor, checksum = struct.unpack_from("<HHiiiQIII", data, 4)
+    version, num_planes, x, y, z, n, factor, checksum = struct.unpack_from("<HHiiiIII", data, 4)
     assert (version, num_planes) == (1, 17)
-    assert zlib.crc32(data[:36] + bytes(4) + data[40:]) == checksum
+    assert zlib.crc32(data[:28] + bytes(4) + data[32:]) == checksum
     p = list(planes_of(data))
     bits = int.from_bytes(p[7], "little")
     palette = struct.unpack(f"<{len(p[12]) // 4}I", p[12])
@@ -110,8 +112,12 @@ def test_a_file_is_read_by_the_document(tmp_path: Path) -> None:
     assert struct.unpack_from(">I", header, 60) == (1,)  # user_version
     assert struct.unpack_from(">I", header, 68) == (0x53504154,)  # application_id
     db = sqlite3.connect(tmp_path / "home.spatia")
-    for x, y, z, data in db.execute("SELECT x, y, z, data FROM chunks").fetchall():
-        assert_reads_as(data, state.chunks[(x, y, z)])
+    objects = dict(db.execute("SELECT digest, data FROM objects").fetchall())
+    for digest, data in objects.items():
+        assert hashlib.blake2b(data, digest_size=16).digest() == digest
+    for x, y, z, revision, num_points, digest, crc in db.execute("SELECT * FROM chunks").fetchall():
+        assert zlib.crc32(struct.pack("<iiiQI", x, y, z, revision, num_points) + digest) == crc
+        assert_reads_as(objects[digest], state.chunks[(x, y, z)])
     manifest = db.execute("SELECT data FROM facts WHERE name = 'manifest'").fetchone()[0]
     plain = msgpack.unpackb(unsealed(manifest), strict_map_key=False)
     assert plain["voxel_size_m"] == state.manifest.voxel_size_m
@@ -119,6 +125,7 @@ def test_a_file_is_read_by_the_document(tmp_path: Path) -> None:
     entries = [msgpack.unpackb(unsealed(d)) for (d,) in db.execute("SELECT data FROM journal ORDER BY seq")]
     assert entries == [[e.kind, e.tick, dict(e.data)] for e in state.journal]
     meta, color, depth, moving = db.execute("SELECT meta, color, depth, moving FROM keyframes WHERE id = 1").fetchone()
+    color, depth, moving = (objects[digest] for digest in (color, depth, moving))
     frame = state.keyframes[0]
     assert msgpack.unpackb(unsealed(meta))["size"] == [32, 24]
     assert unsealed(color)[:4] == b"\x89PNG"
@@ -127,4 +134,43 @@ def test_a_file_is_read_by_the_document(tmp_path: Path) -> None:
     assert np.array_equal(np.cumsum(delta, axis=1, dtype=np.uint32).view(np.float32), frame.depth_m)
     bits = np.unpackbits(np.frombuffer(msgpack.unpackb(unsealed(moving))["bits"], np.uint8))
     assert np.array_equal(bits[: 24 * 32].reshape(24, 32).astype(bool), frame.moving)
+    db.close()
+
+
+def arrays_of(packed: bytes) -> dict[str, object]:
+    """A msgpack map whose arrays are read by the document."""
+
+    def array(code: int, data: bytes) -> object:
+        assert code == 1
+        unpacker = msgpack.Unpacker()
+        unpacker.feed(data)
+        dtype, shape = unpacker.unpack()
+        return np.frombuffer(data[unpacker.tell() :], dtype).reshape(shape)
+
+    return msgpack.unpackb(packed, ext_hook=array)
+
+
+def test_a_snapshot_is_read_by_the_document(tmp_path: Path) -> None:
+    state = make_state()
+    with WorldFile.create(tmp_path / "home.spatia", state) as world:
+        world.snapshot("first", when="2030-01-02T03:04:05Z")
+        world.branch("other")
+        world.save(replace(state, chunks={}, keyframes=(), journal=()))
+    db = sqlite3.connect(tmp_path / "home.spatia")
+    objects = dict(db.execute("SELECT digest, data FROM objects").fetchall())
+    identity, name, data = db.execute("SELECT id, name, data FROM snapshots").fetchone()
+    value = arrays_of(unsealed(data))
+    assert (identity, name, value["id"], value["name"], value["branch"]) == (1, "first", 1, "first", "main")
+    assert (value["parents"], value["when"]) == ([], "2030-01-02T03:04:05Z")
+    for key, digest, n in zip(value["keys"], value["chunks"], value["points"], strict=True):
+        chunk = state.chunks[tuple(key.tolist())]
+        assert chunk.num_points == n
+        assert_reads_as(objects[digest.tobytes()], chunk)
+    assert [k[0] for k in value["keyframes"]] == [1, 2]
+    assert unsealed(objects[value["keyframes"][0][2]])[:4] == b"\x89PNG"
+    entries = [entry for digest in value["journal"] for entry in msgpack.unpackb(unsealed(objects[digest]))]
+    assert entries == [[e.kind, e.tick, dict(e.data)] for e in state.journal]
+    assert msgpack.unpackb(unsealed(objects[value["manifest"]]), strict_map_key=False)["name"] == "test"
+    branches = msgpack.unpackb(unsealed(db.execute("SELECT data FROM facts WHERE name = 'branches'").fetchone()[0]))
+    assert branches == {"current": "other", "tips": {"main": 1, "other": 1}}
     db.close()

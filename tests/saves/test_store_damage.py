@@ -33,6 +33,12 @@ def alter(path: Path, statement: str, *arguments: object) -> None:
     db.close()
 
 
+CHUNK_AT_MINUS_4 = "digest = (SELECT digest FROM chunks WHERE x = -4)"
+NAMED = " UNION ".join(
+    ["SELECT digest FROM chunks", *(f"SELECT {c} FROM keyframes" for c in ("color", "depth", "moving"))]
+)
+
+
 def flip_blob(path: Path, table: str, column: str, where: str, position: int) -> None:
     db = sqlite3.connect(path)
     data = bytearray(db.execute(f"SELECT {column} FROM {table} WHERE {where}").fetchone()[0])
@@ -45,7 +51,7 @@ def flip_blob(path: Path, table: str, column: str, where: str, position: int) ->
 def test_a_damaged_chunk_is_reported_and_the_rest_opens(path: Path) -> None:
     state = large_state()
     WorldFile.create(path, state).close()
-    flip_blob(path, "chunks", "data", "x = -4", 300)
+    flip_blob(path, "objects", "data", CHUNK_AT_MINUS_4, 300)
     with WorldFile.open(path) as world:
         back = world.load()
     assert [d.what for d in back.damage] == ["chunk -4 0 0"]
@@ -56,7 +62,7 @@ def test_a_damaged_chunk_is_reported_and_the_rest_opens(path: Path) -> None:
 
 def test_a_damaged_chunk_is_not_removed_by_the_next_save(path: Path) -> None:
     WorldFile.create(path, large_state()).close()
-    flip_blob(path, "chunks", "data", "x = -4", 300)
+    flip_blob(path, "objects", "data", CHUNK_AT_MINUS_4, 300)
     with WorldFile.open(path) as world:
         world.save(world.load())
         with pytest.raises(DamageError, match="chunk -4 0 0"):
@@ -66,7 +72,7 @@ def test_a_damaged_chunk_is_not_removed_by_the_next_save(path: Path) -> None:
 def test_a_damaged_chunk_may_be_replaced(path: Path) -> None:
     state = large_state()
     WorldFile.create(path, state).close()
-    flip_blob(path, "chunks", "data", "x = -4", 300)
+    flip_blob(path, "objects", "data", CHUNK_AT_MINUS_4, 300)
     with WorldFile.open(path) as world:
         world.load()
         world.save(state)
@@ -87,11 +93,11 @@ def test_a_chunk_in_anothers_place_is_reported(path: Path) -> None:
     [
         ("facts", "data", "name = 'state'", "state"),
         ("facts", "data", "name = 'path'", "path"),
-        ("arrays", "data", "1", "state"),
+        ("objects", "data", f"digest NOT IN ({NAMED})", "state"),
         ("journal", "data", "seq = 1", "journal entry 1"),
-        ("keyframes", "color", "id = 1", "keyframe 1"),
-        ("keyframes", "depth", "id = 2", "keyframe 2"),
-        ("keyframes", "moving", "id = 1", "keyframe 1"),
+        ("objects", "data", "digest = (SELECT color FROM keyframes WHERE id = 1)", "keyframe 1"),
+        ("objects", "data", "digest = (SELECT depth FROM keyframes WHERE id = 2)", "keyframe 2"),
+        ("objects", "data", "digest = (SELECT moving FROM keyframes WHERE id = 1)", "keyframe 1"),
         ("keyframes", "meta", "id = 2", "keyframe 2"),
     ],
 )

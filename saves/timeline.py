@@ -1,0 +1,594 @@
+"""The history of a world file: reading snapshots, taking them, going back to them, branches, merging, cleaning up."""
+
+import sqlite3
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+
+from ..world.chunks import Chunk, ChunkKey
+from ..world.keyframes import Keyframe
+from .codec import ChunkDecodeError, decode_chunk
+from .errors import DamageError, WorldHistoryError, explain
+from .history import (
+    PRESENT,
+    Branches,
+    KeyframeRecord,
+    SnapshotInfo,
+    Tree,
+    ancestors,
+    check_name,
+    merge_base,
+    pack_snapshot,
+    resolve,
+    unpack_snapshot,
+)
+from .journal import JournalEntry
+from .keyframe_codec import KeyframeBlobs, decode_keyframe
+from .ledger import digest_of
+from .manifest import Manifest
+from .merging import ID_COUNTERS, Merged, merge_trees
+from .packing import pack_value, unpack_value
+from .reading import WorldReader
+from .rows import CHUNK_COLUMNS, ChunkRow, as_bytes, note
+from .state import Damage, WorldState
+from .writing import array_digests, put_chunk_row, put_object
+
+JOURNAL_SEGMENT = 64
+PATH_SEGMENT = 1024
+"""A journal and a path only grow: full segments of so many entries are shared by all later snapshots."""
+
+IDS_PER_BRANCH = 1 << 20
+"""Each branch counts keyframes and requests from its own number times this, so that merged branches never mix them."""
+MAX_BRANCHES = 4000
+
+
+@dataclass(frozen=True, slots=True)
+class CheckoutReport:
+    """What a checkout did.
+
+    Attributes:
+        snapshot: What is present now.
+        secured: The snapshot that was taken of what was present before; None if it was in the last snapshot already.
+        branch: The branch that the walk is on now.
+        is_new_branch: True if it was started for this.
+        changed: Keys of the chunks that differ from before.
+    """
+
+    snapshot: SnapshotInfo
+    secured: SnapshotInfo | None
+    branch: str
+    is_new_branch: bool
+    changed: tuple[ChunkKey, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class MergeReport:
+    """What a merge did.
+
+    Attributes:
+        snapshot: The merged world; the last snapshot if there was nothing to merge.
+        merged: Chunks and keyframes that were taken over, and conflicts that were settled.
+        changed: Keys of the chunks that differ from before.
+    """
+
+    snapshot: SnapshotInfo
+    merged: Merged
+    changed: tuple[ChunkKey, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class GcReport:
+    """What cleaning up did.
+
+    Attributes:
+        snapshots: Removed snapshots.
+        objects: Removed objects.
+        bytes_before: Size of the file before.
+        bytes_after: Size of the file after.
+    """
+
+    snapshots: int
+    objects: int
+    bytes_before: int
+    bytes_after: int
+
+
+class HistoryReader(WorldReader):
+    """Snapshots of an open world file, read only."""
+
+    def snapshots(self, damage: list[Damage] | None = None) -> list[SnapshotInfo]:
+        """All snapshots, oldest first; those that cannot be read are noted and left out."""
+        return [info for info, _ in self._trees(damage)]
+
+    def _trees(self, damage: list[Damage] | None = None) -> list[tuple[SnapshotInfo, Tree]]:
+        found: list[tuple[SnapshotInfo, Tree]] = []
+        for identity in self._identities("snapshots", "id", damage):
+            try:
+                found.append(self._read_tree(identity))
+            except (sqlite3.Error, ValueError) as error:
+                note(damage, f"snapshot {identity}", error)
+        return found
+
+    def _read_tree(self, identity: int) -> tuple[SnapshotInfo, Tree]:
+        row = self._row("SELECT name, data FROM snapshots WHERE id = ?", (identity,))
+        if row is None:
+            raise ValueError("it is missing")
+        info, tree = unpack_snapshot(as_bytes(row[1]))
+        if (info.identity, info.name) != (identity, row[0]):
+            raise ValueError(f"it calls itself {info.title}")
+        return info, tree
+
+    def branches(self, damage: list[Damage] | None = None) -> Branches:
+        """Which branches there are; guessed from the snapshots where the list is damaged."""
+        try:
+            data = self._fact("branches")
+            return Branches() if data is None else Branches.unpack(data)
+        except (sqlite3.Error, ValueError) as error:
+            note(damage, "branches", error)
+            return Branches.guessed(self.snapshots())
+
+    def find(self, reference: str) -> SnapshotInfo:
+        """The snapshot of a branch (its last one), a name or a number.
+
+        Raises:
+            WorldHistoryError: There is none.
+        """
+        return resolve(self._path, reference, self.snapshots(), self.branches())
+
+    def tree(self, reference: str) -> Tree:
+        """What a snapshot names, or what is present for "now".
+
+        Raises:
+            WorldHistoryError: There is no such snapshot, or it is damaged.
+        """
+        return self.present()[0] if reference == PRESENT else self._read_tree(self.find(reference).identity)[1]
+
+    def present(self) -> tuple[Tree, dict[bytes, bytes]]:
+        """What is present as a snapshot would name it, and the objects that would have to be added for it.
+
+        Raises:
+            WorldHistoryError: It is damaged.
+        """
+        fresh: dict[bytes, bytes] = {}
+
+        def add(data: bytes) -> bytes:
+            digest = digest_of(data)
+            fresh[digest] = data
+            return digest
+
+        damage: list[Damage] = []
+        try:
+            with self._one_moment():
+                rows = [ChunkRow.of(columns) for columns in self._rows(f"SELECT {CHUNK_COLUMNS} FROM chunks")]
+                frames = self._rows("SELECT id, meta, color, depth, moving FROM keyframes")
+                manifest, state = self._fact("manifest"), self._fact("state")
+                journal, path = self.read_journal(damage), self.read_path(damage)
+        except (sqlite3.Error, ValueError) as error:
+            damage.append(Damage("what is present", str(error)))
+            raise self._damaged(damage) from error
+        if damage or manifest is None or state is None:
+            raise self._damaged(damage or [Damage("what is present", "nothing was saved yet")])
+        entries = [[e.kind, e.tick, dict(e.data)] for e in journal]
+        tree = Tree(
+            chunks={row.key: (row.digest, row.num_points) for row in rows},
+            keyframes={frame[0]: KeyframeRecord(*frame) for frame in frames},
+            manifest=add(manifest),
+            state=add(state),
+            arrays=tuple(sorted(array_digests(state))),
+            journal=tuple(add(pack_value(part)) for part in _segments(entries, JOURNAL_SEGMENT)),
+            path=tuple(add(pack_value(part)) for part in _segments(path, PATH_SEGMENT)),
+        )
+        return tree, fresh
+
+    def _damaged(self, damage: list[Damage]) -> WorldHistoryError:
+        do = "see `spatia check`"
+        return WorldHistoryError(explain(self._path, expected="an undamaged world", got=str(damage[0]), do=do))
+
+    def load_snapshot(self, reference: str) -> WorldState:
+        """Read a snapshot, or what is present for "now". What is damaged is left out and listed in ``damage``.
+
+        Raises:
+            WorldHistoryError: There is no such snapshot, or its manifest is damaged.
+        """
+        if reference == PRESENT:
+            return self.load()
+        tree = self._read_tree(self.find(reference).identity)[1]
+        damage: list[Damage] = []
+        try:
+            manifest = Manifest.from_plain(unpack_value(self.required_object(tree.manifest)))
+            state = self._attach(unpack_value(self.required_object(tree.state)))
+            journal, path = self._journal_of(tree), self._path_of(tree)
+        except (sqlite3.Error, ValueError) as error:
+            raise self._damaged([Damage(f"snapshot {reference}", str(error))]) from error
+        chunks = self.chunks_of(tree, damage=damage)
+        return WorldState(chunks, self._frames_of(tree, damage), manifest, state, journal, path, damage=tuple(damage))
+
+    def chunks_of(
+        self, tree: Tree, keys: "set[ChunkKey] | None" = None, damage: list[Damage] | None = None
+    ) -> dict[ChunkKey, Chunk]:
+        """The chunks of a tree, or those of some keys that it has; what is damaged is noted and left out."""
+        chunks: dict[ChunkKey, Chunk] = {}
+        for key, (digest, _) in tree.chunks.items():
+            if keys is not None and key not in keys:
+                continue
+            try:
+                chunk = decode_chunk(self.required_object(digest), 1)
+                if chunk.key != key:
+                    raise ChunkDecodeError(f"it calls itself {chunk.key}")
+                chunks[key] = chunk
+            except (sqlite3.Error, ValueError) as error:
+                note(damage, f"chunk {key[0]} {key[1]} {key[2]}", error)
+        return chunks
+
+    def _frames_of(self, tree: Tree, damage: list[Damage]) -> tuple[Keyframe, ...]:
+        frames: list[Keyframe] = []
+        for record in tree.keyframes.values():
+            try:
+                color, depth, moving = (
+                    None if d is None else self.required_object(d) for d in (record.color, record.depth, record.moving)
+                )
+                frames.append(decode_keyframe(KeyframeBlobs(record.meta, color or b"", depth, moving)))
+            except (sqlite3.Error, ValueError) as error:
+                note(damage, f"keyframe {record.identity}", error)
+        return tuple(sorted(frames, key=lambda f: f.keyframe_id))
+
+    def _journal_of(self, tree: Tree) -> tuple[JournalEntry, ...]:
+        parts = [unpack_value(self.required_object(digest)) for digest in tree.journal]
+        return tuple(JournalEntry(str(kind), int(tick), dict(data)) for part in parts for kind, tick, data in part)
+
+    def _path_of(self, tree: Tree) -> Any:
+        parts = [np.asarray(unpack_value(self.required_object(d)), np.float64).reshape(-1, 4) for d in tree.path]
+        return np.concatenate(parts) if parts else np.zeros((0, 4))
+
+
+class Timeline(HistoryReader):
+    """Taking snapshots of an open world file and moving between them. Any thread may call any method.
+
+    All of it works on digests: nothing but chunks that a merge or a diff looks into is ever decoded.
+    """
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        """A transaction on the writing connection; on any fault it is rolled back."""
+        raise NotImplementedError
+        yield
+
+    def pinned(self) -> frozenset[bytes]:
+        """Digests of all objects that snapshots name.
+
+        Raises:
+            WorldHistoryError: A snapshot is damaged, so that it is not known.
+        """
+        known = self._ledger.pinned
+        if known is None:
+            damage: list[Damage] = []
+            known = frozenset[bytes]().union(*(tree.digests() for _, tree in self._trees(damage)))
+            if damage:
+                raise self._damaged(damage)
+            self._ledger.note_pinned(known)
+        return known
+
+    def snapshot(self, name: str = "", *, note: str = "", when: str = "") -> SnapshotInfo:
+        """Take a snapshot of what is present, as it was saved last.
+
+        Args:
+            name: Unique, or empty.
+            note: Why.
+            when: Time as text.
+
+        Raises:
+            WorldHistoryError: The name is taken or none, or what is present is damaged.
+            WorldWriteError: The disk refused, or the file is not open for writing.
+        """
+        with self._transaction() as db:
+            if name:
+                check_name(self._path, name, self._names())
+            return self._take(db, self.branches(), name=name, note=note, when=when)
+
+    def branch(self, name: str, *, when: str = "") -> SnapshotInfo:
+        """Start a branch at what is present, and go on there.
+
+        Returns:
+            The snapshot that it starts from.
+
+        Raises:
+            WorldHistoryError: The name is taken or none, or what is present is damaged.
+            WorldWriteError: The disk refused, or the file is not open for writing.
+        """
+        with self._transaction() as db:
+            check_name(self._path, name, self._names())
+            branches = self.branches()
+            start, _ = self._secure(db, branches, note=f"before branch {name}", when=when)
+            branches = branches.moved(start.identity)
+            self._write_branches(db, branches.moved(start.identity, name))
+            self._start_counting(db, branches, as_bytes(self._fact("state")))
+        self._ledger.forget(())
+        return start
+
+    def checkout(self, reference: str, *, when: str = "") -> CheckoutReport:
+        """Make a snapshot or the end of a branch present; what was present is kept in a snapshot.
+
+        A snapshot that is not the end of a branch starts a branch named after it.
+
+        Raises:
+            WorldHistoryError: There is no such snapshot or it is damaged, or what is present is.
+            WorldWriteError: The disk refused, or the file is not open for writing.
+        """
+        with self._transaction() as db:
+            snapshots, before = self.snapshots(), self.branches()
+            target = resolve(self._path, reference, snapshots, before)
+            tree = self._read_tree(target.identity)[1]
+            present, _ = self.present()
+            tip, secured = self._secure(db, before, note=f"before checkout of {reference}", when=when)
+            branches = before.moved(tip.identity)
+            if reference == before.current and reference in before.tips:
+                target, tree = tip, present  # its end is what is present
+            branch = _branch_to_walk(reference, target, branches, self._names())
+            is_new = branch not in branches.tips
+            changed = self._make_present(db, tree, present)
+            self._write_branches(db, branches.moved(target.identity, branch))
+            if is_new:
+                self._start_counting(db, branches, self.required_object(tree.state))
+        self._ledger.forget(changed)
+        return CheckoutReport(target, secured, branch, is_new, changed)
+
+    def merge(self, reference: str, prefer: Literal["ours", "theirs"] | None = None, *, when: str = "") -> MergeReport:
+        """Bring another branch's changes into what is present. Pose, prompt and the rest of the state stay ours.
+
+        Args:
+            reference: A branch, or a snapshot.
+            prefer: Whose chunk to take where both changed it.
+            when: Time as text.
+
+        Raises:
+            MergeConflictError: Both changed the same chunks and ``prefer`` is not given, or the branches were
+                corrected differently; nothing was changed.
+            WorldHistoryError: There is no such branch, it has nothing in common, or something is damaged.
+            WorldWriteError: The disk refused, or the file is not open for writing.
+        """
+        if prefer not in (None, "ours", "theirs"):
+            raise ValueError(f'prefer: expected "ours", "theirs" or None, got {prefer!r}')
+        with self._transaction() as db:
+            snapshots, branches = self.snapshots(), self.branches()
+            theirs = resolve(self._path, reference, snapshots, branches)
+            present, _ = self.present()
+            ours, secured = self._secure(db, branches, note=f"before merge of {reference}", when=when)
+            branches = branches.moved(ours.identity)
+            known = [*snapshots, *([secured] if secured else [])]
+            base = merge_base(ours.identity, theirs.identity, known)
+            if base is None:
+                do = "only branches of one world can be merged"
+                got = "nothing in common"
+                raise WorldHistoryError(explain(self._path, expected="a common past", got=got, do=do))
+            if base == theirs.identity:
+                self._write_branches(db, branches)
+                return MergeReport(ours, Merged(), ())
+            base_tree = present if base == ours.identity else self._read_tree(base)[1]
+            their_tree = self._read_tree(theirs.identity)[1]
+            merged, tree = merge_trees(self._path, base_tree, present, their_tree, self.required_object, prefer)
+            for data in merged.objects:
+                put_object(db, digest_of(data), data)
+            changed = self._make_present(db, tree, present, dict(zip(merged.digests, merged.objects, strict=True)))
+            info = replace(
+                self._new_info(db, branches, tree, when), parents=(ours.identity, theirs.identity),
+                note=f"merge of {reference}",
+            )  # fmt: skip
+            self._insert(db, info, tree)
+            self._write_branches(db, branches.moved(info.identity))
+        self._ledger.forget(changed)
+        return MergeReport(info, merged, changed)
+
+    def forget_name(self, name: str) -> None:
+        """Take a name from a snapshot, or remove a branch; ``gc`` then removes what nothing leads to.
+
+        Raises:
+            WorldHistoryError: There is no such name, or it is the branch that the walk is on.
+            WorldWriteError: The disk refused, or the file is not open for writing.
+        """
+        with self._transaction() as db:
+            branches = self.branches()
+            if name == branches.current:
+                do = "check out another branch first"
+                raise WorldHistoryError(explain(self._path, expected="another branch", got=f"{name!r}", do=do))
+            if name in branches.tips:
+                tips = {k: v for k, v in branches.tips.items() if k != name}
+                self._write_branches(db, replace(branches, tips=tips))
+                return
+            info = next((s for s in self.snapshots() if s.name and s.name == name), None)
+            if info is None:
+                resolve(self._path, name, (), branches)
+                raise AssertionError("resolve raises")
+            self._insert(db, replace(info, name=""), self._read_tree(info.identity)[1])
+
+    def gc(self, *, prune: bool = False) -> GcReport:
+        """Remove what nothing leads to, and give its space back to the disk.
+
+        Snapshots without a name go if no branch leads to them.
+
+        Args:
+            prune: Also remove snapshots without a name in between: neither a branch's end nor where branches part.
+
+        Raises:
+            WorldHistoryError: Something is damaged, so that it is not known what is needed.
+            WorldWriteError: The disk refused, or the file is not open for writing.
+        """
+        before = self._path.stat().st_size
+        with self._transaction() as db:
+            trees, branches = self._whole_trees(), self.branches()
+            kept = _worth_keeping([info for info, _ in trees], branches, prune=prune)
+            gone = [info for info, _ in trees if info.identity not in kept]
+            db.executemany("DELETE FROM snapshots WHERE id = ?", [(info.identity,) for info in gone])
+            for info, tree in trees:
+                if info.identity in kept and kept[info.identity] != info.parents:
+                    self._insert(db, replace(info, parents=kept[info.identity]), tree)
+            pinned = frozenset[bytes]().union(*(tree.digests() for info, tree in trees if info.identity in kept))
+            used = pinned | self.present()[0].digests()
+            unused = [d for (d,) in db.execute("SELECT digest FROM objects").fetchall() if d not in used]
+            db.executemany("DELETE FROM objects WHERE digest = ?", [(d,) for d in unused])
+            self._ledger.note_pinned(pinned)
+        self._compact()
+        return GcReport(len(gone), len(unused), before, self._path.stat().st_size)
+
+    def _compact(self) -> None:
+        """Rebuild the file without gaps."""
+        raise NotImplementedError
+
+    def _whole_trees(self) -> list[tuple[SnapshotInfo, Tree]]:
+        damage: list[Damage] = []
+        trees = self._trees(damage)
+        if damage:
+            raise self._damaged(damage)
+        return trees
+
+    # Parts of the above; they run inside a transaction and read the state before it
+
+    def _names(self) -> set[str]:
+        return {*self.branches().tips, *(s.name for s in self.snapshots() if s.name)}
+
+    def _take(self, db: sqlite3.Connection, branches: Branches, **facts: str) -> SnapshotInfo:
+        tree, fresh = self.present()
+        for digest, data in fresh.items():
+            put_object(db, digest, data)
+        info = replace(self._new_info(db, branches, tree, facts["when"]), name=facts["name"], note=facts["note"])
+        self._insert(db, info, tree)
+        self._write_branches(db, branches.moved(info.identity))
+        return info
+
+    def _new_info(self, db: sqlite3.Connection, branches: Branches, tree: Tree, when: str) -> SnapshotInfo:
+        last = int(db.execute("SELECT coalesce(max(id), 0) FROM snapshots").fetchone()[0])
+        state = unpack_value(self._fact("state") or pack_value({}))
+        return SnapshotInfo(
+            identity=last + 1,
+            name="",
+            parents=() if branches.tip is None else (branches.tip,),
+            branch=branches.current,
+            when=when,
+            tick=int(state.get("tick", 0)),
+            num_points=tree.num_points,
+            num_chunks=len(tree.chunks),
+            num_keyframes=len(tree.keyframes),
+        )
+
+    def _insert(self, db: sqlite3.Connection, info: SnapshotInfo, tree: Tree) -> None:
+        row = (info.identity, info.name, pack_snapshot(info, tree))
+        db.execute("INSERT OR REPLACE INTO snapshots VALUES (?, ?, ?)", row)
+        pinned = self._ledger.pinned
+        if pinned is not None:
+            self._ledger.note_pinned(pinned | tree.digests())  # too many, if this is rolled back, does no harm
+
+    def _secure(
+        self, db: sqlite3.Connection, branches: Branches, *, note: str, when: str
+    ) -> tuple[SnapshotInfo, SnapshotInfo | None]:
+        """The snapshot that holds what is present; and the same again if it was taken for this."""
+        if branches.tip is not None:
+            info, tree = self._read_tree(branches.tip)
+            if tree.is_same(self.present()[0]):
+                return info, None
+        info = self._take(db, branches, name="", note=note, when=when)
+        return info, info
+
+    def _write_branches(self, db: sqlite3.Connection, branches: Branches) -> None:
+        db.execute("INSERT OR REPLACE INTO facts VALUES ('branches', ?)", (branches.pack(),))
+
+    def _start_counting(self, db: sqlite3.Connection, branches: Branches, state: bytes) -> None:
+        """Let a new branch count keyframes and requests from where no other branch does."""
+        number = 1 + max((int(v) for v in self._counted(db)), default=0)
+        if number > MAX_BRANCHES:
+            got = f"{number}"
+            raise WorldHistoryError(explain(self._path, expected=f"at most {MAX_BRANCHES} branches", got=got))
+        db.execute("INSERT OR REPLACE INTO facts VALUES ('branch_number', ?)", (pack_value(number),))
+        value = unpack_value(state)
+        for counter in ID_COUNTERS:
+            value[counter] = max(int(value.get(counter, 1)), number * IDS_PER_BRANCH)
+        db.execute("INSERT OR REPLACE INTO facts VALUES ('state', ?)", (pack_value(value),))
+
+    def _counted(self, db: sqlite3.Connection) -> list[int]:
+        row = db.execute("SELECT data FROM facts WHERE name = 'branch_number'").fetchone()
+        return [] if row is None else [int(unpack_value(row[0]))]
+
+    def _make_present(
+        self, db: sqlite3.Connection, tree: Tree, present: Tree, fresh: Mapping[bytes, bytes] | None = None
+    ) -> tuple[ChunkKey, ...]:
+        """Bring the tables to a tree; the keys of chunks that change."""
+        added = fresh or {}
+        keys = {*tree.chunks, *present.chunks}
+        changed = tuple(sorted(k for k in keys if tree.chunks.get(k) != present.chunks.get(k)))
+        revision = 1 + int(db.execute("SELECT coalesce(max(revision), 0) FROM chunks").fetchone()[0])
+        for key in changed:
+            content = tree.chunks.get(key)
+            if content is None:
+                db.execute("DELETE FROM chunks WHERE x = ? AND y = ? AND z = ?", key)
+                continue
+            if content[0] not in added and self.object_bytes(content[0]) is None:
+                what = f"chunk {key[0]} {key[1]} {key[2]}"
+                raise self._damaged([Damage(what, "its content is missing")])
+            put_chunk_row(db, ChunkRow(key, revision, content[1], content[0]))
+        for identity in {*tree.keyframes, *present.keyframes}:
+            if tree.keyframes.get(identity) != present.keyframes.get(identity):
+                db.execute("DELETE FROM keyframes WHERE id = ?", (identity,))
+                if identity in tree.keyframes:
+                    columns = tree.keyframes[identity].columns()
+                    db.execute("INSERT INTO keyframes VALUES (?, ?, ?, ?, ?)", columns)
+        try:
+            self._write_facts(db, tree, present, added)
+        except DamageError as error:
+            raise self._damaged([Damage(error.what, error.reason)]) from error
+        return changed
+
+    def _write_facts(self, db: sqlite3.Connection, tree: Tree, present: Tree, fresh: Mapping[bytes, bytes]) -> None:
+        def data_of(digest: bytes) -> bytes:
+            return fresh[digest] if digest in fresh else self.required_object(digest)
+
+        try:
+            facts = {"manifest": data_of(tree.manifest), "state": data_of(tree.state)}
+            if tree.path != present.path:
+                parts = [np.asarray(unpack_value(data_of(d)), np.float64).reshape(-1, 4) for d in tree.path]
+                facts["path"] = pack_value(np.concatenate(parts) if parts else np.zeros((0, 4)))
+            entries = [e for d in tree.journal for e in unpack_value(data_of(d))] if tree.journal else []
+        except (sqlite3.Error, ValueError) as error:
+            raise DamageError("the snapshot", str(error)) from error
+        db.executemany("INSERT OR REPLACE INTO facts VALUES (?, ?)", list(facts.items()))
+        if tree.journal != present.journal:
+            db.execute("DELETE FROM journal")
+            rows = [(i, pack_value(entry)) for i, entry in enumerate(entries, start=1)]
+            db.executemany("INSERT INTO journal VALUES (?, ?)", rows)
+
+
+def _segments(items: Any, size: int) -> Iterator[Any]:
+    for start in range(0, len(items), size):
+        yield items[start : start + size]
+
+
+def _branch_to_walk(reference: str, target: SnapshotInfo, branches: Branches, names: set[str]) -> str:
+    """The branch to be on after a checkout: the one meant, the one that ends there, or a new one."""
+    if reference in branches.tips:
+        return reference
+    ending = [name for name, tip in branches.tips.items() if tip == target.identity]
+    if ending:
+        return target.branch if target.branch in ending else ending[0]
+    stem = f"from-{target.title.removeprefix('#')}"[:56]
+    return next(n for n in (stem, *(f"{stem}-{i}" for i in range(2, 10_000))) if n not in names)
+
+
+def _worth_keeping(snapshots: list[SnapshotInfo], branches: Branches, *, prune: bool) -> dict[int, tuple[int, ...]]:
+    """Snapshots to keep, with the parents that they have then."""
+    tips = {tip for tip in branches.tips.values() if tip is not None}
+    roots = tips | {s.identity for s in snapshots if s.name}
+    kept = {i for root in roots for i in ancestors(root, snapshots)}
+    by_identity = {s.identity: s for s in snapshots}
+    if prune:
+        children = [p for i in kept for p in by_identity[i].parents]
+        forks = {p for p in children if children.count(p) > 1}
+        joined = {p for i in kept if len(by_identity[i].parents) > 1 for p in by_identity[i].parents}
+        kept &= roots | forks | joined
+
+    def parents_of(identity: int) -> tuple[int, ...]:
+        found: list[int] = []
+        for parent in by_identity[identity].parents:
+            found += [parent] if parent in kept or parent not in by_identity else parents_of(parent)
+        return tuple(dict.fromkeys(found))
+
+    return {i: parents_of(i) for i in kept}
