@@ -138,12 +138,23 @@ def void_share(frame: Frame) -> float:
 
 def opening_photo(world: World, frame: Frame, size: tuple[int, int]) -> npt.NDArray[np.uint8]:
     """The source's own photo if the frame stands at its camera, otherwise the frame."""
+    photo = _photo_at(world, frame.world_T_camera, size)
+    return frame.color if photo is None else photo
+
+
+def photo_here(session: Session, size: tuple[int, int]) -> npt.NDArray[np.uint8] | None:
+    """The source's photo if the walk stands at its camera and has not looked wider yet, or None."""
+    if session.world.walk.fov_rad is not None:
+        return None
+    return _photo_at(session.world, session.rig.world_T_camera, size)
+
+
+def _photo_at(world: World, world_T_camera: Transform, size: tuple[int, int]) -> npt.NDArray[np.uint8] | None:
     for keyframe in world.bank.keyframes:
         if keyframe.request_id == 0 and keyframe.point_class is not PointClass.INVENTED:
-            if is_same_pose(frame.world_T_camera, keyframe.world_T_camera):
-                return cover(keyframe.color, *size)
-            break
-    return frame.color
+            is_there = is_same_pose(world_T_camera, keyframe.world_T_camera)
+            return cover(keyframe.color, *size) if is_there else None
+    return None
 
 
 def is_same_pose(world_T_a: Transform, world_T_b: Transform) -> bool:

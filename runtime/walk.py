@@ -13,17 +13,20 @@ import numpy.typing as npt
 
 from ..input.intents import Intent
 from ..renderer.capture import VideoWriter, contact_sheet, write_png
+from ..renderer.present import NullPresenter
 from ..saves.sources import load_source
 from ..world.images import cover
 from . import commands
+from .clock import SimulatedClock
 from .errors import UserError
-from .headless import opening_photo, session_facts, void_share, write_report
+from .headless import photo_here, session_facts, write_report
 from .persistence import open_world
 from .progress import progress_bar
 from .record import Recorder
 from .samples import SAMPLES, sample_source
 from .session import ROLLOUT_RATE_HZ, Session
 from .sources import make_world
+from .window import LoopHooks, WalkLoop
 from .world import World
 
 WALKS_FOLDER = Path("walk")
@@ -219,33 +222,49 @@ def run_script(
     return 0
 
 
+class _Film(NullPresenter):
+    """A screen that writes what it shows to a video and keeps some pictures."""
+
+    def __init__(self, path: Path | None, size: tuple[int, int], keep: set[int], photo: npt.NDArray | None) -> None:
+        super().__init__("film", size)
+        self.tiles: list[tuple[str, npt.NDArray[np.uint8]]] = []
+        self._video = None if path is None else VideoWriter(path, size, fps=int(ROLLOUT_RATE_HZ))
+        self._keep, self._photo = keep, photo
+
+    def present(self, color: Any, overlay: npt.NDArray[np.uint8] | None = None) -> None:
+        """Take over a picture."""
+        width, height = self.size
+        picture = np.ascontiguousarray(color).view(np.uint8).reshape(height, width, -1)[..., :3]
+        if self._photo is not None and self.num_presented == 0:
+            picture = self._photo
+        if self._video is not None:
+            self._video.write(np.ascontiguousarray(picture))
+        if self.num_presented in self._keep:
+            self.tiles.append((f"{self.num_presented / ROLLOUT_RATE_HZ:.1f} s", picture.copy()))
+        self.num_presented += 1
+
+    def close(self) -> None:
+        """Finish the video."""
+        if self._video is not None:
+            self._video.close()
+
+
 def _walk_script(
     session: Session, place: WalkPlace, command: commands.Walk, size: tuple[int, int], report: Any
 ) -> list[tuple[str, npt.NDArray[np.uint8]]]:
     intents = list(scripted_intents(command.seconds, ROLLOUT_RATE_HZ))
     keep = set(np.linspace(0, len(intents) - 1, CONTACT_TILES).round().astype(int).tolist())
-    tiles = []
-    video = None if command.frozen else VideoWriter(place.folder / "video.mp4", size, fps=int(ROLLOUT_RATE_HZ))
+    film = _Film(None if command.frozen else place.folder / "video.mp4", size, keep, photo_here(session, size))
+    script = iter(intents)
+    hooks = LoopHooks(lambda events: next(script))
+    loop = WalkLoop(session, film, SimulatedClock(), hooks, size=size, rate_hz=ROLLOUT_RATE_HZ, is_adaptive=False)
     try:
-        for i, intent in enumerate(intents):
-            begin = time.perf_counter()
-            frame = session.step(intent)
-            color = opening_photo(session.world, frame, size) if i == 0 else frame.color
-            if video is not None:
-                video.write(color)
-            session.metrics.frame(
-                work_s=time.perf_counter() - begin,
-                interval_s=None,
-                void_share=void_share(frame),
-                dt_s=1 / ROLLOUT_RATE_HZ,
-            )
-            if i in keep:
-                tiles.append((f"{i / ROLLOUT_RATE_HZ:.1f} s", color))
+        for i in range(len(intents)):
+            loop.run_frame()
             report(f"walking {i / ROLLOUT_RATE_HZ:.0f} s", (i + 1) / len(intents))
     finally:
-        if video is not None:
-            video.close()
-    return tiles
+        film.close()
+    return film.tiles
 
 
 def new_recorder(path: Path, world: World, generator: str, size: tuple[int, int], tick_s: float) -> Recorder:

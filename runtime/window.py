@@ -16,7 +16,7 @@ from ..input.intents import Intent
 from ..renderer.capture import LiveVideoWriter, write_png
 from ..world.camera import Pinhole
 from ..world.images import cover
-from .clock import Clock, FixedStep
+from .clock import Clock, FixedStep, WallClock
 from .errors import UserError
 from .headless import void_share
 from .metrics import percentiles_ms
@@ -41,6 +41,7 @@ UPLOAD_BUDGET_S = 0.003
 TARGET_WORK_S = 0.0125
 """Work per frame above which the picture is drawn smaller."""
 MIN_SCALE = 0.75
+ADAPT_EVERY_FRAMES = 10
 FOV_RAD = float(np.radians(75.0))
 """The field of view opens to this as the surroundings become known."""
 FOV_OPENING_RAD_S = float(np.radians(5.0))
@@ -94,6 +95,8 @@ class WalkLoop:
         folder: For pictures and videos, or None to take none.
         size: Size that is drawn, (width, height).
         paced: False runs as fast as it can, for measuring.
+        rate_hz: Frames a second when paced.
+        is_adaptive: Draw smaller pictures while frames take too long.
     """
 
     def __init__(
@@ -106,6 +109,8 @@ class WalkLoop:
         folder: Path | None = None,
         size: tuple[int, int],
         paced: bool = True,
+        rate_hz: float = FRAME_RATE_HZ,
+        is_adaptive: bool = True,
     ) -> None:
         self.session = session
         self.screen = screen
@@ -113,6 +118,9 @@ class WalkLoop:
         self.hooks = hooks
         self.size = size
         self.is_paced = paced
+        self.rate_hz = rate_hz
+        self._is_adaptive = is_adaptive
+        self._work_clock = WallClock()  # work is real even where time is simulated
         self.step = FixedStep(session.tick_s)
         self.fov_rad = session.world.walk.fov_rad or session.world.pinhole_for(size).fov_x_rad
         self.scale = 1.0
@@ -141,7 +149,7 @@ class WalkLoop:
 
     def run_frame(self) -> None:
         """One frame, in ``FRAME_ORDER``."""
-        begin_s = self.clock.now_s()
+        begin_s, work_begin_s = self.clock.now_s(), self._work_clock.now_s()
         passed_s = self.session.tick_s if self._last_s is None else begin_s - self._last_s
         self._last_s = begin_s
         events = self.screen.events()
@@ -155,7 +163,7 @@ class WalkLoop:
         if ticks == 0 and commands:
             self.session.tick(replace(intent, commands=commands))
         self._draw(passed_s)
-        self._finish(begin_s, has_events=bool(events))
+        self._finish(self._work_clock.now_s() - work_begin_s, has_events=bool(events))
 
     def _draw(self, passed_s: float) -> None:
         pinhole = self._pinhole()
@@ -171,32 +179,31 @@ class WalkLoop:
         overlay = self.hooks.overlay(self) if self.hooks.overlay else None
         self.screen.present(color if is_comparing or frame.words is None else frame.words, overlay)
 
-    def _finish(self, begin_s: float, *, has_events: bool) -> None:
+    def _finish(self, work_s: float, *, has_events: bool) -> None:
         now_s = self.clock.now_s()
         metrics = self.session.metrics
         if has_events:
-            metrics.event_to_present_s.append(now_s - begin_s)
+            metrics.event_to_present_s.append(work_s)
         interval = None if self._last_present_s is None else now_s - self._last_present_s
         void = void_share(self.frame) if self.frame is not None else 1.0
-        metrics.frame(work_s=now_s - begin_s, interval_s=interval, void_share=void, dt_s=interval or 0.0)
+        metrics.frame(work_s=work_s, interval_s=interval, void_share=void, dt_s=interval or 0.0)
         metrics.dropped_ticks = self.step.dropped_ticks
         if self.scale < 1.0:
             metrics.reduced_resolution_frames += 1
         self._last_present_s = now_s
-        self.frame_times_s.append(now_s - begin_s)
-        self._adapt()
+        self.frame_times_s.append(work_s)
+        if self._is_adaptive and metrics.frames % ADAPT_EVERY_FRAMES == 0:
+            self._adapt()
         if self.hooks.autosave is not None and now_s - self._last_autosave_s > AUTOSAVE_S:
             self._last_autosave_s = now_s
             self.hooks.autosave()
         if self.is_paced:
-            self._next_s = max(self._next_s + 1.0 / FRAME_RATE_HZ, now_s - 1.0 / FRAME_RATE_HZ)
+            self._next_s = max(self._next_s + 1.0 / self.rate_hz, now_s - 1.0 / self.rate_hz)
             self.clock.wait_until(self._next_s)
 
     def _adapt(self) -> None:
         """Draw smaller while frames take too long, full size again when there is room."""
-        if len(self.frame_times_s) < 20 or len(self.frame_times_s) % 10:
-            return
-        recent = float(np.median(list(self.frame_times_s)[-20:]))
+        recent = float(np.percentile(list(self.frame_times_s)[-2 * ADAPT_EVERY_FRAMES :], 80))
         if recent > TARGET_WORK_S:
             self.scale = max(MIN_SCALE, self.scale - 0.05)
         elif recent < 0.7 * TARGET_WORK_S:
@@ -214,6 +221,7 @@ class WalkLoop:
         cx = whole.cx + (width / 2 - whole.cx) * share
         cy = whole.cy + (height / 2 - whole.cy) * share
         pinhole = replace(whole, fx=whole.fx * zoom, fy=whole.fy * zoom, cx=cx, cy=cy)
+        self.session.pinhole = pinhole  # what the director looks after
         if self.scale >= 1.0:
             return pinhole
         small = (round(width * self.scale / 2) * 2, round(height * self.scale / 2) * 2)
