@@ -40,7 +40,12 @@ def camera_row(pinhole: Pinhole, world_T_camera: Transform) -> npt.NDArray[np.fl
 
 
 def render_depth(
-    snapshot: MemorySnapshot, pinhole: Pinhole, world_T_camera: Transform, min_priority: int = 0
+    snapshot: MemorySnapshot,
+    pinhole: Pinhole,
+    world_T_camera: Transform,
+    min_priority: int = 0,
+    *,
+    front_m: float = 0.0,
 ) -> DepthBuffer:
     """Draw the depth of memory with squares of the voxels' footprint, averaged near the front.
 
@@ -51,6 +56,8 @@ def render_depth(
         pinhole: Intrinsics and size of the image.
         world_T_camera: (4, 4) pose.
         min_priority: Voxels below are not seen.
+        front_m: What lies so far behind the front is averaged as well; a few centimetres take the bias out of surfaces
+            that noisy poses made thick.
     """
     from . import kernels  # imports Numba, which takes most of a second
 
@@ -68,7 +75,7 @@ def render_depth(
             camera_row(pinhole, world_T_camera),
             pinhole.width,
             pinhole.height,
-            np.array([FRONT_VOXELS * snapshot.voxel_size_m, FRONT_SHARE]),
+            np.array([max(FRONT_VOXELS * snapshot.voxel_size_m, front_m), FRONT_SHARE]),
             min_priority,
             depth,
             priority,

@@ -17,6 +17,8 @@ TUKEY_M = (0.2, 0.1, 0.04)
 STEPS_PER_LEVEL = 8
 VIEW_WIDTH = 240
 MAX_POINTS = 8000
+FRONT_M = 0.1
+"""Surface so far behind the front counts: the front of a thick cloud alone would draw frames towards the camera."""
 MIN_OVERLAP = 0.08
 """Share of the frame that memory must show before a pose is worth correcting."""
 KEPT_OVERLAP = 0.8
@@ -129,9 +131,10 @@ def _target(
         return None
     factor = min(1.0, VIEW_WIDTH / pinhole.width)
     small = pinhole.resized(max(8, round(pinhole.width * factor)), max(8, round(pinhole.height * factor)))
-    surface = render_depth(snapshot, small, world_T_camera, priority_of(PointClass.OBSERVED)).depth_m
+    observed = priority_of(PointClass.OBSERVED)
+    surface = render_depth(snapshot, small, world_T_camera, observed, front_m=FRONT_M).depth_m
     if (surface > 0).mean() < MIN_OVERLAP:
-        surface = render_depth(snapshot, small, world_T_camera).depth_m
+        surface = render_depth(snapshot, small, world_T_camera, front_m=FRONT_M).depth_m
     if not (surface > 0).any():
         return None
     points = small.rays() * surface[..., None]

@@ -268,7 +268,7 @@ class Tracker:
         return last @ invert(before) @ last
 
     def _matches(self, frame: _Frame, guess: Transform, *, everywhere: bool) -> list[_Match]:
-        """Poses by the keyframes near by and by the frame before, best first; by all keyframes if nothing else helps."""
+        """Poses by keyframes near by and by the frame before, best first; by all keyframes if nothing else helps."""
         found = []
         for stored in self._candidates(guess, everywhere=everywhere):
             relative = _relative_pose(stored, frame)
@@ -373,7 +373,7 @@ def _stored(frame: _Frame, world_T_camera: Transform) -> _StoredFrame:
 
 
 def _misfit(fit: Alignment) -> float:
-    """How badly a frame lies on the model: its residual where it overlaps, and how little of that is the same surface."""
+    """How badly a frame lies on the model: its residual, and how little of the overlap is the same surface."""
     if not np.isfinite(fit.residual):
         return 1.0
     return (
