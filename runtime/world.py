@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +27,11 @@ from ..world.transforms import Transform, as_rigid
 from .checkpoint import copy_walk
 from .director import Settled, Tail
 from .errors import UserError
+
+if TYPE_CHECKING:
+    from ..saves.diff import WorldDiff
+    from ..saves.history import Branches, SnapshotInfo
+    from ..saves.timeline import CheckoutReport, GcReport, MergeReport
 
 DEFAULT_UP = (0.0, -1.0, 0.0)
 FRAMES_PER_MERGE = 8
@@ -167,6 +172,90 @@ class World:
         from .persistence import save_world
 
         return save_world(self, Path(path))
+
+    def snapshot(self, name: str = "", note: str = "") -> "SnapshotInfo":
+        """Save, and keep this moment: memory, keyframes, pose, and what the director has settled.
+
+        It is nearly free: a snapshot shares all that did not change. Like all methods about history it needs a world
+        that was opened from its file, and no session that walks it at the same time.
+
+        Args:
+            name: Unique among snapshots and branches, or empty.
+            note: Why.
+
+        Raises:
+            WorldHistoryError: The name is taken, or the world has no file.
+            WorldWriteError: The disk refused.
+        """
+        from .history import take_snapshot
+
+        return take_snapshot(self, name, note)
+
+    @property
+    def branches(self) -> "Branches":
+        """The branches, and which of them this is."""
+        from .history import branches_of
+
+        return branches_of(self)
+
+    def log(self, *, everything: bool = False) -> "list[SnapshotInfo]":
+        """Snapshots that this moment goes on from, newest first; or all."""
+        from .history import branches_of, log_of
+
+        branches_of(self)
+        return [] if self.file is None else log_of(self.file, is_whole=everything)
+
+    def branch(self, name: str) -> "SnapshotInfo":
+        """Save, and go on on a new branch.
+
+        Raises:
+            WorldHistoryError, WorldWriteError: See ``snapshot``.
+        """
+        from .history import start_branch
+
+        return start_branch(self, name)
+
+    def checkout(self, name: str) -> "CheckoutReport":
+        """Go to a snapshot or the end of a branch. A snapshot of this moment is taken first.
+
+        Raises:
+            WorldHistoryError: There is no such name. See also ``snapshot``.
+        """
+        from .history import check_out
+
+        return check_out(self, name)
+
+    def diff(self, a: str, b: str = "now") -> "WorldDiff":
+        """Points and keyframes added, removed and changed from ``a`` to ``b``.
+
+        Raises:
+            WorldHistoryError: There is no such name.
+        """
+        from .history import diff_of
+
+        return diff_of(self, a, b)
+
+    def merge(self, branch: str, prefer: Literal["ours", "theirs"] | None = None) -> "MergeReport":
+        """Bring another branch's chunks and keyframes in; the walk stays where it is.
+
+        Args:
+            branch: Its name, or a snapshot's.
+            prefer: Whose chunk to take where both changed it.
+
+        Raises:
+            MergeConflictError: Both changed the same chunks (listed in ``conflicts``) and ``prefer`` is None, or their
+                poses were corrected differently. Nothing was changed.
+            WorldHistoryError: There is no such name.
+        """
+        from .history import merge_branch
+
+        return merge_branch(self, branch, prefer)
+
+    def gc(self, *, prune: bool = False) -> "GcReport":
+        """Remove from the file what no branch or name leads to; with ``prune`` also snapshots without a name."""
+        from .history import collect_garbage
+
+        return collect_garbage(self, prune=prune)
 
     def close(self) -> None:
         """Let go of the world's file, if it has one open; safe to call twice. Saves nothing."""

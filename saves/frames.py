@@ -72,6 +72,7 @@ class Source:
         metric: True if lengths are metres, False if they are only up to scale.
         note: What was assumed, in words for the user; empty if nothing.
         points: A point cloud's points, otherwise None.
+        has_poses: False for a recording without them: its frames' poses are the identity and must be found first.
     """
 
     name: str
@@ -80,3 +81,4 @@ class Source:
     metric: bool
     note: str = ""
     points: PointBatch | None = field(default=None)
+    has_poses: bool = True

@@ -1,13 +1,14 @@
-"""RGB-D recordings with poses, in the folder layouts that people have: 7-Scenes, Open3D/Redwood, TUM RGB-D.
+"""RGB-D recordings, in the folder layouts that people have: 7-Scenes, Open3D/Redwood, TUM RGB-D.
 
-Every recording's world is the camera of its first usable frame: ``inv(pose0) @ poseK``. Which frames are usable is
+A recording without any pose (no pose file, log or ground truth) is read as well; its poses are to be found by tracking.
+Every other recording's world is the camera of its first usable frame: ``inv(pose0) @ poseK``. Which frames are usable is
 settled from names, pose files and picture headers; pixels are decoded when a frame is asked for.
 """
 
 import os
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -19,6 +20,12 @@ from .errors import SourceError
 from .frames import LazyFrames, Source, SourceFrame
 from .intrinsics import Intrinsics, resolve_intrinsics
 from .pictures import MILLIMETRES_PER_METRE, fit_to_photo, image_size, read_depth, read_photo
+from .registration import (
+    SEVEN_SCENES_COLOR,
+    SEVEN_SCENES_COLOR_T_DEPTH,
+    is_seven_scenes_depth,
+    register_depth,
+)
 from .trajectories import checked_pose, read_text
 
 TUM_STEPS_PER_METRE = 5000.0
@@ -31,11 +38,11 @@ _LAYOUTS = "frame-*.color.* (7-Scenes), color/ depth/ odometry.log (Redwood) or 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Entry:
-    """A frame before its pixels are read: files, pose as recorded."""
+    """A frame before its pixels are read: files, pose as recorded, or None in a recording without poses."""
 
     color: Path
     depth: Path
-    pose: Transform
+    pose: Transform | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,11 +99,29 @@ def load_recording(
     if given is None:
         note = "; ".join(filter(None, [f"intrinsics: {default.name}", note]))
     steps_per_metre = TUM_STEPS_PER_METRE if kind == "tum" else MILLIMETRES_PER_METRE
-    first_T_world = invert(entries[0].pose)
-    loaders = [
-        partial(_read_frame, e, pinhole, first_T_world @ e.pose, steps_per_metre=steps_per_metre) for e in chosen
-    ]
-    return Source(root.resolve().name, kind, LazyFrames(loaders), metric=True, note=note)
+    first = entries[0].pose
+    if first is None:
+        loaders = _untracked(chosen, pinhole, steps_per_metre, may_register=kind == "7scenes" and intrinsics is None)
+        note = "; ".join(filter(None, [note, "no poses"]))
+    else:
+        poses = [np.eye(4) if e.pose is None else invert(first) @ e.pose for e in chosen]
+        loaders = [
+            partial(_read_frame, e, pinhole, pose, steps_per_metre=steps_per_metre)
+            for e, pose in zip(chosen, poses, strict=True)
+        ]
+    name = root.resolve().name
+    return Source(name, kind, LazyFrames(loaders), metric=True, note=note, has_poses=first is not None)
+
+
+def _untracked(
+    entries: Sequence[_Entry], pinhole: Pinhole, steps_per_metre: float, *, may_register: bool
+) -> list[Callable[[], SourceFrame]]:
+    """Frames without poses; the depth of the 7-Scenes sensor is moved into its colour camera, which is what is tracked.
+
+    Recordings with poses stay as they are: their poses are the depth camera's.
+    """
+    read = _read_registered if may_register and is_seven_scenes_depth(pinhole) else _read_frame
+    return [partial(read, e, pinhole, np.eye(4), steps_per_metre=steps_per_metre) for e in entries]
 
 
 _Read = Callable[[Path], tuple[list[_Entry], Path | None, _DefaultCamera, str]]
@@ -126,6 +151,16 @@ def _read_frame(entry: _Entry, pinhole: Pinhole, world_T_camera: Transform, *, s
     return SourceFrame(color, fit_to_photo(depth_m, width, height, entry.depth), pinhole, world_T_camera)
 
 
+def _read_registered(
+    entry: _Entry, pinhole: Pinhole, world_T_camera: Transform, *, steps_per_metre: float
+) -> SourceFrame:
+    frame = _read_frame(entry, pinhole, world_T_camera, steps_per_metre=steps_per_metre)
+    if frame.depth_m is None:
+        return frame
+    depth_m = register_depth(frame.depth_m, pinhole, SEVEN_SCENES_COLOR_T_DEPTH, SEVEN_SCENES_COLOR)
+    return replace(frame, depth_m=depth_m, pinhole=SEVEN_SCENES_COLOR)
+
+
 def _show_slice(frames: slice | None) -> str:
     if frames is None:
         return "none"
@@ -146,13 +181,14 @@ def _existing(root: Path, names: Sequence[str]) -> Path | None:
 
 def _read_seven_scenes(root: Path) -> tuple[list[_Entry], Path | None, _DefaultCamera, str]:
     colors = sorted(p for p in root.glob("frame-*.color.*") if p.suffix.lower() in _IMAGE_SUFFIXES)
+    has_poses = next(root.glob("frame-*.pose.txt"), None) is not None
     entries = []
     for color in colors:
         stem = color.name[: color.name.index(".color.")]
         depth, pose = root / f"{stem}.depth.png", root / f"{stem}.pose.txt"
-        if depth.is_file() and pose.is_file():
-            entries.append(_Entry(color, depth, _read_pose_file(pose)))
-    note = _left_out(len(colors) - len(entries), "no depth or pose")
+        if depth.is_file() and (pose.is_file() or not has_poses):
+            entries.append(_Entry(color, depth, _read_pose_file(pose) if has_poses else None))
+    note = _left_out(len(colors) - len(entries), "no depth or pose" if has_poses else "no depth")
     return entries, _existing(root, ("camera-intrinsics.txt", "intrinsics.txt")), _SEVEN_SCENES, note
 
 
@@ -181,11 +217,9 @@ def _color_folder(root: Path) -> Path | None:
 def _read_redwood(root: Path) -> tuple[list[_Entry], Path | None, _DefaultCamera, str]:
     names = ("odometry.log", "trajectory.log", "scene/trajectory.log")
     log = _existing(root, names)
-    if log is None:
-        raise SourceError(root, expected="odometry.log or trajectory.log with the poses", got="neither")
     color_folder = _color_folder(root)
     pairs = _pair_by_number(_images(color_folder or root), _images(root / "depth"))
-    poses = _read_log(log)
+    poses: Mapping[int, Transform | None] = dict.fromkeys(range(len(pairs))) if log is None else _read_log(log)
     entries = [_Entry(*pairs[i], pose) for i, pose in sorted(poses.items()) if i < len(pairs)]
     note = _left_out(len(pairs) - len(entries), "no pose")
     camera_names = ("camera_primesense.json", "camera_intrinsic.json", "camera.json", "intrinsic.json")
@@ -240,14 +274,18 @@ def _read_log(path: Path) -> dict[int, Transform]:
 def _read_tum(root: Path) -> tuple[list[_Entry], Path | None, _DefaultCamera, str]:
     color_times, colors = _read_list(root / "rgb.txt")
     depth_times, depths = _read_list(root / "depth.txt")
-    pose_times, poses = _read_groundtruth(root / "groundtruth.txt")
+    has_poses = (root / "groundtruth.txt").exists()
     depth_index = _nearest_once(color_times, depth_times)
-    pose_index = _nearest(color_times, pose_times)
+    poses: list[Transform | None] = [None] * len(colors)
+    if has_poses:
+        pose_times, recorded = _read_groundtruth(root / "groundtruth.txt")
+        poses = [recorded[k] if k >= 0 else None for k in _nearest(color_times, pose_times)]
     entries = []
-    for i, color in enumerate(colors):
-        if depth_index[i] >= 0 and pose_index[i] >= 0:
-            entries.append(_Entry(root / color, root / depths[depth_index[i]], poses[pose_index[i]]))
-    note = _left_out(len(colors) - len(entries), f"no depth or pose within {MAX_TIME_GAP_S:g} s")
+    for color, k, pose in zip(colors, depth_index, poses, strict=True):
+        if k >= 0 and (pose is not None or not has_poses):
+            entries.append(_Entry(root / color, root / depths[k], pose))
+    what = "depth or pose" if has_poses else "depth"
+    note = _left_out(len(colors) - len(entries), f"no {what} within {MAX_TIME_GAP_S:g} s")
     camera = _existing(root, ("camera-intrinsics.txt", "intrinsics.txt", "camera.json"))
     found = re.search(r"(?:freiburg|fr)([123])", root.resolve().name.lower())
     return entries, camera, _TUM_CAMERAS[found.group(1)] if found else _PRIMESENSE, note

@@ -211,9 +211,8 @@ class HistoryReader(WorldReader):
     ) -> dict[ChunkKey, Chunk]:
         """The chunks of a tree, or those of some keys that it has; what is damaged is noted and left out."""
         chunks: dict[ChunkKey, Chunk] = {}
-        for key, (digest, _) in tree.chunks.items():
-            if keys is not None and key not in keys:
-                continue
+        for key in tree.chunks if keys is None else keys & tree.chunks.keys():
+            digest = tree.chunks[key][0]
             try:
                 chunk = decode_chunk(self.required_object(digest), 1)
                 if chunk.key != key:
