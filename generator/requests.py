@@ -50,6 +50,7 @@ class ClipRequest:
         floor: (4,) plane n·x + d = 0, n upwards, or None where no floor is known.
         purpose: "way" ahead of the walker, "ring" around a standing one, "reroll" of an undone region.
         tick: Simulation tick of the request.
+        place: Name of the procedural place that the world is, such as "rooms:7:day"; empty for any other world.
     """
 
     request_id: int
@@ -66,6 +67,7 @@ class ClipRequest:
     floor: tuple[float, float, float, float] | None = None
     purpose: str = "way"
     tick: int = 0
+    place: str = ""
 
     @property
     def num_frames(self) -> int:

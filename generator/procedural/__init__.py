@@ -1,0 +1,1 @@
+"""An endless place of rooms, corridors and yards whose truth is known."""

@@ -1,0 +1,67 @@
+"""The procedural generator: pictures an endless place, of which everything is known, at the poses that are asked for."""
+
+import time
+from typing import ClassVar
+
+import numpy as np
+
+from ..requests import Clip, ClipRequest, Progress, SceneVideo
+from .place import Place, PlaceSpec
+
+COVERED = 0.5
+"""Share of coverage from which memory counts as having a pixel."""
+TICKS_PER_S = 24.0
+"""Simulation ticks a second that things move by, whatever the walk's own rate."""
+TOLERANCE = 0.03
+"""Memory further off the place's depth than this share shows something else and counts as missing."""
+
+
+class ProceduralGenerator:
+    """Pictures the place that ``request.place`` names, such as ``rooms:7:day``, with its exact depth.
+
+    The place stands still but for its movers, whose pixels are marked. Without a name it is ``rooms:0:day``.
+
+    Args:
+        with_depth: False leaves the depth out, so that it has to be found.
+        threads: How many share a picture's work.
+    """
+
+    name: ClassVar[str] = "procedural"
+    rank: ClassVar[int] = 3
+    native_speed: ClassVar[tuple[float, float] | None] = None
+    wants_key_views: ClassVar[bool] = True
+
+    def __init__(self, *, with_depth: bool = True, threads: int = 1) -> None:
+        self._with_depth = with_depth
+        self._threads = threads
+        self._place: Place | None = None
+
+    def generate(self, request: ClipRequest, scene: SceneVideo, progress: Progress) -> Clip:
+        """Picture every requested pose. See ``Generator.generate``."""
+        started = time.perf_counter()
+        progress.check("place", 0.0)
+        place = self._place_of(request, progress)
+        ready = time.perf_counter()
+        views = []
+        for k, pose in enumerate(request.world_T_camera):
+            progress.check("picture", 0.5 + 0.5 * k / request.num_frames)
+            at_s = (request.tick + k) / TICKS_PER_S
+            views.append(place.render(pose, request.pinhole, at_s, self._threads))
+        progress.check("picture", 1.0)
+        depth_m, moving = np.stack([v.depth_m for v in views]), np.stack([v.moving for v in views])
+        differs = np.abs(scene.depth_m - depth_m) > TOLERANCE * depth_m
+        is_new = ((scene.coverage < COVERED) | differs) & (depth_m > 0) & ~moving
+        return Clip(
+            np.stack([v.color for v in views]),
+            depth_m if self._with_depth else None,
+            np.where(depth_m > 0, 1.0, 0.0).astype(np.float32),
+            moving=moving,
+            new_surface=is_new,
+            seconds={"place": ready - started, "picture": time.perf_counter() - ready},
+        )
+
+    def _place_of(self, request: ClipRequest, progress: Progress) -> Place:
+        spec = PlaceSpec.parse(request.place) if request.place else PlaceSpec()
+        if self._place is None or self._place.spec != spec:
+            self._place = Place(spec, lambda what, share: progress.check(what, 0.5 * share))
+        return self._place
