@@ -22,6 +22,7 @@ _PACKAGE = __name__.rsplit(".", 1)[0]
 _BUILT_IN = {
     "none": f"{_PACKAGE}.none:NoneGenerator",
     "outpaint": f"{_PACKAGE}.outpaint.outpaint:OutpaintGenerator",
+    "procedural": f"{_PACKAGE}.procedural.generator:ProceduralGenerator",
     "spatia": f"{_PACKAGE}.spatia.generator:SpatiaGenerator",
 }
 """Known without installed metadata; an entry point of the same name does not replace them."""
@@ -32,6 +33,10 @@ _EXTRA_OF = {
     "transformers": "models",
     "accelerate": "models",
     "peft": "models",
+    "safetensors": "models",
+    "tokenizers": "models",
+    "huggingface_hub": "models",
+    "ftfy": "models",
     "open3d": "slam",
     "sam2": "sam2",
     "ray": "ray",

@@ -1,8 +1,8 @@
 """Blocks of the network: attention, feed-forward and their modulation by the timestep, after Wan2.2.
 
 Module names are diffusers' (``attn1.to_q``, ``ffn.net.0.proj``, …), so that its checkpoints and PEFT find them. Norms,
-modulation, gates and rotary angles are computed in float32 whatever the weights' type; matrices and the stream between
-blocks keep the weights' type.
+modulation, gates and rotary angles are computed in float32 whatever the weights' type; matrices multiply in the text
+tokens' type; the stream between blocks keeps the type that it comes in.
 """
 
 from typing import Any, ClassVar
@@ -33,7 +33,7 @@ def add_modulated(stream: torch.Tensor, change: torch.Tensor, gate: torch.Tensor
 
 
 def modulated_norm(
-    stream: torch.Tensor, shift: torch.Tensor, scale: torch.Tensor, *, num_groups: int, eps: float
+    stream: torch.Tensor, shift: torch.Tensor, scale: torch.Tensor, *, num_groups: int, eps: float, dtype: torch.dtype
 ) -> torch.Tensor:
     """Layer norm without weights, then scaled and shifted by the timestep.
 
@@ -43,22 +43,24 @@ def modulated_norm(
         scale: Like ``shift``.
         num_groups: G.
         eps: Of the norm.
+        dtype: Of the result.
 
     Returns:
-        Like ``stream``.
+        (B, T, D).
     """
     normed = functional.layer_norm(stream.float(), stream.shape[-1:], eps=eps).unflatten(1, (num_groups, -1))
-    return (normed * (1.0 + scale[:, :, None]) + shift[:, :, None]).flatten(1, 2).type_as(stream)
+    return (normed * (1.0 + scale[:, :, None]) + shift[:, :, None]).flatten(1, 2).to(dtype)
 
 
 class Float32Norm(nn.LayerNorm):
-    """Layer norm that computes in float32 and gives back the input's type."""
+    """Layer norm with weights that computes in float32."""
 
-    def forward(self, stream: torch.Tensor) -> torch.Tensor:
-        """Norm over the last axis."""
-        weight = None if self.weight is None else self.weight.float()
-        bias = None if self.bias is None else self.bias.float()
-        return functional.layer_norm(stream.float(), self.normalized_shape, weight, bias, self.eps).type_as(stream)
+    def forward(self, stream: torch.Tensor, dtype: torch.dtype | None = None) -> torch.Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Norm over the last axis; the result is of ``dtype``, or of the stream's."""
+        normed = functional.layer_norm(
+            stream.float(), self.normalized_shape, self.weight.float(), self.bias.float(), self.eps
+        )
+        return normed.to(dtype or stream.dtype)
 
 
 class Float32RMSNorm(nn.RMSNorm):
@@ -163,7 +165,7 @@ class SpatiaBlock(nn.Module):
         """Run the block.
 
         Args:
-            stream: (B, T, D).
+            stream: (B, T, D), of the text's type or float32.
             context: (B, L, D) text tokens.
             modulation: (B, G, 6, D) of the timesteps; G divides T, group g holds for the g-th part of the tokens.
             cos: (1, T, 1, head_dim / 2).
@@ -172,13 +174,13 @@ class SpatiaBlock(nn.Module):
         Returns:
             (B, T, D).
         """
-        groups = modulation.shape[1]
+        groups, dtype = modulation.shape[1], context.dtype
         table = (self.scale_shift_table.float()[:, None] + modulation.float()).unbind(2)
         shift1, scale1, gate1, shift2, scale2, gate2 = table
-        normed = modulated_norm(stream, shift1, scale1, num_groups=groups, eps=self.eps)
+        normed = modulated_norm(stream, shift1, scale1, num_groups=groups, eps=self.eps, dtype=dtype)
         stream = add_modulated(stream, self.attn1(normed, None, cos, sin), gate1, num_groups=groups)
-        stream = stream + self.attn2(self.norm2(stream), context)
-        normed = modulated_norm(stream, shift2, scale2, num_groups=groups, eps=self.eps)
+        stream = stream + self.attn2(self.norm2(stream, dtype), context)
+        normed = modulated_norm(stream, shift2, scale2, num_groups=groups, eps=self.eps, dtype=dtype)
         return add_modulated(stream, self.ffn(normed), gate2, num_groups=groups)
 
 
@@ -215,7 +217,7 @@ class SpatiaControlBlock(SpatiaBlock):
         if self.proj_in is not None:
             control = self.proj_in(control) + stream
         control = super().forward(control, context, modulation, cos, sin)
-        return control, self.proj_out(control)
+        return control, self.proj_out(control.to(context.dtype))
 
 
 class TwoLayers(nn.Module):

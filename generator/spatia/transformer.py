@@ -75,6 +75,8 @@ class SpatiaTransformer3DModel(ModelMixin, ConfigMixin, PeftAdapterMixin, FromOr
         self.scale_shift_table = nn.Parameter(torch.randn(1, 2, dim) / dim**0.5)
         self.proj_out = nn.Linear(dim, out_channels * patch[0] * patch[1] * patch[2])
         self.gradient_checkpointing = False
+        self.float32_stream = True
+        """False keeps the stream between blocks in the weights' type, as the authors' program does."""
 
     @classmethod
     def from_single_file(  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -138,6 +140,7 @@ class SpatiaTransformer3DModel(ModelMixin, ConfigMixin, PeftAdapterMixin, FromOr
             device=hidden_states.device,
         )
         stream = _tokens(self.patch_embedding, hidden_states)
+        stream = stream.float() if self.float32_stream else stream
         control = None
         if control_hidden_states is not None:
             control = _Control(
@@ -205,7 +208,8 @@ class SpatiaTransformer3DModel(ModelMixin, ConfigMixin, PeftAdapterMixin, FromOr
     def _head(self, stream: torch.Tensor, embedded: torch.Tensor, grid: tuple[int, int, int]) -> torch.Tensor:
         """Velocity of all latents from the last tokens."""
         shift, scale = (self.scale_shift_table.float()[:, None] + embedded.float()[:, :, None]).unbind(2)
-        normed = modulated_norm(stream, shift, scale, num_groups=embedded.shape[1], eps=self.eps)
+        dtype = self.proj_out.weight.dtype
+        normed = modulated_norm(stream, shift, scale, num_groups=embedded.shape[1], eps=self.eps, dtype=dtype)
         patches = self.proj_out(normed).unflatten(2, (*self.patch_size, -1)).unflatten(1, grid)
         return patches.permute(0, 7, 1, 4, 2, 5, 3, 6).flatten(6, 7).flatten(4, 5).flatten(2, 3)
 

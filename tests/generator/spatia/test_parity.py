@@ -13,7 +13,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
 from spatia.generator.spatia.names import from_original
-from spatia.generator.spatia.transformer import SpatiaTransformer3DModel
+from spatia.generator.spatia.transformer import FLOAT32_PARTS, SpatiaTransformer3DModel
 
 pytestmark = pytest.mark.parity
 
@@ -90,3 +90,26 @@ def test_timesteps_for_every_token_are_the_frames_repeated(case: str) -> None:
     torch.testing.assert_close(
         network(tensors["latents"], tokens, *arguments).sample, network(tensors["latents"], frames, *arguments).sample
     )
+
+
+@torch.no_grad()
+def test_in_bfloat16_it_drifts_by_less_than_a_hundredth_and_less_than_with_a_bfloat16_stream(case: str) -> None:
+    config, tensors = read_case(case)
+    network = network_of(case, config, tensors["control"].shape[1])
+    for name, parameter in network.named_parameters():
+        if not any(part in name for part in FLOAT32_PARTS):
+            parameter.data = parameter.data.to(torch.bfloat16)
+    errors = []
+    clip = slice(config["num_ref"], None)
+    for network.float32_stream in (True, False):
+        velocity = network(
+            tensors["latents"],
+            frame_timesteps(config, tensors["latents"].shape[2]),
+            tensors["context"],
+            tensors["control"],
+            config["num_ref"],
+            config["control_scale"],
+        ).sample
+        errors.append(relative_error(velocity[:, :, clip], tensors["velocity"][:, :, clip]))
+    assert errors[0] < 1e-2
+    assert errors[0] < errors[1]
