@@ -279,7 +279,7 @@ def create(
     prompt: str = "",
     progress: Progress | None = None,
 ) -> World:
-    """Make a world from a photo, an RGB-D recording's folder or a point cloud.
+    """Make a world from a photo, an RGB-D recording's folder (tracked if it has no poses) or a point cloud.
 
     Args:
         source: Path, or a source that was loaded already.
@@ -301,6 +301,10 @@ def create(
         else load_source(source, depth=depth, intrinsics=intrinsics, mask=mask, frames=frames)
     )
     report = progress or (lambda what, share: None)
+    if not loaded.has_poses:
+        from .tracked import track_source
+
+        loaded = track_source(loaded, report).source
     if loaded.points is not None:
         return _from_points(loaded, loaded.points, seed=seed, voxel_size_m=voxel_size_m, prompt=prompt)
     first = loaded.frames[0]

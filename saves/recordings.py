@@ -1,8 +1,8 @@
 """RGB-D recordings, in the folder layouts that people have: 7-Scenes, Open3D/Redwood, TUM RGB-D.
 
-A recording without any pose (no pose file, log or ground truth) is read as well; its poses are to be found by tracking.
-Every other recording's world is the camera of its first usable frame: ``inv(pose0) @ poseK``. Which frames are usable is
-settled from names, pose files and picture headers; pixels are decoded when a frame is asked for.
+A recording without any pose (no pose file, log or ground truth) is read as well; its poses are to be found by
+tracking. Every other recording's world is the camera of its first usable frame: ``inv(pose0) @ poseK``. Which frames
+are usable is settled from names, pose files and picture headers; pixels are decoded when a frame is asked for.
 """
 
 import os

@@ -220,10 +220,23 @@ def test_a_redwood_log_may_skip_frames(tmp_path: Path) -> None:
     assert "1 frame left out (no pose)" in source.note
 
 
-def test_redwood_without_poses_is_refused(tmp_path: Path) -> None:
-    root = make_redwood(tmp_path / "walk")
-    (root / "odometry.log").unlink()
-    assert "odometry.log or trajectory.log" in refused(root)
+@pytest.mark.parametrize(
+    ("make", "pattern"),
+    [(make_seven_scenes, "*.pose.txt"), (make_redwood, "odometry.log"), (make_tum, "groundtruth.txt")],
+)
+def test_a_recording_without_any_pose_is_to_be_tracked(tmp_path: Path, make, pattern: str) -> None:
+    root = make(tmp_path / "walk")
+    for path in root.glob(pattern):
+        path.unlink()
+    source = load_source(root)
+    assert not source.has_poses
+    assert "no poses" in source.note
+    assert len(source.frames) == NUM_FRAMES
+    assert all(np.array_equal(f.world_T_camera, np.eye(4)) for f in source.frames)
+
+
+def test_a_recording_with_poses_says_so(tmp_path: Path) -> None:
+    assert load_source(make_redwood(tmp_path / "walk")).has_poses
 
 
 def test_a_cut_off_log_names_its_line(tmp_path: Path) -> None:
@@ -283,8 +296,8 @@ def test_a_wrong_tum_list_is_named(tmp_path: Path, file: str, content: str) -> N
 
 def test_a_missing_tum_list_is_named(tmp_path: Path) -> None:
     root = make_tum(tmp_path / "walk")
-    (root / "groundtruth.txt").unlink()
-    assert "groundtruth.txt" in refused(root)
+    (root / "depth.txt").unlink()
+    assert "depth.txt" in refused(root)
 
 
 def test_a_list_that_points_to_no_file_is_refused(tmp_path: Path) -> None:

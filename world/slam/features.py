@@ -19,7 +19,6 @@ MAX_STEP_M = 3.0
 """RANSAC can return poses kilometres away with many inliers; two views of one place are nearer than this."""
 RANSAC_ROUNDS = 600
 RANSAC_CONFIDENCE = 0.999
-_DEPTH_REACH_PX = 1
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -92,10 +91,7 @@ def match_corners(a: Corners, b: Corners) -> npt.NDArray[np.intp]:
 
 
 def depth_at(depth_m: npt.NDArray[np.float32], pixels: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:
-    """(N,) depth at (N, 2) pixel positions: the nearest of the 3x3 pixels around, 0 where the middle is unknown.
-
-    Corners often sit on the rim of what stands in front, whose own pixel may show what is behind.
-    """
+    """(N,) depth at (N, 2) pixel positions; 0 where it is unknown."""
     height, width = depth_m.shape
     rows = np.clip(pixels[:, 1].astype(np.intp), 0, height - 1)
     columns = np.clip(pixels[:, 0].astype(np.intp), 0, width - 1)
@@ -143,7 +139,7 @@ def solve_pose(
     )
     if not ok or inliers is None or len(inliers) < MIN_INLIERS or not np.linalg.norm(shift) < MAX_STEP_M:
         return None
-    index = inliers[:, 0]
+    index = np.asarray(inliers, np.intp)[:, 0]
     turn, shift = cv2.solvePnPRefineLM(points[index], seen[index], target_pinhole.matrix, None, turn, shift)
     if not (np.isfinite(turn).all() and np.linalg.norm(shift) < MAX_STEP_M):
         return None
