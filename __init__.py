@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from .input.intents import Intent
     from .runtime import samples
     from .runtime.session import Session
-    from .runtime.world import World, create, open  # noqa: A004
+    from .runtime.world import World, create, open
     from .world.camera import Pinhole
 
 __version__ = "0.1.0"

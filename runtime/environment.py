@@ -126,7 +126,7 @@ class WalkEnv(gymnasium.Env[Observation, Any]):
         self._progress: Progress | None = None
         self._frame: Frame | None = None
         self.action_space = self._actions.space()
-        self.observation_space = self._observation_space()
+        self.observation_space: spaces.Space[Any] = self._observation_space()
 
     def _observation_space(self) -> spaces.Dict:
         width, height = self._size

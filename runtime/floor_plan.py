@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from functools import cached_property
 from itertools import pairwise
+from typing import Any
 
 import cv2
 import numpy as np
@@ -67,7 +68,7 @@ class FloorPlan:
         blocked, floor = _raster(survey.blocking, self._low, shape), _raster(survey.floor, self._low, shape)
         kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * CLOSE_GAPS_CELLS + 1,) * 2)
         seen = cv2.morphologyEx(floor.astype(np.uint8), cv2.MORPH_CLOSE, kernel) > 0
-        clearance = np.full(shape, np.inf) if not blocked.any() else distance_transform_edt(~blocked) * CELL_M
+        clearance = cv2.distanceTransform((~blocked).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE) * CELL_M
         self._touched = blocked
         self.ground = np.where(seen, np.uint8(Ground.SEEN), np.uint8(Ground.UNKNOWN))
         self.ground[clearance < BODY_RADIUS_M + CELL_M / 2] = Ground.BLOCKED
@@ -81,7 +82,8 @@ class FloorPlan:
 
     def place_of(self, position_world: npt.ArrayLike) -> npt.NDArray[np.float64]:
         """(..., 2) x and z in the level frame of (..., 3) world positions."""
-        return (np.asarray(position_world, np.float64) @ self._world_R_level)[..., [0, 2]]
+        level: npt.NDArray[np.float64] = np.asarray(position_world, np.float64) @ self._world_R_level
+        return level[..., [0, 2]]
 
     def position_of(self, place: npt.ArrayLike) -> npt.NDArray[np.float64]:
         """(3,) world position on the floor at (2,) x and z."""
@@ -90,7 +92,7 @@ class FloorPlan:
 
     def places(self, cells: npt.NDArray[np.integer]) -> npt.NDArray[np.float64]:
         """(N, 2) middles of (N, 2) cells of the grid."""
-        return (cells + self._low + 0.5) * CELL_M
+        return (np.asarray(cells, np.float64) + self._low + 0.5) * CELL_M
 
     def cell_of(self, place: npt.ArrayLike) -> tuple[int, int]:
         """The cell of a place, the nearest one outside of the grid."""
@@ -229,10 +231,12 @@ class Distances:
         self.goal = goal
         free = plan.ground != Ground.BLOCKED
         self._is_usable = bool(free.any())
+        self._nearest_free = _nearest(free)
+        self._next = np.zeros(0, np.int32)
+        self.field_m = np.full(free.shape, np.inf)
         if not self._is_usable:
             return
         start = plan.cell_of(goal)
-        self._nearest_free = distance_transform_edt(~free, return_distances=False, return_indices=True)
         i, j = (int(axis[start]) for axis in self._nearest_free)
         from_cell, self._next = plan.spread((i, j))
         self.field_m = from_cell + float(np.linalg.norm(plan.places(np.array([[i, j]]))[0] - goal))
@@ -245,7 +249,7 @@ class Distances:
             return straight
         cell = self._free_cell(place)
         low, high = np.maximum(cell - 1, 0), np.minimum(cell + 2, self.field_m.shape)
-        around = np.stack(np.mgrid[low[0] : high[0], low[1] : high[1]], -1).reshape(-1, 2)
+        around = np.argwhere(np.ones(high - low)) + low
         reach = np.linalg.norm(self.plan.places(around) - place, axis=1)
         best = float((self.field_m[around[:, 0], around[:, 1]] + reach).min())
         return max(best, straight) if np.isfinite(best) else straight
@@ -257,12 +261,14 @@ class Distances:
         i, j = self._free_cell(np.asarray(place, np.float64))
         if not np.isfinite(self.field_m[i, j]):
             return None
-        shape, at = self.field_m.shape, int(np.ravel_multi_index((i, j), self.field_m.shape))
+        width = self.field_m.shape[-1]
+        at = int(i * width + j)
         flat = [at]
         while self._next[at] >= 0:
             at = int(self._next[at])
             flat.append(at)
-        cells = np.stack(np.unravel_index(flat, shape), 1)
+        rows, columns = np.divmod(np.array(flat, np.int64), width)
+        cells = np.stack([rows, columns], 1)
         return np.concatenate([np.asarray(place, np.float64)[None], self.plan.places(cells), self.goal[None]])
 
     def _free_cell(self, place: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
@@ -291,9 +297,15 @@ def _raster(
     return out
 
 
+def _nearest(free: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
+    """(2, X, Z) the nearest free cell of each cell; 0 where none is free."""
+    found: Any = distance_transform_edt(~free, return_distances=False, return_indices=True)
+    return np.asarray(found, np.int64) if free.any() else np.zeros((2, *free.shape), np.int64)
+
+
 def _path_color(index: int) -> tuple[int, int, int]:
     """A colour for the i-th path, hues far apart."""
-    hue = np.uint8([[[(index * 67 + 5) % 180, 210, 200]]])
+    hue = np.array([[[(index * 67 + 5) % 180, 210, 200]]], np.uint8)
     r, g, b = (int(v) for v in cv2.cvtColor(hue, cv2.COLOR_HSV2RGB)[0, 0])
     return r, g, b
 
