@@ -15,7 +15,7 @@ import numpy.typing as npt
 import zstandard
 from numba import njit
 
-from ..world.chunks import CHUNK_BITS, CHUNK_SIDE, COLUMN_KEYFRAME, COLUMN_WEIGHT, MAX_CHUNK_KEY, Chunk
+from ..world.chunks import CHUNK_BITS, CHUNK_SIDE, COLUMN_KEYFRAME, COLUMN_WEIGHT, MAX_CHUNK_KEY, Chunk, ChunkKey
 
 CHUNK_MAGIC = b"SPCK"
 CHUNK_VERSION = 1
@@ -126,6 +126,18 @@ def decode_chunk(data: bytes, revision: int = 0) -> Chunk:
     if n and priority.min() < 64:
         raise ChunkDecodeError("a priority without class")
     return Chunk((key[0], key[1], key[2]), revision, codes, rows, priority, evidence)
+
+
+def key_of_bytes(data: bytes) -> tuple[ChunkKey, int]:
+    """Key and number of voxels of a whole chunk, without decoding it.
+
+    Raises:
+        ChunkDecodeError: It is too short.
+    """
+    if len(data) < _HEADER.size:
+        raise ChunkDecodeError(f"expected at least {_HEADER.size} bytes, got {len(data)}")
+    _, _, _, x, y, z, n, _, _ = _HEADER.unpack_from(data)
+    return (x, y, z), n
 
 
 def warm_up() -> None:

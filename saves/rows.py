@@ -110,6 +110,23 @@ class RowReader:
                 self._recovered_objects = known
         return known
 
+    def integrity_messages(self, limit: int) -> list[str]:
+        """What SQLite finds wrong with the file's structure; "ok" if nothing."""
+        return [str(row[0]) for row in self._rows(f"PRAGMA integrity_check({limit})")]
+
+    def fact_bytes(self, name: str) -> bytes | None:
+        """A fact as it stands in the file, or None."""
+        return self._fact(name)
+
+    def chunk_row(self, key: ChunkKey) -> ChunkRow | None:
+        """A chunk's row, or None.
+
+        Raises:
+            sqlite3.Error: It cannot be read.
+            ValueDecodeError: It is damaged.
+        """
+        return self._chunk_row(key)
+
     def _row(self, query: str, arguments: Sequence[Any]) -> tuple[Any, ...] | None:
         with self._read_lock:
             return self._reader.execute(query, tuple(arguments)).fetchone()

@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from .errors import WorldDamagedError, WorldFileError, WorldVersionError, explain
+from .sealing import seal_file, unseal_file
 
 APPLICATION_ID = 0x53504154  # "SPAT"
 FORMAT_VERSION = 1
@@ -49,7 +50,7 @@ def checked_path(path: str | os.PathLike[str]) -> Path:
             raise WorldFileError(explain(p, expected=_EXPECTED, got="no such file", do="check the path"))
         if not p.is_file():
             raise WorldFileError(explain(p, expected=_EXPECTED, got="a folder"))
-        if p.stat().st_size == 0 and not _log_of(p).exists():
+        if p.stat().st_size == 0 and not log_of(p).exists():
             raise WorldFileError(explain(p, expected=_EXPECTED, got="an empty file"))
     except OSError as error:
         raise WorldFileError(explain(p, expected=_EXPECTED, got=error.strerror or "no access")) from error
@@ -123,20 +124,30 @@ def begin_writing(db: sqlite3.Connection, path: Path) -> None:
         WorldDamagedError: It cannot be read.
     """
     try:
+        unseal_file(path)
         mode = db.execute("PRAGMA journal_mode=WAL").fetchone()[0]
         db.execute("PRAGMA synchronous=FULL")
     except sqlite3.Error as error:
         raise _damaged(path, error) from error
+    except OSError as error:
+        got = error.strerror or "no access"
+        raise WorldFileError(explain(path, expected="a file that can be written", got=got)) from error
     if mode != "wal":
         raise WorldFileError(explain(path, expected="a file and folder that can be written", got=f"mode {mode}"))
 
 
-def end_writing(db: sqlite3.Connection) -> None:
-    """Bring everything into the one file and remove the log; if the disk refuses, the log stays and nothing is lost."""
+def end_writing(db: sqlite3.Connection, path: Path) -> None:
+    """Bring everything into the one file, remove the log and seal the file.
+
+    If the disk refuses, the log stays and nothing is lost.
+    """
+    mode = ""
     with suppress(sqlite3.Error):
         db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        db.execute("PRAGMA journal_mode=DELETE")
+        mode = db.execute("PRAGMA journal_mode=DELETE").fetchone()[0]
     db.close()
+    if mode == "delete":
+        seal_file(path)
 
 
 def create_tables(path: Path) -> None:
@@ -157,9 +168,10 @@ def create_tables(path: Path) -> None:
 
 def remove_logs(path: Path) -> None:
     """Remove the logs beside a path at which there is no world any more; SQLite would take them for a new one's."""
-    for log in (_log_of(path), path.with_name(path.name + "-shm"), path.with_name(path.name + "-journal")):
+    for log in (log_of(path), path.with_name(path.name + "-shm"), path.with_name(path.name + "-journal")):
         log.unlink(missing_ok=True)
 
 
-def _log_of(path: Path) -> Path:
+def log_of(path: Path) -> Path:
+    """The write-ahead log beside a file that is open, or whose program was killed."""
     return path.with_name(path.name + "-wal")

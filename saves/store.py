@@ -147,7 +147,7 @@ class WorldFile(Timeline):
             self._is_closed = True
             self._reader.close()
             if self._writer is not None:
-                end_writing(self._writer)
+                end_writing(self._writer, self._path)
             if self._lock is not None:
                 self._lock.release()
 
@@ -216,7 +216,7 @@ def _make_room(target: Path, *, replace: bool) -> None:
     old = connect(checked_path(target), read_only=False)
     try:
         check_identity(old, target)  # only a world of ours is ever replaced
-        end_writing(old)
+        end_writing(old, target)
     except WorldDamagedError:
         old.close()
         remove_logs(target)

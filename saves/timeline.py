@@ -101,9 +101,10 @@ class HistoryReader(WorldReader):
 
     def snapshots(self, damage: list[Damage] | None = None) -> list[SnapshotInfo]:
         """All snapshots, oldest first; those that cannot be read are noted and left out."""
-        return [info for info, _ in self._trees(damage)]
+        return [info for info, _ in self.read_trees(damage)]
 
-    def _trees(self, damage: list[Damage] | None = None) -> list[tuple[SnapshotInfo, Tree]]:
+    def read_trees(self, damage: list[Damage] | None = None) -> list[tuple[SnapshotInfo, Tree]]:
+        """All snapshots with what they name, oldest first."""
         found: list[tuple[SnapshotInfo, Tree]] = []
         for identity in self._identities("snapshots", "id", damage):
             try:
@@ -120,6 +121,11 @@ class HistoryReader(WorldReader):
         if (info.identity, info.name) != (identity, row[0]):
             raise ValueError(f"it calls itself {info.title}")
         return info, tree
+
+    def keyframe_record(self, identity: int) -> KeyframeRecord | None:
+        """A present keyframe's row, or None."""
+        row = self._row("SELECT id, meta, color, depth, moving FROM keyframes WHERE id = ?", (identity,))
+        return None if row is None else KeyframeRecord(*row)
 
     def branches(self, damage: list[Damage] | None = None) -> Branches:
         """Which branches there are; guessed from the snapshots where the list is damaged."""
@@ -264,7 +270,7 @@ class Timeline(HistoryReader):
         known = self._ledger.pinned
         if known is None:
             damage: list[Damage] = []
-            known = frozenset[bytes]().union(*(tree.digests() for _, tree in self._trees(damage)))
+            known = frozenset[bytes]().union(*(tree.digests() for _, tree in self.read_trees(damage)))
             if damage:
                 raise self._damaged(damage)
             self._ledger.note_pinned(known)
@@ -437,7 +443,7 @@ class Timeline(HistoryReader):
 
     def _whole_trees(self) -> list[tuple[SnapshotInfo, Tree]]:
         damage: list[Damage] = []
-        trees = self._trees(damage)
+        trees = self.read_trees(damage)
         if damage:
             raise self._damaged(damage)
         return trees

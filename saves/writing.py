@@ -94,6 +94,7 @@ class _Transaction:
         self._report = SaveReport()
         self._dropped: set[bytes] = set()
         self._used_arrays: set[bytes] = set()
+        self._manifest = b""
 
     def write(self, state: WorldState) -> SaveReport:
         """Write all parts."""
@@ -101,7 +102,7 @@ class _Transaction:
         self._write_keyframes(state)
         self._write_journal(state)
         self._write_state(state)
-        self._write_fact("manifest", pack_value(state.manifest.to_plain()))
+        self._write_manifest(pack_value(state.manifest.to_plain()))
         self._write_fact("path", pack_value(np.asarray(state.path, dtype=np.float64)))
         self._delete_dropped()
         return self._report
@@ -184,6 +185,15 @@ class _Transaction:
             self._count(data, journal=1)
         self.changes.journal, self.changes.sequence = state.journal, sequence
 
+    def _write_manifest(self, data: bytes) -> None:
+        """Write the manifest twice, as a fact and as an object: without it no point has a place."""
+        self._manifest = digest_of(data)
+        if self._manifest != self._ledger.fact_digest("manifest"):
+            before = self._db.execute("SELECT data FROM facts WHERE name = 'manifest'").fetchone()
+            self._dropped |= set() if before is None else {digest_of(before[0])}
+            self._put(data)
+            self._write_fact("manifest", data)
+
     def _write_state(self, state: WorldState) -> None:
         used: set[bytes] = set()
         data = pack_value(self._detach(dict(state.state), used))
@@ -226,7 +236,7 @@ class _Transaction:
             return
         pictures = self._db.execute("SELECT color, depth, moving FROM keyframes").fetchall()
         used = self._used_arrays.union(*pictures) | {known.digest for known in self.changes.chunks.values()}
-        gone = self._dropped - used - self._ledger.pinned
+        gone = self._dropped - used - self._ledger.pinned - {self._manifest}
         self._db.executemany("DELETE FROM objects WHERE digest = ?", [(digest,) for digest in gone])
 
     def _write_fact(self, name: str, data: bytes) -> None:

@@ -93,7 +93,7 @@ def test_a_chunk_in_anothers_place_is_reported(path: Path) -> None:
     [
         ("facts", "data", "name = 'state'", "state"),
         ("facts", "data", "name = 'path'", "path"),
-        ("objects", "data", f"digest NOT IN ({NAMED})", "state"),
+        ("objects", "data", f"digest NOT IN ({NAMED}) AND length(data) > 4096", "state"),
         ("journal", "data", "seq = 1", "journal entry 1"),
         ("objects", "data", "digest = (SELECT color FROM keyframes WHERE id = 1)", "keyframe 1"),
         ("objects", "data", "digest = (SELECT depth FROM keyframes WHERE id = 2)", "keyframe 2"),
@@ -169,7 +169,7 @@ def test_a_file_cut_at_every_page_opens_in_part_or_says_why(path: Path) -> None:
         back = open_whatever_it_is(path)
         kept.append(0 if back is None else len(back.chunks))
         if back is not None:
-            assert back.damage, length
+            assert back.damage or set(back.chunks) == set(state.chunks), length  # or only the seal is cut off
             for key, chunk in back.chunks.items():
                 assert_same_chunk(chunk, state.chunks[key])
     assert max(kept) >= len(state.chunks) - 2  # nearly whole at the end
