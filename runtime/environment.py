@@ -23,6 +23,7 @@ from .checkpoint import Checkpoint
 from .errors import UserError
 from .session import ROLLOUT_RATE_HZ, Frame, Session
 from .tasks import Moment, Task, TaskConfig, task_of
+from .truth import Truth
 from .world import World
 from .world import open as open_world
 
@@ -92,6 +93,8 @@ class WalkEnv(gymnasium.Env[Observation, Any]):
         fov_rad: Horizontal field of view; the world's own camera, cropped to the size, if not given.
         generator: Makes what is missing, "none" for a world that stays as it is; the world's last one, or outpaint, if
             not given.
+        place: Name of the procedural place that the world is, such as "rooms:7:day", the world's own if not given: then
+            ``info["truth"]`` tells what is really there, see ``runtime.truth``.
         render_mode: "rgb_array" or None.
         render_size: (width, height) of what ``render`` returns; the observation's if not given.
 
@@ -111,6 +114,7 @@ class WalkEnv(gymnasium.Env[Observation, Any]):
         size: tuple[int, int] = DEFAULT_SIZE,
         fov_rad: float | None = None,
         generator: str | None = None,
+        place: str | None = None,
         render_mode: str | None = None,
         render_size: tuple[int, int] | None = None,
     ) -> None:
@@ -122,6 +126,8 @@ class WalkEnv(gymnasium.Env[Observation, Any]):
         self._session = _session_of(_world_of(world), generator, self._size, fov_rad)
         self._render_pinhole = _pinhole_of(self._session.world, _size_of(render_size or size), fov_rad)
         self._made_for = (self._session.world.info.name, self._session.generator, self._size, fov_rad, task, actions)
+        place = place or getattr(self._session.world.info, "place", "")
+        self._truth = Truth(place) if place else None
         self._start = self._session.checkpoint()
         self._progress: Progress | None = None
         self._frame: Frame | None = None
@@ -207,6 +213,8 @@ class WalkEnv(gymnasium.Env[Observation, Any]):
         """Release what the environment holds; safe to call twice."""
         self._session.close()
         self._session.world.close()
+        if self._truth is not None:
+            self._truth.close()
 
     # -- going back ---------------------------------------------------------------------------------------------------
 
@@ -306,6 +314,7 @@ class WalkEnv(gymnasium.Env[Observation, Any]):
             "tick": self._session.tick_count,
             "clips_merged": status.merged_clips,
             "clips_failed": status.outcomes.get("failed", 0),
+            **({} if self._truth is None else {"truth": self._truth.tell(self._session)}),
             **measures,
         }
 

@@ -14,9 +14,11 @@ from gymnasium.utils.env_checker import check_env
 from spatia.runtime.agent_actions import Action, ContinuousActions, DiscreteActions
 from spatia.runtime.environment import WalkEnv
 from spatia.runtime.errors import UserError
-from spatia.runtime.world import World
+from spatia.runtime.world import World, create
+from spatia.saves.sources import Source, SourceFrame
 from spatia.tests.fakes import MODULE
 from spatia.tests.runtime.tiny import WALL_M, tiny_world
+from spatia.world.camera import Pinhole
 
 INSTANT = f"{MODULE}:InstantGenerator"
 RAISING = f"{MODULE}:RaisingGenerator"
@@ -439,6 +441,30 @@ def test_an_episodes_world_can_be_saved(tmp_path: Path, env: WalkEnv) -> None:
     _play(env)
     env.world.fork().save(tmp_path / "episode.spatia")
     assert spatia.open(tmp_path / "episode.spatia", read_only=True).content_hash() == env.world.content_hash()
+
+
+@pytest.mark.slow
+def test_the_truth_of_a_procedural_place_is_told() -> None:
+    from spatia.generator.procedural.classes import SURFACE_CLASSES
+    from spatia.generator.procedural.place import Place, PlaceSpec
+
+    place, pinhole = Place(PlaceSpec.parse("rooms:7:day")), Pinhole.from_fov(96, 72, 1.3)
+    pose = place.start_pose()
+    view = place.render(pose, pinhole)
+    frame = SourceFrame(view.color, view.depth_m, pinhole, pose, view.moving)
+    source = Source(name="rooms", kind="sample", frames=(frame,), metric=True, note="")
+    made = _env(create(source, voxel_size_m=0.04), generator="none", place="rooms:7:day", fov_rad=1.3)
+    observation, info = made.reset(seed=0)
+    truth = info["truth"]
+    known = (observation["depth"] > 0) & ~truth["moving"]
+    error = np.abs(observation["depth"] - truth["depth"])[known] / truth["depth"][known]
+    assert np.median(error) < 0.03
+    assert np.array_equal(truth["pose"], observation["pose"])
+    assert {"floor", "wall"} <= {SURFACE_CLASSES[i] for i in np.unique(truth["surface_class"])}
+    assert truth["is_blocked"] is False
+    walls = [made.step(Action.FORWARD)[4]["truth"]["depth"] for _ in range(2)]
+    assert not np.array_equal(walls[0], walls[1])
+    made.close()
 
 
 @pytest.mark.slow
