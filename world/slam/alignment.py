@@ -84,6 +84,7 @@ def align_to_memory(
     *,
     max_translation_m: float = 0.15,
     max_rotation_rad: float = float(np.deg2rad(6.0)),
+    keep_close: bool = True,
 ) -> Alignment:
     """Correct a frame's pose so that its surface lies on memory's.
 
@@ -99,6 +100,8 @@ def align_to_memory(
         snapshot: Memory.
         max_translation_m: A larger correction is a rejection.
         max_rotation_rad: Likewise.
+        keep_close: Leave a pose alone that fits within memory's noise already; False where poses are to be found, not
+            checked.
 
     Returns:
         The pose to use, or in ``rejected`` why there is none. No overlap is no rejection.
@@ -113,7 +116,7 @@ def align_to_memory(
     if before.overlap_share < MIN_OVERLAP:
         return start
     noise = NOISE_SHARE + 0.25 * snapshot.voxel_size_m / max(float(np.median(points[:, 2])), 1e-3)
-    if before.residual <= noise:
+    if keep_close and before.residual <= noise:
         return start
     target_T_camera = _converge(points, weights, target)
     after = _judge(points, target_T_camera, target)

@@ -301,6 +301,7 @@ class Tracker:
             self._model.snapshot(),
             max_translation_m=max_translation_m,
             max_rotation_rad=max_rotation_rad,
+            keep_close=False,
         )
 
     def _is_worth_storing(self, pose: TrackedPose, frame: _Frame) -> bool:
