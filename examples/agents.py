@@ -17,30 +17,32 @@ from spatia.runtime.floor_plan import FloorPlan
 TURN_RAD = np.radians(15.0)
 
 
-def choose(goal: np.ndarray, detour: int) -> Action:
-    """Turn to the goal and walk; along an obstacle while on a detour."""
+def choose(goal: np.ndarray, detour: int, side: Action) -> Action:
+    """Turn to the goal and walk; on a detour, turn to a side and walk first."""
     distance, angle = goal
     if distance < 0.19:
         return Action.STOP
     if detour:
-        return Action.TURN_LEFT if detour > 5 else Action.FORWARD
+        return side if detour > 5 else Action.FORWARD
     if abs(angle) > TURN_RAD / 2 + 0.01:
         return Action.TURN_RIGHT if angle > 0 else Action.TURN_LEFT
     return Action.FORWARD
 
 
-def main(folder: Path, episodes: int = 4, generator: str = "outpaint", max_steps: int = 80) -> None:
+def main(folder: Path, episodes: int = 4, generator: str = "outpaint", max_steps: int = 120) -> None:
     env = gymnasium.make(
         "spatia/PointGoal-v0", world="garage", generator=generator, fov_rad=1.4, max_episode_steps=max_steps
     )
     paths, goals, walk = [], [], env.unwrapped
     for seed in range(episodes):
         observation, info = env.reset(seed=seed)
-        path, detour, is_over = [observation["pose"][:3, 3]], 0, False
+        path, detour, sides, is_over = [observation["pose"][:3, 3]], 0, [Action.TURN_LEFT, Action.TURN_RIGHT], False
         while not is_over:
-            observation, _, terminated, truncated, info = env.step(choose(observation["goal"], detour))
+            observation, _, terminated, truncated, info = env.step(choose(observation["goal"], detour, sides[0]))
             path.append(observation["pose"][:3, 3])
-            detour = 9 if info["collided"] and not detour else max(0, detour - 1)
+            detour = max(0, detour - 1)
+            if info["collided"]:  # turn by 60°, walk a metre; the other way the next time
+                detour, sides = 9, sides[::-1]
             is_over = terminated or truncated
         paths.append(np.array(path))
         goals.append(info["goal_world"])

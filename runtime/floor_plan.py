@@ -192,7 +192,7 @@ class FloorPlan:
             side_px: Longer side of the picture.
 
         Returns:
-            (H, W, 3) uint8 sRGB.
+            (H, W, 3) uint8 sRGB. A bar in a corner is one metre long.
         """
         scale = max(1, side_px // max(self.ground.shape))
         image = np.full((*self.ground.shape, 3), COLORS["unknown"], np.uint8)
@@ -200,6 +200,7 @@ class FloorPlan:
         image[self.ground == Ground.BLOCKED] = COLORS["near"]
         image[self._touched] = COLORS["blocked"]
         image = np.ascontiguousarray(np.flipud(image.transpose(1, 0, 2)).repeat(scale, 0).repeat(scale, 1))
+        _draw_metre(image, round(scale / CELL_M))
         for i, path in enumerate(paths_world):
             pixels = self._pixels(path, scale)
             cv2.polylines(image, [pixels], False, _path_color(i), max(2, scale // 2), cv2.LINE_AA, 4)
@@ -308,6 +309,13 @@ def _path_color(index: int) -> tuple[int, int, int]:
     hue = np.array([[[(index * 67 + 5) % 180, 210, 200]]], np.uint8)
     r, g, b = (int(v) for v in cv2.cvtColor(hue, cv2.COLOR_HSV2RGB)[0, 0])
     return r, g, b
+
+
+def _draw_metre(image: npt.NDArray[np.uint8], metre_px: int) -> None:
+    """A bar of one metre in the lower left corner."""
+    x, y, color = 12, image.shape[0] - 14, COLORS["blocked"]
+    cv2.line(image, (x, y), (x + metre_px, y), color, 3)
+    cv2.putText(image, "1 m", (x, y - 8), cv2.FONT_HERSHEY_SIMPLEX, 0.5, color, 1, cv2.LINE_AA)
 
 
 def _point(pixel: npt.NDArray[np.int32]) -> tuple[int, int]:
