@@ -109,12 +109,112 @@ class Bench:
     """Size of the picture."""
 
 
+@dataclass(frozen=True)
+class Snapshot:
+    """Keep what a world is now under a name; costs next to nothing."""
+
+    world: Positional[Path]
+    """A .spatia file."""
+    name: Positional[str]
+    """Unique among the world's snapshots and branches."""
+    delete: bool = False
+    """Take the name away instead."""
+
+
+@dataclass(frozen=True)
+class Branch:
+    """Start a branch at what is present and go on there; without a name list the branches."""
+
+    world: Positional[Path]
+    """A .spatia file."""
+    name: Positional[str] = ""
+    """Unique among the world's snapshots and branches."""
+    delete: bool = False
+    """Remove the branch instead."""
+
+
+@dataclass(frozen=True)
+class Log:
+    """List the snapshots that the world goes on from, newest first."""
+
+    world: Positional[Path]
+    """A .spatia file."""
+    all: bool = False
+    """Those of other branches too."""
+    json: bool = False
+    """As JSON."""
+
+
+@dataclass(frozen=True)
+class Diff:
+    """Count the points and keyframes that were added, removed and changed between two moments."""
+
+    a: Positional[str]
+    """WORLD or WORLD@NAME, the name of a snapshot or branch."""
+    b: Positional[str] = "@now"
+    """The same, or a bare NAME of the first world; what is present if not given."""
+    json: bool = False
+    """As JSON, chunk by chunk."""
+    picture: Path | None = None
+    """Also draw it, PNG: added green, changed amber, removed red."""
+
+
+@dataclass(frozen=True)
+class Checkout:
+    """Go to a snapshot or to the end of a branch; what is present is kept in a snapshot first."""
+
+    world: Positional[Path]
+    """A .spatia file."""
+    name: Positional[str]
+    """Of a snapshot or branch, or a snapshot's number."""
+
+
+@dataclass(frozen=True)
+class Merge:
+    """Bring another branch's changes into what is present."""
+
+    world: Positional[Path]
+    """A .spatia file."""
+    branch: Positional[str]
+    """The branch, or a snapshot."""
+    prefer: str = ""
+    """Whose chunk to take where both changed it: ours or theirs; refused if not given."""
+
+
+@dataclass(frozen=True)
+class Gc:
+    """Remove what no name or branch leads to, and give the space back."""
+
+    world: Positional[Path]
+    """A .spatia file."""
+    prune: bool = False
+    """Also snapshots without a name that lie in between."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """Look for damage in every byte of a world."""
+
+    world: Positional[Path]
+    """A .spatia file."""
+    repair: bool = False
+    """Make a whole world of what is left; the damaged file is kept beside it."""
+
+
 Command = (
     Annotated[Walk, tyro.conf.subcommand("walk")]
     | Annotated[Rollout, tyro.conf.subcommand("rollout")]
     | Annotated[Info, tyro.conf.subcommand("info")]
     | Annotated[Export, tyro.conf.subcommand("export")]
     | Annotated[Bench, tyro.conf.subcommand("bench")]
+    | Annotated[Snapshot, tyro.conf.subcommand("snapshot")]
+    | Annotated[Branch, tyro.conf.subcommand("branch")]
+    | Annotated[Log, tyro.conf.subcommand("log")]
+    | Annotated[Diff, tyro.conf.subcommand("diff")]
+    | Annotated[Checkout, tyro.conf.subcommand("checkout")]
+    | Annotated[Merge, tyro.conf.subcommand("merge")]
+    | Annotated[Gc, tyro.conf.subcommand("gc")]
+    | Annotated[Check, tyro.conf.subcommand("check")]
 )
 SIZE_LIMITS = (16, 8192)
 UNITS = {

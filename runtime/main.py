@@ -1,4 +1,4 @@
-"""The command line: ``spatia walk | rollout | info | export | bench``.
+"""The command line: ``spatia walk | rollout | info | export | bench | snapshot | branch | log | diff | …``.
 
 Exit status: 0; 2 for a mistake of the user, told in at most three lines; 1 for a fault of ours, whose traceback is in a
 log; 130 after Ctrl-C, with everything saved.
@@ -81,7 +81,7 @@ def is_user_mistake(error: BaseException) -> bool:
     return isinstance(error, theirs)
 
 
-def parse(arguments: list[str]) -> Walk | Rollout | Info | Export | Bench | None:
+def parse(arguments: list[str]) -> Command | None:
     """The command that the arguments name; None after help was printed.
 
     Raises:
@@ -134,7 +134,7 @@ def _log_fault() -> Path:
         return Path(file.name)
 
 
-def _dispatch(command: Walk | Rollout | Info | Export | Bench) -> int:
+def _dispatch(command: Command) -> int:
     level = logging.ERROR if isinstance(command, Walk) else logging.WARNING
     logging.basicConfig(level=level, format="%(name)s: %(message)s")
     from . import run_commands
@@ -150,7 +150,9 @@ def _dispatch(command: Walk | Rollout | Info | Export | Bench) -> int:
             return run_commands.export(command)
         case Bench():
             return run_commands.bench(command)
-    raise AssertionError(command)
+    from . import history_commands
+
+    return history_commands.run(command)
 
 
 if __name__ == "__main__":

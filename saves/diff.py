@@ -80,17 +80,24 @@ def diff_chunks(key: ChunkKey, before: Chunk | None, after: Chunk | None) -> Chu
     return ChunkDiff(key, before, after, removed, added, changed)
 
 
-def iter_chunk_diffs(file: HistoryReader, a: Tree, b: Tree) -> Iterator[ChunkDiff]:
+def iter_chunk_diffs(
+    file: HistoryReader, a: Tree, b: Tree, other: HistoryReader | None = None, *, everything: bool = False
+) -> Iterator[ChunkDiff]:
     """Differences of the chunks whose content differs; only those are read.
+
+    Args:
+        file: Holds ``a``.
+        a: The first moment.
+        b: The second.
+        other: Holds ``b``, if not the same file.
+        everything: Also those that do not differ.
 
     Raises:
         DamageError: A chunk that differs cannot be read.
     """
     for key in sorted({*a.chunks, *b.chunks}):
-        if a.chunks.get(key) == b.chunks.get(key):
-            continue
-        pair = [_chunk_of(file, tree, key) for tree in (a, b)]
-        yield diff_chunks(key, pair[0], pair[1])
+        if a.chunks.get(key) != b.chunks.get(key) or everything:
+            yield diff_chunks(key, _chunk_of(file, a, key), _chunk_of(other or file, b, key))
 
 
 def _chunk_of(file: HistoryReader, tree: Tree, key: ChunkKey) -> Chunk | None:
@@ -102,14 +109,14 @@ def _chunk_of(file: HistoryReader, tree: Tree, key: ChunkKey) -> Chunk | None:
     return chunk
 
 
-def diff_trees(file: HistoryReader, a: Tree, b: Tree) -> WorldDiff:
-    """How two moments of a file differ.
+def diff_trees(file: HistoryReader, a: Tree, b: Tree, other: HistoryReader | None = None) -> WorldDiff:
+    """How two moments differ; ``other`` holds ``b``, if not the same file.
 
     Raises:
         DamageError: A chunk that differs cannot be read.
     """
     chunks: dict[ChunkKey, tuple[int, int, int]] = {}
-    for diff in iter_chunk_diffs(file, a, b):
+    for diff in iter_chunk_diffs(file, a, b, other):
         counts = (int(diff.added.sum()), int(diff.removed.sum()), int(diff.changed.sum()))
         if any(counts):
             chunks[diff.key] = counts

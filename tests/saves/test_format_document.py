@@ -174,3 +174,14 @@ def test_a_snapshot_is_read_by_the_document(tmp_path: Path) -> None:
     branches = msgpack.unpackb(unsealed(db.execute("SELECT data FROM facts WHERE name = 'branches'").fetchone()[0]))
     assert branches == {"current": "other", "tips": {"main": 1, "other": 1}}
     db.close()
+
+
+def test_the_end_of_a_file_is_read_by_the_document(tmp_path: Path) -> None:
+    WorldFile.create(tmp_path / "home.spatia", make_state()).close()
+    data = (tmp_path / "home.spatia").read_bytes()
+    magic, version, zero, page_bytes, num_pages, checksum = struct.unpack("<4sHHIII", data[-20:])
+    assert (magic, version, zero, page_bytes) == (b"SPSL", 1, 0, 8192)
+    assert len(data) == num_pages * (page_bytes + 4) + 20
+    assert zlib.crc32(data[num_pages * page_bytes : -4] + bytes(4)) == checksum
+    sums = struct.unpack_from(f"<{num_pages}I", data, num_pages * page_bytes)
+    assert sums == tuple(zlib.crc32(data[i : i + 8192]) for i in range(0, num_pages * 8192, 8192))
