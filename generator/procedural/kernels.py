@@ -52,18 +52,18 @@ def leaf_at(leaves, nx, ny, nz, scale, phase):
 
 
 @njit(**OPTIONS)
-def hit_round(f, kind, ox, oy, oz, dx, dy, dz, leaves):
+def hit_round(floats, k, kind, ox, oy, oz, dx, dy, dz, leaves):
     """Ray against anything but a box that is not turned; returns (distance, face)."""
-    ax, ay, az = ox - f[PX], oy - f[PY], oz - f[PZ]
+    ax, ay, az = ox - floats[k, PX], oy - floats[k, PY], oz - floats[k, PZ]
     if kind == CAPSULE:
-        return _hit_capsule(f, ax, ay, az, dx, dy, dz)
-    c, s = f[CO], f[SI]
+        return _hit_capsule(floats, k, ax, ay, az, dx, dy, dz)
+    c, s = floats[k, CO], floats[k, SI]
     rx, ry = c * ax + s * ay, c * ay - s * ax
     ex, ey = c * dx + s * dy, c * dy - s * dx
     if kind <= TURNED_BOX:
-        return _hit_slabs(rx, ry, az, ex, ey, dz, f[HX], f[HY], f[HZ])
+        return hit_slabs(rx, ry, az, ex, ey, dz, floats[k, HX], floats[k, HY], floats[k, HZ])
     if kind == CYLINDER:
-        ia, ib = F(1.0) / f[HX], F(1.0) / f[HY]
+        ia, ib = F(1.0) / floats[k, HX], F(1.0) / floats[k, HY]
         rx, ry, ex, ey = rx * ia, ry * ib, ex * ia, ey * ib
         a, b, q = ex * ex + ey * ey, rx * ex + ry * ey, rx * rx + ry * ry - F(1.0)
         d = b * b - a * q
@@ -72,13 +72,13 @@ def hit_round(f, kind, ox, oy, oz, dx, dy, dz, leaves):
         root, inv = math.sqrt(d), F(1.0) / a
         t0, t1 = (-b - root) * inv, (-b + root) * inv
         iz = F(1.0) / dz
-        m, h = -az * iz, abs(f[HZ] * iz)
+        m, h = -az * iz, abs(floats[k, HZ] * iz)
         face = 5
         if m - h > t0:
             t0, face = m - h, 2
         t1 = min(t1, m + h)
         return (t0, face) if t0 < t1 and t0 > NEAR else (MISS, 0)
-    ia, ib, ic = F(1.0) / f[HX], F(1.0) / f[HY], F(1.0) / f[HZ]
+    ia, ib, ic = F(1.0) / floats[k, HX], F(1.0) / floats[k, HY], F(1.0) / floats[k, HZ]
     rx, ry, rz = rx * ia, ry * ib, az * ic
     ex, ey, ez = ex * ia, ey * ib, dz * ic
     a = ex * ex + ey * ey + ez * ez
@@ -91,7 +91,7 @@ def hit_round(f, kind, ox, oy, oz, dx, dy, dz, leaves):
             return MISS, 0
         t = (-b - math.sqrt(d)) * inv
         return (t, 6) if t > NEAR else (MISS, 0)
-    scale = f[AX]
+    scale = floats[k, AX]
     for shell in range(SHELLS):
         radius = F(1.0) - F(0.13) * shell
         d = b * b - a * (r2 - radius * radius)
@@ -104,13 +104,14 @@ def hit_round(f, kind, ox, oy, oz, dx, dy, dz, leaves):
             if t <= NEAR or (way == 1 and (shell == SHELLS - 1 or b * b - a * (r2 - inner * inner) > 0)):
                 continue
             is_core = shell == SHELLS - 1
-            if is_core or leaf_at(leaves, rx + t * ex, ry + t * ey, rz + t * ez, scale, f[AY] + F(0.37) * shell):
+            if is_core or leaf_at(leaves, rx + t * ex, ry + t * ey, rz + t * ez, scale, floats[k, AY] + F(0.37) * shell):
                 return t, 6 + shell
     return MISS, 0
 
 
 @njit(**OPTIONS)
-def _hit_slabs(ax, ay, az, dx, dy, dz, hx, hy, hz):
+def hit_slabs(ax, ay, az, dx, dy, dz, hx, hy, hz):
+    """Ray against a box round the origin: (distance, 0, 1 or 2 for the axis that its face is square to)."""
     ix, iy, iz = F(1.0) / dx, F(1.0) / dy, F(1.0) / dz
     m, h = -ax * ix, abs(hx * ix)
     t0, t1 = m - h, m + h
@@ -127,10 +128,10 @@ def _hit_slabs(ax, ay, az, dx, dy, dz, hx, hy, hz):
 
 
 @njit(**OPTIONS)
-def _hit_capsule(f, ax, ay, az, dx, dy, dz):
+def _hit_capsule(floats, k, ax, ay, az, dx, dy, dz):
     """Ray against a segment with a radius: the cylinder's side first, then the nearer cap."""
-    bx, by, bz, r = F(2.0) * f[AX], F(2.0) * f[AY], F(2.0) * f[AZ], f[RA]
-    ox, oy, oz = ax + f[AX], ay + f[AY], az + f[AZ]
+    bx, by, bz, r = F(2.0) * floats[k, AX], F(2.0) * floats[k, AY], F(2.0) * floats[k, AZ], floats[k, RA]
+    ox, oy, oz = ax + floats[k, AX], ay + floats[k, AY], az + floats[k, AZ]
     bb = bx * bx + by * by + bz * bz
     bd = bx * dx + by * dy + bz * dz
     bo = bx * ox + by * oy + bz * oz
@@ -159,11 +160,11 @@ def _hit_capsule(f, ax, ay, az, dx, dy, dz):
 
 
 @njit(**OPTIONS)
-def hit(f, kind, ox, oy, oz, dx, dy, dz, leaves):
+def hit(floats, k, kind, ox, oy, oz, dx, dy, dz, leaves):
     """Nearest positive hit of a ray with one primitive: (distance in units of the direction, face); ``MISS`` for none."""
     if kind == BOX:
-        return _hit_slabs(ox - f[PX], oy - f[PY], oz - f[PZ], dx, dy, dz, f[HX], f[HY], f[HZ])
-    return hit_round(f, kind, ox, oy, oz, dx, dy, dz, leaves)
+        return hit_slabs(ox - floats[k, PX], oy - floats[k, PY], oz - floats[k, PZ], dx, dy, dz, floats[k, HX], floats[k, HY], floats[k, HZ])
+    return hit_round(floats, k, kind, ox, oy, oz, dx, dy, dz, leaves)
 
 
 @njit(**OPTIONS)
@@ -347,7 +348,7 @@ def gather(cells, order, num_cells, rects, movers, eye, floats, ints, boxes):
 @njit(**OPTIONS)
 def trace(seen, eye, leaves, row0, row1, depth, index):
     """One ray a pixel: depth along the camera's z and index of the nearest primitive, -1 for the sky."""
-    width = eye.width
+    width, floats, zero = eye.width, seen.floats, F(0.0)
     dxs, dys, dzs = np.empty(width, np.float32), np.empty(width, np.float32), np.empty(width, np.float32)
     ixs, iys, izs = np.empty(width, np.float32), np.empty(width, np.float32), np.empty(width, np.float32)
     here = np.empty(seen.num, np.int64)
@@ -373,12 +374,11 @@ def trace(seen, eye, leaves, row0, row1, depth, index):
             if seen.rects[k, 2] > y or seen.rects[k, 3] <= y:
                 continue
             x0, x1 = seen.rects[k, 0], seen.rects[k, 1]
-            f = seen.floats[k]
             kind = seen.ints[k, TYPE]
             k32 = np.int32(k)
             if kind == BOX:
-                ax, ay, az = f[PX], f[PY], f[PZ]
-                hx, hy, hz = f[HX], f[HY], f[HZ]
+                ax, ay, az = floats[k, PX], floats[k, PY], floats[k, PZ]
+                hx, hy, hz = floats[k, HX], floats[k, HY], floats[k, HZ]
                 for x in range(x0, x1):
                     m, h = ax * ixs[x], abs(hx * ixs[x])
                     t0, t1 = m - h, m + h
@@ -391,7 +391,7 @@ def trace(seen, eye, leaves, row0, row1, depth, index):
                     ids[x] = k32 if is_hit else ids[x]
             else:
                 for x in range(x0, x1):
-                    t, _ = hit_round(f, kind, F(0.0), F(0.0), F(0.0), dxs[x], dys[x], dzs[x], leaves)
+                    t, _ = hit_round(floats, k, kind, zero, zero, zero, dxs[x], dys[x], dzs[x], leaves)
                     if t < z[x]:
                         z[x], ids[x] = t, k32
 
@@ -410,6 +410,7 @@ def smooth_edges(seen, eye, leaves, row0, row1, key, color, out):
         out: (H, W, 3) uint8.
     """
     width, height = eye.width, eye.height
+    floats, ints, zero = seen.floats, seen.ints, F(0.0)
     offsets = np.array(
         [-0.4375, -0.0625, -0.3125, 0.3125, -0.1875, -0.3125, -0.0625, 0.1875,
          0.0625, -0.4375, 0.1875, 0.4375, 0.3125, -0.1875, 0.4375, 0.0625], np.float32
@@ -455,12 +456,23 @@ def smooth_edges(seen, eye, leaves, row0, row1, key, color, out):
                 dx = axes[2, 0] + a * axes[0, 0] + b * axes[1, 0]
                 dy = axes[2, 1] + a * axes[0, 1] + b * axes[1, 1]
                 dz = axes[2, 2] + a * axes[0, 2] + b * axes[1, 2]
+                ix, iy, iz = F(1.0) / dx, F(1.0) / dy, F(1.0) / dz
                 best, best_key = MISS, -1
                 for r in range(num_prims):
                     k = prims[r]
-                    t, face = hit(seen.floats[k], seen.ints[k, TYPE], F(0.0), F(0.0), F(0.0), dx, dy, dz, leaves)
-                    if t < best:
-                        best, best_key = t, k * 16 + face
+                    kind = ints[k, TYPE]
+                    if kind == BOX:
+                        mx, hx = floats[k, PX] * ix, abs(floats[k, HX] * ix)
+                        my, hy = floats[k, PY] * iy, abs(floats[k, HY] * iy)
+                        mz, hz = floats[k, PZ] * iz, abs(floats[k, HZ] * iz)
+                        tx, ty, tz = mx - hx, my - hy, mz - hz
+                        t = max(max(tx, ty), tz)
+                        if t < best and t > NEAR and t < min(min(mx + hx, my + hy), mz + hz):
+                            best, best_key = t, k * 16 + (0 if t == tx else (1 if t == ty else 2))
+                    else:
+                        t, face = hit_round(floats, k, kind, zero, zero, zero, dx, dy, dz, leaves)
+                        if t < best:
+                            best, best_key = t, k * 16 + face
                 which = 0
                 for q in range(num):
                     if keys[q] == best_key:

@@ -5,8 +5,9 @@ import math
 import numpy as np
 from numba import njit
 
-from .kernels import MISS, OPTIONS, F, hit
+from .kernels import MISS, OPTIONS, F, hit_round, hit_slabs
 from .scene import (
+    BOX,
     CEILING_M,
     CLS,
     CO,
@@ -21,7 +22,9 @@ from .scene import (
     LAMP_TEXELS,
     LAMP_UNITS,
     MAT,
+    MAX_COARSE,
     NO_SHADOW,
+    NUM_COARSE,
     NX,
     NY,
     NZ,
@@ -149,11 +152,11 @@ def sun_at(cells, slot, x, y, z, light):
     iy = min(max(int(fy), 0), cells.sun.shape[1] - 2)
     a, b = F(fx - ix), F(fy - iy)
     limit = int((z + F(0.03)) * F(SUN_UNITS))
-    m = cells.sun[slot]
-    s0 = F(1.0) if m[iy, ix] <= limit else F(0.0)
-    s1 = F(1.0) if m[iy, ix + 1] <= limit else F(0.0)
-    s2 = F(1.0) if m[iy + 1, ix] <= limit else F(0.0)
-    s3 = F(1.0) if m[iy + 1, ix + 1] <= limit else F(0.0)
+    m = cells.sun
+    s0 = F(1.0) if m[slot, iy, ix] <= limit else F(0.0)
+    s1 = F(1.0) if m[slot, iy, ix + 1] <= limit else F(0.0)
+    s2 = F(1.0) if m[slot, iy + 1, ix] <= limit else F(0.0)
+    s3 = F(1.0) if m[slot, iy + 1, ix + 1] <= limit else F(0.0)
     top, low = s0 + (s1 - s0) * a, s2 + (s3 - s2) * a
     return top + (low - top) * b
 
@@ -187,9 +190,14 @@ def bake_sun(cells, slot, light, leaves):
             elif row == 2:
                 oy = cells.size[other, 1]
                 other = cells.neighbours[other, 2]
+            # Of houses beside the cell only walls and roofs count; what stands in them lies in their shade.
+            is_shell = other != slot and cells.kind[other] != YARD
+            floats = cells.floats[other]
             for k in range(cells.num_prims[other]):
-                f, kind = cells.floats[other, k], cells.ints[other, k, TYPE]
+                f, kind = floats[k], cells.ints[other, k, TYPE]
                 if cells.ints[other, k, FLAGS] & NO_SHADOW or f[EM] > 0:
+                    continue
+                if is_shell and (kind != BOX or f[PZ] + f[HZ] < F(CEILING_M - 0.1)):
                     continue
                 ex = abs(f[CO] * f[HX]) + abs(f[SI] * f[HY])
                 ey = abs(f[SI] * f[HX]) + abs(f[CO] * f[HY])
@@ -199,13 +207,34 @@ def bake_sun(cells, slot, light, leaves):
                 ya, yb = cy - ey - max(ky * z0, ky * z1), cy + ey - min(ky * z0, ky * z1)
                 x0, x1 = max(int(xa * inv) - 1, 0), min(int(xb * inv) + 3, width)
                 y0, y1 = max(int(ya * inv) - 1, 0), min(int(yb * inv) + 3, depth)
+                if kind == BOX:
+                    _shadow_of_box(out, f, ox, oy, kx, ky, x0, x1, y0, y1)
+                    continue
                 for iy in range(y0, y1):
                     gy = (iy - F(0.5)) * texel + ky * top - oy
                     for ix in range(x0, x1):
                         gx = (ix - F(0.5)) * texel + kx * top - ox
-                        t, _ = hit(f, kind, gx, gy, top, -kx, -ky, F(-1.0), leaves)
+                        t, _ = hit_round(floats, k, kind, gx, gy, top, -kx, -ky, F(-1.0), leaves)
                         if t < top:
                             out[iy, ix] = max(out[iy, ix], np.uint16((top - t) * F(SUN_UNITS)))
+
+
+@njit(**OPTIONS)
+def _shadow_of_box(out, f, ox, oy, kx, ky, x0, x1, y0, y1):
+    """Raise a sun map to the height at which the sun's rays meet a box."""
+    sx, sy = F(1.0) / kx, F(1.0) / ky
+    hx, hy = abs(f[HX] * sx), abs(f[HY] * sy)
+    low = max(f[PZ] - f[HZ], F(0.0))
+    for iy in range(y0, y1):
+        # Heights between which the ray of this row and column is within the box's y and x ranges.
+        my = (f[PY] + oy - (iy - F(0.5)) * F(SUN_TEXEL_M)) * sy
+        a0, a1 = max(my - hy, low), min(my + hy, f[PZ] + f[HZ])
+        row = out[iy]
+        for ix in range(x0, x1):
+            mx = (f[PX] + ox - (ix - F(0.5)) * F(SUN_TEXEL_M)) * sx
+            z0, z1 = max(a0, mx - hx), min(a1, mx + hx)
+            height = np.uint16(max(z1, F(0.0)) * F(SUN_UNITS))
+            row[ix] = height if (z0 < z1) & (height > row[ix]) else row[ix]
 
 
 @njit(**OPTIONS)
@@ -222,8 +251,9 @@ def bake_lamp(cells, slot, leaves):
             if other < 0:
                 continue
             ox, oy = shift(cells, slot, other, side)
+        floats = cells.floats[other]
         for k in range(cells.num_prims[other]):
-            f, kind = cells.floats[other, k], cells.ints[other, k, TYPE]
+            f, kind = floats[k], cells.ints[other, k, TYPE]
             if cells.ints[other, k, FLAGS] & NO_SHADOW or f[EM] > 0 or cells.ints[other, k, CLS] == _LAMP_CLASS:
                 continue
             # Rows and columns that the bounding sphere can reach on the paraboloid: |dp| <= 2 tan(angle) roughly.
@@ -241,13 +271,19 @@ def bake_lamp(cells, slot, leaves):
                     x1 = min(n, int((px + reach + F(LAMP_SPAN)) / inv) + 2)
                     y0 = max(0, int((py - reach + F(LAMP_SPAN)) / inv))
                     y1 = min(n, int((py + reach + F(LAMP_SPAN)) / inv) + 2)
+            ax, ay, az = -cx, -cy, -cz
+            hx, hy, hz = f[HX], f[HY], f[HZ]
             for iy in range(y0, y1):
                 py = (iy + F(0.5)) * inv - F(LAMP_SPAN)
                 for ix in range(x0, x1):
                     px = (ix + F(0.5)) * inv - F(LAMP_SPAN)
                     q = px * px + py * py
                     s = F(2.0) / (F(1.0) + q)
-                    t, _ = hit(f, kind, lx - ox, ly - oy, lz, px * s, py * s, (q - F(1.0)) / (F(1.0) + q), leaves)
+                    dx, dy, dz = px * s, py * s, (q - F(1.0)) / (F(1.0) + q) + F(1e-6)
+                    if kind == BOX:
+                        t, _ = hit_slabs(ax, ay, az, dx, dy, dz, hx, hy, hz)
+                    else:
+                        t, _ = hit_round(floats, k, kind, lx - ox, ly - oy, lz, dx, dy, dz, leaves)
                     if t < dist[iy, ix]:
                         dist[iy, ix] = t
     for iy in range(n):
@@ -316,26 +352,89 @@ def _escaped(cells, slot, px, py, pz, dx, dy, dz, light, tex):
 
 
 @njit(**OPTIONS)
+def coarsen(cells, slot, tex):
+    """Keep a cell's larger primitives as boxes with a colour, for bounced light."""
+    n = 0
+    out = cells.coarse[slot]
+    for k in range(cells.num_prims[slot]):
+        f, q = cells.floats[slot, k], cells.ints[slot, k]
+        ex, ey = abs(f[CO] * f[HX]) + abs(f[SI] * f[HY]), abs(f[SI] * f[HX]) + abs(f[CO] * f[HY])
+        ez = f[HZ]
+        if q[FLAGS] & SMALL or ex * ey + ex * ez + ey * ez < F(0.02) or n >= MAX_COARSE:
+            continue
+        if q[TYPE] > TURNED_BOX:
+            ex, ey, ez = ex * F(0.8), ey * F(0.8), ez * F(0.8)
+        m = q[TOP] if ez < F(0.03) else q[MAT]
+        out[0, n], out[1, n], out[2, n] = f[PX], f[PY], f[PZ]
+        out[3, n], out[4, n], out[5, n] = ex, ey, ez
+        out[6, n], out[7, n], out[8, n] = tex.mean[m, 0] * f[TR], tex.mean[m, 1] * f[TG], tex.mean[m, 2] * f[TB]
+        out[9, n] = f[EM]
+        n += 1
+    cells.num_coarse[slot] = n
+
+
+@njit(**OPTIONS)
+def _coarse_around(cells, slot):
+    """Coarse boxes of a cell and of those that no wall parts from it, relative to its corner: (NUM_COARSE, N)."""
+    total = cells.num_coarse[slot]
+    for side in range(4):
+        other = joined(cells, slot, side)
+        if other >= 0:
+            total += cells.num_coarse[other]
+    out = np.empty((NUM_COARSE, total), np.float32)
+    at = 0
+    for side in range(-1, 4):
+        other, ox, oy = slot, F(0.0), F(0.0)
+        if side >= 0:
+            other = joined(cells, slot, side)
+            if other < 0:
+                continue
+            ox, oy = shift(cells, slot, other, side)
+        for k in range(cells.num_coarse[other]):
+            for row in range(NUM_COARSE):
+                out[row, at] = cells.coarse[other, row, k]
+            out[0, at] += ox
+            out[1, at] += oy
+            at += 1
+    return out
+
+
+@njit(**OPTIONS)
+def _bounced(cells, slot, x, y, z, light):
+    """Light that falls on a coarse box at a point of a cell: a guess at the rest of the room, sun and lamps."""
+    is_yard = cells.kind[slot] == YARD
+    r, g, b = light.indoor[0], light.indoor[1], light.indoor[2]
+    if is_yard:
+        r, g, b = light.ground[0] * F(1.6), light.ground[1] * F(1.6), light.ground[2] * F(1.8)
+    if cells.is_sunny[slot] and light.sun_color[0] > 0:
+        v = sun_at(cells, slot, x, y, z, light) * (F(0.55) if is_yard else F(1.3))
+        r, g, b = r + v * light.sun_color[0], g + v * light.sun_color[1], b + v * light.sun_color[2]
+    for i in range(cells.num_lamps[slot]):
+        lamps = cells.lamps
+        ax, ay, az = lamps[slot, i, 0] - x, lamps[slot, i, 1] - y, lamps[slot, i, 2] - z
+        e = lamps[slot, i, 3] * F(0.6) / (ax * ax + ay * ay + az * az + F(0.4))
+        r, g, b = r + e * light.lamp_color[0], g + e * light.lamp_color[1], b + e * light.lamp_color[2]
+    return r, g, b
+
+
+@njit(**OPTIONS)
 def bake_ambient(cells, slot, layer, light, tex, directions):
     """Fill one layer of a cell's ambient cubes: one traced bounce, lit by sun, lamps and a guess at the rest."""
     x0, x1, y0, y1, z0, z1 = cube_bounds(cells, slot)
-    is_yard = cells.kind[slot] == YARD
     pz = z0 + (z1 - z0) * F(layer) / F(NZ - 1)
+    boxes = _coarse_around(cells, slot)
+    bx, by, bz, ex, ey, ez = boxes[0], boxes[1], boxes[2], boxes[3], boxes[4], boxes[5]
+    num, own = boxes.shape[1], cells.num_coarse[slot]
+    near = np.empty(num, np.float32)
     weights, acc = np.empty(6, np.float32), np.empty(18, np.float32)
-    rest = F(0.8) if is_yard else F(1.0)
     for iy in range(NY):
         for ix in range(NX):
             px, py = x0 + (x1 - x0) * F(ix) / F(NX - 1), y0 + (y1 - y0) * F(iy) / F(NY - 1)
             out = cells.ambient[slot, (layer * NY + iy) * NX + ix]
             is_inside = False
-            for k in range(cells.num_prims[slot]):
-                f = cells.floats[slot, k]
-                if cells.ints[slot, k, TYPE] <= TURNED_BOX and not cells.ints[slot, k, FLAGS] & SMALL:
-                    ax, ay = px - f[PX], py - f[PY]
-                    lx, ly = f[CO] * ax + f[SI] * ay, f[CO] * ay - f[SI] * ax
-                    if abs(lx) < f[HX] + F(0.01) and abs(ly) < f[HY] + F(0.01) and abs(pz - f[PZ]) < f[HZ] + F(0.01):
-                        is_inside = True
-                        break
+            for k in range(own):
+                if abs(px - bx[k]) < ex[k] and abs(py - by[k]) < ey[k] and abs(pz - bz[k]) < ez[k]:
+                    is_inside = True
             if is_inside:
                 out[0] = F(-1.0)
                 continue
@@ -343,65 +442,35 @@ def bake_ambient(cells, slot, layer, light, tex, directions):
             acc[:] = 0
             for d in range(directions.shape[0]):
                 dx, dy, dz = directions[d, 0], directions[d, 1], directions[d, 2]
-                best, best_k, best_slot = MISS, -1, slot
-                face = 0
-                for side in range(-1, 4):
-                    other, ox, oy = slot, F(0.0), F(0.0)
-                    if side >= 0:
-                        if (
-                            (side == 1 and dx < 0)
-                            or (side == 3 and dx > 0)
-                            or (side == 2 and dy < 0)
-                            or (side == 0 and dy > 0)
-                        ):
-                            continue
-                        other = joined(cells, slot, side)
-                        if other < 0:
-                            continue
-                        ox, oy = shift(cells, slot, other, side)
-                    for k in range(cells.num_prims[other]):
-                        if cells.ints[other, k, FLAGS] & SMALL:
-                            continue
-                        f = cells.floats[other, k]
-                        t, fc = hit(f, cells.ints[other, k, TYPE], px - ox, py - oy, pz, dx, dy, dz, tex.leaves)
-                        if t < best:
-                            best, best_k, best_slot, face = t, k, other, fc
-                if best_k < 0:
+                vx, vy, vz = F(1.0) / dx, F(1.0) / dy, F(1.0) / dz
+                wx, wy, wz = abs(vx), abs(vy), abs(vz)
+                best = MISS
+                for k in range(num):
+                    mx, my, mz = (bx[k] - px) * vx, (by[k] - py) * vy, (bz[k] - pz) * vz
+                    hx, hy, hz = ex[k] * wx, ey[k] * wy, ez[k] * wz
+                    t0 = max(max(mx - hx, my - hy), mz - hz)
+                    t1 = min(min(mx + hx, my + hy), mz + hz)
+                    t = t0 if (t0 < t1) & (t0 > F(0.0)) else MISS
+                    near[k] = t
+                    best = min(best, t)
+                if best >= MISS:
                     r, g, b = _escaped(cells, slot, px, py, pz, dx, dy, dz, light, tex)
                 else:
-                    f, q = cells.floats[best_slot, best_k], cells.ints[best_slot, best_k]
-                    m = q[TOP] if face == 2 else q[MAT]
+                    k = 0
+                    while near[k] != best:
+                        k += 1
                     t = best - F(0.03)
-                    hx, hy, hz = px + dx * t, py + dy * t, pz + dz * t
-                    er, eg, eb = light.indoor[0] * rest, light.indoor[1] * rest, light.indoor[2] * rest
-                    if is_yard:
-                        er, eg, eb = light.ground[0] * F(1.6), light.ground[1] * F(1.6), light.ground[2] * F(1.8)
-                    if cells.is_sunny[slot] and light.sun_color[0] > 0:
-                        v = sun_at(cells, slot, hx, hy, hz, light) * (F(0.55) if is_yard else F(1.3))
-                        er, eg, eb = (
-                            er + v * light.sun_color[0],
-                            eg + v * light.sun_color[1],
-                            eb + v * light.sun_color[2],
-                        )
-                    for i in range(cells.num_lamps[slot]):
-                        lamp = cells.lamps[slot, i]
-                        ax, ay, az = lamp[0] - hx, lamp[1] - hy, lamp[2] - hz
-                        e = lamp[3] * F(0.6) / (ax * ax + ay * ay + az * az + F(0.4))
-                        er, eg, eb = (
-                            er + e * light.lamp_color[0],
-                            eg + e * light.lamp_color[1],
-                            eb + e * light.lamp_color[2],
-                        )
-                    r = tex.mean[m, 0] * f[TR] * (er + F(2.0) * f[EM])
-                    g = tex.mean[m, 1] * f[TG] * (eg + F(2.0) * f[EM])
-                    b = tex.mean[m, 2] * f[TB] * (eb + F(2.0) * f[EM])
-                for q6 in range(6):
-                    w = (dx, dy, dz)[q6 >> 1] * (F(1.0) if q6 & 1 == 0 else F(-1.0))
+                    r, g, b = _bounced(cells, slot, px + dx * t, py + dy * t, pz + dz * t, light)
+                    r = boxes[6, k] * (r + F(2.0) * boxes[9, k])
+                    g = boxes[7, k] * (g + F(2.0) * boxes[9, k])
+                    b = boxes[8, k] * (b + F(2.0) * boxes[9, k])
+                for q in range(6):
+                    w = (dx, dy, dz)[q >> 1] * (F(1.0) if q & 1 == 0 else F(-1.0))
                     if w > 0:
-                        weights[q6] += w
-                        acc[3 * q6] += w * r
-                        acc[3 * q6 + 1] += w * g
-                        acc[3 * q6 + 2] += w * b
+                        weights[q] += w
+                        acc[3 * q] += w * r
+                        acc[3 * q + 1] += w * g
+                        acc[3 * q + 2] += w * b
             for q in range(18):
                 out[q] = acc[q] / weights[q // 3]
 

@@ -140,8 +140,25 @@ def _is_straight(free: npt.NDArray[np.bool_], a: tuple[int, int], b: tuple[int, 
     return bool(free[rows, cols].all())
 
 
-def build_mover(plan: CellPlan, route: Route, time_s: float) -> tuple[s.F32, s.I32, tuple[float, float, float]]:
-    """Primitives of a mover at a time, relative to its cell's corner, and where it darkens the ground (x, y, radius)."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Figure:
+    """A mover at a time, relative to its cell's corner.
+
+    Attributes:
+        floats, ints: Its primitives.
+        shadow_floats, shadow_ints: The few that stand for it in shadows.
+        blob: (x, y, radius) where it darkens the ground.
+    """
+
+    floats: s.F32
+    ints: s.I32
+    shadow_floats: s.F32
+    shadow_ints: s.I32
+    blob: tuple[float, float, float]
+
+
+def build_mover(plan: CellPlan, route: Route, time_s: float) -> Figure:
+    """A mover as it stands at a time."""
     rng = random.Random(route.seed)
     cell = CellBuilder(plan, rng)
     x, y, heading = route.at(time_s)
@@ -155,7 +172,11 @@ def build_mover(plan: CellPlan, route: Route, time_s: float) -> tuple[s.F32, s.I
     if route.kind == "ball":
         floats[:, s.SP] = -(SPEED_M_S["ball"] * time_s) / RADIUS_M["ball"]
     ints[:, s.MOV] = 1
-    return floats, ints, (x, y, RADIUS_M[route.kind] * (0.75 if route.kind == "person" else 1.0))
+    if route.kind != "person":
+        return Figure(floats, ints, floats[:1], ints[:1], (x, y, RADIUS_M[route.kind]))
+    shadow = CellBuilder(plan, rng)
+    _person_shadow(shadow, x, y, heading, time_s)
+    return Figure(floats, ints, *shadow.arrays(), (x, y, 0.75 * RADIUS_M["person"]))
 
 
 def _ball(cell: CellBuilder, x: float, y: float, _walked: float) -> None:
@@ -211,6 +232,18 @@ def _person(cell: CellBuilder, x: float, y: float, heading: float, time_s: float
     cell.ellipsoid(at(0.02, 0, 1.66 + bob), (0.095, 0.08, 0.115), skin, heading)
     cell.ellipsoid(at(-0.012, 0, 1.69 + bob), (0.1, 0.088, 0.105), hair, heading)
     cell.ellipsoid(at(0.115, 0, 1.645 + bob), (0.02, 0.015, 0.022), skin, heading)
+
+
+def _person_shadow(cell: CellBuilder, x: float, y: float, heading: float, time_s: float) -> None:
+    """Two legs, a body and a head."""
+    look, c, n = Look("flat"), math.cos(heading), math.sin(heading)
+    phase = time_s * SPEED_M_S["person"] * math.pi / 0.7
+    for side in (-1, 1):
+        step = 0.36 * math.sin(0.42 * math.sin(phase + (math.pi if side > 0 else 0.0)) * 2)
+        hip, foot = (x - n * 0.09 * side, y + c * 0.09 * side), (x + c * step - n * 0.1 * side, y + n * step + c * 0.1 * side)
+        cell.rod((*hip, 0.85), (*foot, 0.08), 0.07, look)
+    cell.ellipsoid((x, y, 1.16), (0.14, 0.26, 0.36), look, heading)
+    cell.ellipsoid((x, y, 1.66), (0.1, 0.09, 0.13), look, heading)
 
 
 MOVING_CLASSES = frozenset(CLASS_INDEX[name] for name in ("ball", "robot", "person"))

@@ -14,8 +14,8 @@ from ...world.transforms import Transform, look
 from . import scene as s
 from .kernels import MISS, gather, smooth_edges, trace, walk_portals
 from .classes import CLASS_INDEX
-from .light import bake_ambient, bake_floor, bake_lamp, bake_sun, day, evening, fill_ambient, sphere_directions
-from .movers import Route, build_mover, find_route
+from .light import bake_ambient, bake_floor, bake_lamp, bake_sun, coarsen, day, evening, fill_ambient, sphere_directions
+from .movers import Figure, Route, build_mover, find_route
 from .plan import CellPlan, Plan
 from .rooms import build_cell
 from .shading import shade
@@ -291,6 +291,7 @@ class Place:
         if not is_on:
             is_screen = np.isin(ints[:, s.CLS], _SCREENS)
             cells.floats[slot, :num, s.EM] *= np.where(is_screen, 1.0, 0.12)
+        coarsen(cells, slot, self.textures)
         bake_floor(cells, slot)
         self._routes[slot] = find_route(self.spec.seed, plan, cells.solid[slot])
         self._state[slot] = _BUILT
@@ -384,28 +385,32 @@ class Place:
     # -- movers and drawing -------------------------------------------------------------------------------------------
 
     def _movers(self, visible: npt.NDArray[np.int64], time_s: float) -> s.Movers:
-        floats, ints, blobs = [], [], []
+        parts: list[Figure] = []
         first, count = np.zeros(s.MAX_SLOTS, np.int64), np.zeros(s.MAX_SLOTS, np.int64)
-        bounds = np.zeros((s.MAX_SLOTS, 4), np.float32)
+        bounds, blobs = np.zeros((s.MAX_SLOTS, 4), np.float32), []
         total = 0
         for slot in sorted(int(v) for v in visible):
             route, plan = self._routes[slot], self._plans[slot]
             if route is None or plan is None:
                 continue
-            f, q, blob = build_mover(plan, route, time_s)
-            q[:, s.SLOT] = slot
-            low = (f[:, :3] - f[:, 3:6].max(1, keepdims=True)).min(0)
-            high = (f[:, :3] + f[:, 3:6].max(1, keepdims=True)).max(0)
+            figure = build_mover(plan, route, time_s)
+            figure.ints[:, s.SLOT] = slot
+            half = figure.floats[:, 3:6].max(1, keepdims=True)
+            low, high = (figure.floats[:, :3] - half).min(0), (figure.floats[:, :3] + half).max(0)
             bounds[slot] = (*((low + high) / 2), np.linalg.norm(high - low) / 2)
-            first[slot], count[slot] = total, len(f)
-            total += len(f)
-            floats.append(f)
-            ints.append(q)
-            blobs.append((slot, *blob))
-        if not floats:
-            floats, ints = [np.zeros((1, s.NUM_FLOATS), np.float32)], [np.zeros((1, s.NUM_INTS), np.int32)]
-        dark = np.array(blobs or [(0, 0, 0, 1)], np.float32)
-        return s.Movers(np.concatenate(floats), np.concatenate(ints), total, first, count, bounds, dark, len(blobs))
+            first[slot], count[slot] = total, len(figure.shadow_floats)
+            total += len(figure.shadow_floats)
+            parts.append(figure)
+            blobs.append((slot, *figure.blob))
+        none = (np.zeros((0, s.NUM_FLOATS), np.float32), np.zeros((0, s.NUM_INTS), np.int32))
+        floats = np.concatenate([none[0], *(p.floats for p in parts)])
+        ints = np.concatenate([none[1], *(p.ints for p in parts)])
+        shadow_floats = np.concatenate([none[0], *(p.shadow_floats for p in parts)])
+        shadow_ints = np.concatenate([none[1], *(p.shadow_ints for p in parts)])
+        dark = np.array(blobs, np.float32).reshape(-1, 4)
+        return s.Movers(
+            floats, ints, len(floats), shadow_floats, shadow_ints, first, count, bounds, dark, len(blobs)
+        )
 
     def _draw(self, seen: s.Seen, eye: s.Eye, movers: s.Movers, pinhole: Pinhole, threads: int) -> PlaceView:
         height, width = pinhole.height, pinhole.width
@@ -474,6 +479,8 @@ def _empty_cells() -> s.Cells:
         floats=np.zeros((n, s.MAX_PRIMS, s.NUM_FLOATS), np.float32),
         ints=np.zeros((n, s.MAX_PRIMS, s.NUM_INTS), np.int32),
         num_prims=np.zeros(n, np.int64),
+        coarse=np.zeros((n, s.NUM_COARSE, s.MAX_COARSE), np.float32),
+        num_coarse=np.zeros(n, np.int64),
         lamps=np.zeros((n, s.MAX_LAMPS, 6), np.float32),
         num_lamps=np.zeros(n, np.int64),
         is_sunny=np.zeros(n, np.int64),

@@ -40,6 +40,10 @@ MAX_PRIMS = 400
 MAX_OPENINGS = 10
 MAX_LAMPS = 8
 MAX_SLOTS = 520
+MAX_COARSE = 160
+"""Boxes of a cell that light is bounced off."""
+NUM_COARSE = 10
+"""Rows of a coarse box: centre, half extents, linear colour, emission."""
 
 # Light kept for a cell.
 NX, NY, NZ = 11, 11, 6
@@ -75,6 +79,7 @@ class Cells(NamedTuple):
         openings: (S, MAX_OPENINGS, 6) side, low, high, sill, top, 1 if there is no wall at all.
         num_openings: (S,).
         floats, ints, num_prims: Primitives, relative to the corner.
+        coarse, num_coarse: (S, NUM_COARSE, MAX_COARSE) larger primitives as boxes, for bounced light.
         lamps: (S, MAX_LAMPS, 6) position relative to the corner, power, slot of its shadow map or -1, reach.
         num_lamps: (S,) of them lit.
         is_sunny: (S,) 1 if the sun can shine in.
@@ -95,6 +100,8 @@ class Cells(NamedTuple):
     floats: F32
     ints: I32
     num_prims: I64
+    coarse: F32
+    num_coarse: I64
     lamps: F32
     num_lamps: I64
     is_sunny: I64
@@ -151,9 +158,10 @@ class Movers(NamedTuple):
     """What moves, now.
 
     Attributes:
-        floats, ints: Primitives relative to the corner of the cell whose slot they name, sorted by slot.
+        floats, ints: Primitives relative to the corner of the cell whose slot they name.
         num: How many.
-        first, count: (S,) the primitives of each cell.
+        shadow_floats, shadow_ints: Simpler ones for shadows, sorted by slot.
+        first, count: (S,) those of each cell.
         bounds: (S, 4) a sphere around a cell's movers: centre relative to its corner, radius.
         blobs: (B, 4) slot, x, y, radius: where they darken the ground.
         num_blobs: How many.
@@ -162,6 +170,8 @@ class Movers(NamedTuple):
     floats: F32
     ints: I32
     num: int
+    shadow_floats: F32
+    shadow_ints: I32
     first: I64
     count: I64
     bounds: F32

@@ -56,7 +56,7 @@ from .scene import (
     V0,
     YARD,
 )
-from .textures import MATERIAL_INDEX
+from .textures import MATERIAL_INDEX, TEXELS
 
 U = np.uint64
 _LOW, _LANES = U(0xFF), U(0x1FFFFF)
@@ -71,59 +71,57 @@ def _lanes(texel):
 
 
 @njit(**OPTIONS)
-def _bilinear(tex, base, u, v, level):
+def _bilinear(texels, base, u, v, level):
     """Three lanes, each 256 times the texels' mean, at texture coordinates of one level."""
-    side = 512 >> level
+    side = TEXELS >> level
     fu, fv = u * F(side) - F(0.5), v * F(side) - F(0.5)
     iu, iv = math.floor(fu), math.floor(fv)
     a, b = U(int((fu - iu) * F(16.0))), U(int((fv - iv) * F(16.0)))
     mask = side - 1
     x0, y0 = int(iu) & mask, int(iv) & mask
     x1, y1 = (x0 + 1) & mask, (y0 + 1) & mask
-    start = base + tex.offsets[level]
+    start = base + (TEXELS * TEXELS - side * side) // 3 * 4
     top, low = U(start + y0 * side), U(start + y1 * side)
     na, nb = U(16) - a, U(16) - b
-    t = tex.texels
-    upper = _lanes(t[top + U(x0)]) * na + _lanes(t[top + U(x1)]) * a
-    lower = _lanes(t[low + U(x0)]) * na + _lanes(t[low + U(x1)]) * a
+    upper = _lanes(texels[top + U(x0)]) * na + _lanes(texels[top + U(x1)]) * a
+    lower = _lanes(texels[low + U(x0)]) * na + _lanes(texels[low + U(x1)]) * a
     return upper * nb + lower * b
 
 
 @njit(**OPTIONS)
-def _trilinear(tex, base, u, v, lod):
+def _trilinear(texels, base, u, v, lod):
     """Three lanes, each 4096 times the texels' mean, between two levels."""
     lod = min(max(lod, F(0.0)), F(7.9))
     level = int(lod)
     w = U(int((lod - F(level)) * F(16.0)))
-    near = _bilinear(tex, base, u, v, level)
+    near = _bilinear(texels, base, u, v, level)
     if w == U(0):
         return near << U(4)
-    return near * (U(16) - w) + _bilinear(tex, base, u, v, level + 1) * w
+    return near * (U(16) - w) + _bilinear(texels, base, u, v, level + 1) * w
 
 
 @njit(**OPTIONS)
-def _albedo(tex, material, u, v, footprint, stretch, du, dv):
+def _albedo(texels, base, u, v, footprint, stretch, du, dv):
     """Linear colour of a material; two samples along (du, dv) where the view is slanted.
 
     Args:
-        tex: Textures.
-        material: Index.
+        texels: Of all materials.
+        base: Where the material begins.
         u, v: Coordinates in tiles.
         footprint: Of a pixel across the view, in finest texels.
         stretch: How much longer it is along the view.
         du, dv: Direction of the view on the surface, of any length.
     """
-    base = material * (tex.texels.size // tex.inverse_size.size)
     if stretch > F(1.6) and footprint * stretch > F(1.0):
         wide = footprint * max(F(1.0), min(stretch, F(8.0)) * F(0.5))
         step = footprint * min(stretch, F(16.0)) * F(0.25 / 512.0) / (math.sqrt(du * du + dv * dv) + F(1e-6))
         lod = math.log2(wide) - F(0.15)
-        e = _trilinear(tex, base, u - du * step, v - dv * step, lod) + _trilinear(
-            tex, base, u + du * step, v + dv * step, lod
+        e = _trilinear(texels, base, u - du * step, v - dv * step, lod) + _trilinear(
+            texels, base, u + du * step, v + dv * step, lod
         )
         scale = F(1.0 / (255.0 * 8192.0))
     else:
-        e = _trilinear(tex, base, u, v, math.log2(footprint * min(stretch, F(1.6))) - F(0.1))
+        e = _trilinear(texels, base, u, v, math.log2(footprint * min(stretch, F(1.6))) - F(0.1))
         scale = F(1.0 / (255.0 * 4096.0))
     r = F(e & _LANES) * scale
     g = F((e >> U(21)) & _LANES) * scale
@@ -142,17 +140,17 @@ def _ambient(cells, slot, x, y, z, nx, ny, nz):
     fx, fy, fz = F(gx - ix), F(gy - iy), F(gz - iz)
     qx, qy, qz = (0 if nx > 0 else 3), (6 if ny > 0 else 9), (12 if nz > 0 else 15)
     ax, ay, az = nx * nx, ny * ny, nz * nz
-    field = cells.ambient[slot]
+    field = cells.ambient
     r, g, b = F(0.0), F(0.0), F(0.0)
     for k in range(8):
         w = (fx if k & 1 else F(1.0) - fx) * (fy if k & 2 else F(1.0) - fy) * (fz if k & 4 else F(1.0) - fz)
-        o = field[((iz + (k >> 2)) * NY + iy + ((k >> 1) & 1)) * NX + ix + (k & 1)]
+        o = ((iz + (k >> 2)) * NY + iy + ((k >> 1) & 1)) * NX + ix + (k & 1)
         if ax > F(0.01):
-            r, g, b = r + w * ax * o[qx], g + w * ax * o[qx + 1], b + w * ax * o[qx + 2]
+            r, g, b = r + w * ax * field[slot, o, qx], g + w * ax * field[slot, o, qx + 1], b + w * ax * field[slot, o, qx + 2]
         if ay > F(0.01):
-            r, g, b = r + w * ay * o[qy], g + w * ay * o[qy + 1], b + w * ay * o[qy + 2]
+            r, g, b = r + w * ay * field[slot, o, qy], g + w * ay * field[slot, o, qy + 1], b + w * ay * field[slot, o, qy + 2]
         if az > F(0.01):
-            r, g, b = r + w * az * o[qz], g + w * az * o[qz + 1], b + w * az * o[qz + 2]
+            r, g, b = r + w * az * field[slot, o, qz], g + w * az * field[slot, o, qz + 1], b + w * az * field[slot, o, qz + 2]
     return r, g, b
 
 
@@ -187,9 +185,9 @@ def _floor_open(cells, slot, x, y):
     fy = min(max(fy, F(0.0)), cells.size[slot, 1] * F(1.0 / FLOOR_TEXEL_M) - F(1.01))
     ix, iy = int(fx), int(fy)
     a, b = F(fx - ix), F(fy - iy)
-    m = cells.floor[slot]
-    top = F(m[iy, ix]) * (F(1.0) - a) + F(m[iy, ix + 1]) * a
-    low = F(m[iy + 1, ix]) * (F(1.0) - a) + F(m[iy + 1, ix + 1]) * a
+    m = cells.floor
+    top = F(m[slot, iy, ix]) * (F(1.0) - a) + F(m[slot, iy, ix + 1]) * a
+    low = F(m[slot, iy + 1, ix]) * (F(1.0) - a) + F(m[slot, iy + 1, ix + 1]) * a
     return (top + (low - top) * b) * F(1.0 / 255.0)
 
 
@@ -204,11 +202,11 @@ def _lamp_reaches(cells, owner, dx, dy, dz, r):
     fx, fy = (dx * s + F(LAMP_SPAN)) * inv - F(0.5), (dy * s + F(LAMP_SPAN)) * inv - F(0.5)
     ix, iy = int(min(max(fx, F(0.0)), F(n - 2))), int(min(max(fy, F(0.0)), F(n - 2)))
     a, b = min(max(F(fx - ix), F(0.0)), F(1.0)), min(max(F(fy - iy), F(0.0)), F(1.0))
-    m, limit = cells.lamp_map[owner], int((r * F(0.985) - F(0.04)) * F(LAMP_UNITS))
-    s0 = F(1.0) if m[iy, ix] >= limit else F(0.0)
-    s1 = F(1.0) if m[iy, ix + 1] >= limit else F(0.0)
-    s2 = F(1.0) if m[iy + 1, ix] >= limit else F(0.0)
-    s3 = F(1.0) if m[iy + 1, ix + 1] >= limit else F(0.0)
+    m, limit = cells.lamp_map, int((r * F(0.985) - F(0.04)) * F(LAMP_UNITS))
+    s0 = F(1.0) if m[owner, iy, ix] >= limit else F(0.0)
+    s1 = F(1.0) if m[owner, iy, ix + 1] >= limit else F(0.0)
+    s2 = F(1.0) if m[owner, iy + 1, ix] >= limit else F(0.0)
+    s3 = F(1.0) if m[owner, iy + 1, ix + 1] >= limit else F(0.0)
     top, low = s0 + (s1 - s0) * a, s2 + (s3 - s2) * a
     return top + (low - top) * b
 
@@ -218,8 +216,8 @@ def _gleam(cells, slot, x, y, z, rx, ry, rz, light):
     """How much daylight a glossy floor mirrors from openings to a yard, by where the mirrored ray leaves the cell."""
     total = F(0.0)
     for o in range(cells.num_openings[slot]):
-        q = cells.openings[slot, o]
-        side = int(q[0])
+        q = cells.openings
+        side = int(q[slot, o, 0])
         other = cells.neighbours[slot, side]
         if other < 0 or cells.kind[other] != YARD:
             continue
@@ -235,7 +233,7 @@ def _gleam(cells, slot, x, y, z, rx, ry, rz, light):
             continue
         up = z + rz * t
         blur = F(0.06) + F(0.05) * t
-        e = min(min(along - q[1], q[2] - along), min(up - q[3], q[4] - up)) / blur + F(0.5)
+        e = min(min(along - q[slot, o, 1], q[slot, o, 2] - along), min(up - q[slot, o, 3], q[slot, o, 4] - up)) / blur + F(0.5)
         total += min(max(e, F(0.0)), F(1.0))
     return min(total, F(1.0))
 
@@ -244,14 +242,14 @@ def _gleam(cells, slot, x, y, z, rx, ry, rz, light):
 def _mover_blocks(movers, slot, x, y, z, nx, ny, nz, dx, dy, dz, limit, leaves):
     """True if something that moves stands on the way from a point of a cell to a light."""
     x, y, z = x + nx * F(0.02), y + ny * F(0.02), z + nz * F(0.02)
-    ball = movers.bounds[slot]
-    ox, oy, oz = ball[0] - x, ball[1] - y, ball[2] - z
+    ball = movers.bounds
+    ox, oy, oz = ball[slot, 0] - x, ball[slot, 1] - y, ball[slot, 2] - z
     along = (ox * dx + oy * dy + oz * dz) / (dx * dx + dy * dy + dz * dz)
     ox, oy, oz = ox - along * dx, oy - along * dy, oz - along * dz
-    if ox * ox + oy * oy + oz * oz > ball[3] * ball[3]:
+    if ox * ox + oy * oy + oz * oz > ball[slot, 3] * ball[slot, 3]:
         return False
     for m in range(movers.first[slot], movers.first[slot] + movers.count[slot]):
-        t, _ = hit(movers.floats[m], movers.ints[m, TYPE], x, y, z, dx, dy, dz, leaves)
+        t, _ = hit(movers.shadow_floats, m, movers.shadow_ints[m, TYPE], x, y, z, dx, dy, dz, leaves)
         if t < limit:
             return True
     return False
@@ -286,8 +284,9 @@ def shade(seen, eye, cells, movers, light, tex, row0, row1, depth, index, color,
     axes = eye.axes
     pixel = F(1.0 / eye.fx)
     exposure, haze = light.levels[2], light.levels[3]
-    clouds = _CLOUD * (tex.texels.size // tex.inverse_size.size) + tex.offsets[1]
-    stains = _STAINS * (tex.texels.size // tex.inverse_size.size)
+    floats, ints, texels = seen.floats, seen.ints, tex.texels
+    per_material = texels.size // tex.inverse_size.size
+    clouds, stains = _CLOUD * per_material + tex.offsets[1], _STAINS * per_material
     is_day = light.sun_color[0] > 0
     width, height = eye.width, eye.height
     wall = np.zeros(4, np.float32)
@@ -313,26 +312,25 @@ def shade(seen, eye, cells, movers, light, tex, row0, row1, depth, index, color,
                     color[y, x, 2] = np.uint8(_tone(bl, exposure))
                     key[y, x], surface[y, x], moving[y, x] = -1, 0, False
                     continue
-                f, q = seen.floats[k], seen.ints[k]
-                kind, slot, uv = q[TYPE], q[SLOT], q[UV]
-                surface[y, x], moving[y, x] = q[CLS], q[MOV] != 0
+                kind, slot, uv = ints[k, TYPE], ints[k, SLOT], ints[k, UV]
+                surface[y, x], moving[y, x] = ints[k, CLS], ints[k, MOV] != 0
                 t = depth[y, x]
                 px, py, pz = dx * t, dy * t, dz * t
-                co, si = f[CO], f[SI]
-                wx, wy, lz = px - f[PX], py - f[PY], pz - f[PZ]
+                co, si = floats[k, CO], floats[k, SI]
+                wx, wy, lz = px - floats[k, PX], py - floats[k, PY], pz - floats[k, PZ]
                 lx, ly = co * wx + si * wy, co * wy - si * wx
                 ex, ey, ez = co * dx + si * dy, co * dy - si * dx, dz
-                hx, hy, hz = f[HX], f[HY], f[HZ]
+                hx, hy, hz = floats[k, HX], floats[k, HY], floats[k, HZ]
                 # Where in the cell.
                 cx, cy, cz = px - cells.origin[slot, 0], py - cells.origin[slot, 1], pz - cells.origin[slot, 2]
                 # Normal and texture coordinates in metres, in the primitive's own axes.
-                material, face = q[MAT], 0
+                material, face = ints[k, MAT], 0
                 nx, ny, nz = F(0.0), F(0.0), F(0.0)
                 su, sv = F(1.0), F(1.0)
                 if kind <= TURNED_BOX:
                     qx, qy, qz = hx - abs(lx), hy - abs(ly), hz - abs(lz)
                     if qz <= qx and qz <= qy:
-                        face, material = 2, q[TOP]
+                        face, material = 2, ints[k, TOP]
                         nz = F(1.0) if lz > 0 else F(-1.0)
                         tu, tv, du, dv, hu, hv = lx, ly, ex, ey, hx, hy
                     elif qx <= qy:
@@ -351,7 +349,7 @@ def shade(seen, eye, cells, movers, light, tex, row0, row1, depth, index, color,
                             tu, tv = cx + cells.phase[slot, 0], cz
                     elif uv == UV_STRETCHED:
                         size = F(0.5) / tex.inverse_size[material]
-                        su, sv = size * f[SU] / hu, size * f[SV] / hv
+                        su, sv = size * floats[k, SU] / hu, size * floats[k, SV] / hv
                         tu, tv, du, dv = (tu + hu) * su, (tv + hv) * sv, du * su, dv * sv
                     elif uv == UV_BOOKS:
                         tv += hv
@@ -359,7 +357,7 @@ def shade(seen, eye, cells, movers, light, tex, row0, row1, depth, index, color,
                         tu, tv, du, dv = tv, tu, dv, du
                 elif kind == CYLINDER:
                     if hz - abs(lz) < F(1e-3):
-                        face, material = 2, q[TOP]
+                        face, material = 2, ints[k, TOP]
                         nz = F(1.0) if lz > 0 else F(-1.0)
                         tu, tv, du, dv = lx, ly, ex, ey
                     else:
@@ -368,14 +366,14 @@ def shade(seen, eye, cells, movers, light, tex, row0, row1, depth, index, color,
                         tu, tv, du, dv = math.atan2(ny, nx) * hx, lz, F(0.0), ez
                 elif kind == CAPSULE:
                     face = 6
-                    s = (lx * f[AX] + ly * f[AY] + lz * f[AZ]) / (
-                        f[AX] * f[AX] + f[AY] * f[AY] + f[AZ] * f[AZ] + F(1e-9)
+                    s = (lx * floats[k, AX] + ly * floats[k, AY] + lz * floats[k, AZ]) / (
+                        floats[k, AX] * floats[k, AX] + floats[k, AY] * floats[k, AY] + floats[k, AZ] * floats[k, AZ] + F(1e-9)
                     )
                     s = min(max(s, F(-1.0)), F(1.0))
-                    ir = F(1.0) / f[RA]
-                    nx, ny, nz = (lx - s * f[AX]) * ir, (ly - s * f[AY]) * ir, (lz - s * f[AZ]) * ir
-                    long = math.sqrt(f[AX] * f[AX] + f[AY] * f[AY] + f[AZ] * f[AZ])
-                    tu, tv, du, dv = math.atan2(ny, nx + nz) * f[RA], s * long, F(0.0), F(0.0)
+                    ir = F(1.0) / floats[k, RA]
+                    nx, ny, nz = (lx - s * floats[k, AX]) * ir, (ly - s * floats[k, AY]) * ir, (lz - s * floats[k, AZ]) * ir
+                    long = math.sqrt(floats[k, AX] * floats[k, AX] + floats[k, AY] * floats[k, AY] + floats[k, AZ] * floats[k, AZ])
+                    tu, tv, du, dv = math.atan2(ny, nx + nz) * floats[k, RA], s * long, F(0.0), F(0.0)
                 else:
                     face = 6
                     ix, iy, iz = lx / hx, ly / hy, lz / hz
@@ -385,8 +383,8 @@ def shade(seen, eye, cells, movers, light, tex, row0, row1, depth, index, color,
                     nx, ny, nz = ix / hx, iy / hy, iz / hz
                     s = F(1.0) / math.sqrt(nx * nx + ny * ny + nz * nz)
                     nx, ny, nz = nx * s, ny * s, nz * s
-                    if f[SP] != 0:
-                        c1, s1 = math.cos(f[SP]), math.sin(f[SP])
+                    if floats[k, SP] != 0:
+                        c1, s1 = math.cos(floats[k, SP]), math.sin(floats[k, SP])
                         ix, iz = c1 * ix - s1 * iz, s1 * ix + c1 * iz
                     if abs(iz) > abs(ix) and abs(iz) > abs(iy):
                         tu, tv = ix * hx, iy * hy
@@ -403,11 +401,11 @@ def shade(seen, eye, cells, movers, light, tex, row0, row1, depth, index, color,
                 footprint = t * pixel * scale * F(512.0)
                 if uv == UV_STRETCHED and kind <= TURNED_BOX:
                     footprint *= max(su, sv)
-                u, v = tu * scale + f[U0], tv * scale + f[V0]
-                r, g, bl = _albedo(tex, material, u, v, footprint, F(1.0) / max(slant, F(0.06)), du, dv)
-                r, g, bl = r * f[TR], g * f[TG], bl * f[TB]
+                u, v = tu * scale + floats[k, U0], tv * scale + floats[k, V0]
+                r, g, bl = _albedo(texels, material * per_material, u, v, footprint, F(1.0) / max(slant, F(0.06)), du, dv)
+                r, g, bl = r * floats[k, TR], g * floats[k, TG], bl * floats[k, TB]
                 if uv == UV_PLACE:
-                    e = _bilinear(tex, stains, v * F(0.23) + F(0.3), u * F(0.17), 4)
+                    e = _bilinear(texels, stains, v * F(0.23) + F(0.3), u * F(0.17), 4)
                     e = F(0.80) + F(0.24 / 65280.0) * F(e & _LANES)
                     r, g, bl = r * e, g * e, bl * e
                 # Normal in the place.
@@ -437,30 +435,30 @@ def shade(seen, eye, cells, movers, light, tex, row0, row1, depth, index, color,
                 if cz < F(0.05) and mz > F(0.5):
                     s = _floor_open(cells, slot, cx, cy)
                     for i in range(movers.num_blobs):
-                        blob = movers.blobs[i]
-                        if int(blob[0]) == slot:
-                            ox, oy = cx - blob[1], cy - blob[2]
-                            s *= F(1.0) - F(0.6) * math.exp(-(ox * ox + oy * oy) / (blob[3] * blob[3]) * F(1.2))
+                        blob = movers.blobs
+                        if int(blob[i, 0]) == slot:
+                            ox, oy = cx - blob[i, 1], cy - blob[i, 2]
+                            s *= F(1.0) - F(0.6) * math.exp(-(ox * ox + oy * oy) / (blob[i, 3] * blob[i, 3]) * F(1.2))
                     er, eg, eb = er * s, eg * s, eb * s
                     contact = s
                 else:
                     contact = F(1.0)
                 # Lamps.
                 for i in range(cells.num_lamps[slot]):
-                    lamp = cells.lamps[slot, i]
-                    ox, oy, oz = lamp[0] - cx, lamp[1] - cy, lamp[2] - cz
+                    lamp = cells.lamps
+                    ox, oy, oz = lamp[slot, i, 0] - cx, lamp[slot, i, 1] - cy, lamp[slot, i, 2] - cz
                     r2 = ox * ox + oy * oy + oz * oz
-                    fade = F(1.0) - r2 * r2 / (lamp[5] * lamp[5] * lamp[5] * lamp[5])
+                    fade = F(1.0) - r2 * r2 / (lamp[slot, i, 5] * lamp[slot, i, 5] * lamp[slot, i, 5] * lamp[slot, i, 5])
                     facing = ox * mx + oy * my + oz * mz
                     if fade <= 0 or (facing <= 0 and kind != LEAVES):
                         continue
                     dist = math.sqrt(r2)
                     facing = max(facing / dist, F(0.35) if kind == LEAVES else F(0.0))
-                    e = lamp[3] * facing * fade * fade / (r2 + F(0.35))
-                    owner = int(lamp[4])
+                    e = lamp[slot, i, 3] * facing * fade * fade / (r2 + F(0.35))
+                    owner = int(lamp[slot, i, 4])
                     if owner >= 0 and e > F(0.004):
                         e *= _lamp_reaches(cells, owner, ox - mx * F(0.03), oy - my * F(0.03), oz - mz * F(0.03), dist)
-                        if movers.count[slot] and not q[MOV]:
+                        if movers.count[slot] and not ints[k, MOV]:
                             if _mover_blocks(movers, slot, cx, cy, cz, mx, my, mz, ox, oy, oz, F(1.0), tex.leaves):
                                 e = F(0.0)
                     e *= F(0.4) + F(0.6) * contact
@@ -489,7 +487,7 @@ def shade(seen, eye, cells, movers, light, tex, row0, row1, depth, index, color,
                 r0, g0, b0 = r, g, bl
                 r, g, bl = r * er, g * eg, bl * eb
                 # Gloss: windows and lamps mirrored in floors and furniture.
-                gloss = f[GL]
+                gloss = floats[k, GL]
                 if gloss > 0:
                     s = F(2.0) * (dx * mx + dy * my + dz * mz) * inv_len
                     rx, ry, rz = dx * inv_len - s * mx, dy * inv_len - s * my, dz * inv_len - s * mz
@@ -518,8 +516,8 @@ def shade(seen, eye, cells, movers, light, tex, row0, row1, depth, index, color,
                         )
                     er, eg, eb = fresnel * ar, fresnel * ag, fresnel * ab
                     r, g, bl = r + er * F(0.6), g + eg * F(0.6), bl + eb * F(0.6)
-                if f[EM] > 0:
-                    s = f[EM] * (F(1.15) if is_day else F(2.6))
+                if floats[k, EM] > 0:
+                    s = floats[k, EM] * (F(1.15) if is_day else F(2.6))
                     r, g, bl = r + s * r0, g + s * g0, bl + s * b0
                 if cells.kind[slot] == YARD:
                     s = F(1.0) - math.exp(-haze * t)
