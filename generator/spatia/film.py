@@ -25,12 +25,12 @@ class Conditions:
 
     Attributes:
         scene_video: (F, H, W, 3) uint8, memory rendered at the round's poses, padded ones included.
-        coverage: (F, H, W) in [0, 1], where memory has points.
+        coverage: (F, H, W), where memory has points: uint8, or in [0, 1].
         references: (H, W, 3) uint8 each, in the order of the round's poses.
     """
 
     scene_video: npt.NDArray[np.uint8]
-    coverage: npt.NDArray[np.floating]
+    coverage: npt.NDArray[Any]
     references: tuple[npt.NDArray[np.uint8], ...] = ()
 
 

@@ -1,21 +1,22 @@
 """The generator ``spatia``: the paper's model behind the queue.
 
-A request becomes one round. What the scene video shows is the control; a photo taken at the first pose, if there is
-one, is the clean first frame; a tail is the history; references stand before the clip. Torch is imported when the
-generator is made, weights are loaded with the first request.
+A request becomes one round. Memory's points, drawn as the model was trained on, are the control; a photo taken at the
+first pose, if there is one, is the clean first frame; a tail is the history; references stand before the clip. Torch is
+imported when the generator is made, weights are loaded with the first request.
 """
 
 import math
 import os
 import time
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
+from ...world.points import PointClass, priority_of
 from ...world.transforms import invert, rotation_angle_rad
 from ..requests import Clip, ClipRequest, Progress, ReferenceFrame, SceneVideo
 from .catalogue import SpatiaFiles, find_spatia
@@ -30,9 +31,12 @@ if TYPE_CHECKING:
 
 LOAD_SHARE = 0.3
 """Share of the first request's progress that loading takes."""
-ENCODE_SHARE = 0.35
+CONDITION_SHARE = 0.33
+ENCODE_SHARE = 0.36
 DENOISE_SHARE = 0.9
-"""Progress at the end of encoding and of denoising."""
+"""Progress at the end of drawing the control, of encoding and of denoising."""
+DRAWN_AT_ONCE = 8
+"""Frames of the control between two looks at whether the clip is still wanted."""
 COVERED = 0.5
 SAME_POSE_M = 0.02
 SAME_POSE_RAD = math.radians(1.0)
@@ -42,19 +46,33 @@ KEPT_TEXTS = 8
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Control:
+    """What the model follows, frame by frame.
+
+    Attributes:
+        color: (F, H, W, 3) uint8 sRGB, black where memory is empty.
+        coverage: (F, H, W) uint8, 255 where memory covers the pixel fully. H and W are the request's, or padded to
+            multiples of 32.
+    """
+
+    color: npt.NDArray[np.uint8]
+    coverage: npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class RoundInputs:
     """A request as the model wants it: padded to 4k + 1 frames and sides of multiples of 32.
 
     Attributes:
         scene: (F, H, W, 3) uint8.
-        coverage: (F, H, W) float32.
+        coverage: (F, H, W) uint8.
         history: (K, H, W, 3) uint8, last frames of the clip before, or None.
         image: (H, W, 3) uint8, clean first frame, or None.
         references: (H, W, 3) uint8 each.
     """
 
     scene: npt.NDArray[np.uint8]
-    coverage: npt.NDArray[np.float32]
+    coverage: npt.NDArray[np.uint8]
     history: npt.NDArray[np.uint8] | None
     image: npt.NDArray[np.uint8] | None
     references: tuple[npt.NDArray[np.uint8], ...]
@@ -105,7 +123,8 @@ class SpatiaGenerator:
         started = time.perf_counter()
         pipeline = self._loaded(progress)
         loaded = time.perf_counter()
-        inputs = round_inputs(request, scene)
+        inputs = round_inputs(request, self._control(request, scene, progress))
+        drawn = time.perf_counter()
         try:
             latents, encoded = self._denoise(pipeline, request, inputs, progress)
             denoised = time.perf_counter()
@@ -114,8 +133,12 @@ class SpatiaGenerator:
             pipeline.maybe_free_model_hooks()
         decoded = time.perf_counter()
         depth_m, confidence, new_surface = self._depth(frames, request, scene)
-        seconds = {"load": loaded - started, "encode": encoded - loaded, "denoise": denoised - encoded}
-        seconds |= {"decode": decoded - denoised, "estimate": time.perf_counter() - decoded}
+        seconds = {"load": loaded - started, "condition": drawn - loaded, "encode": encoded - drawn}
+        seconds |= {
+            "denoise": denoised - encoded,
+            "decode": decoded - denoised,
+            "estimate": time.perf_counter() - decoded,
+        }
         return Clip(frames, depth_m, confidence, new_surface=new_surface, seconds=seconds)
 
     def _loaded(self, progress: Progress) -> "SpatiaPipeline":
@@ -140,6 +163,27 @@ class SpatiaGenerator:
         pipeline.set_progress_bar_config(disable=True)
         return pipeline
 
+    def _control(self, request: ClipRequest, scene: SceneVideo, progress: Progress) -> Control:
+        """What the model follows: memory's points as discs, or the scene video as it is."""
+        if self._settings.control == "scene":
+            return Control(scene.color, np.round(scene.coverage * 255.0).astype(np.uint8))
+        from ...renderer.conditioning import render_scene_video
+
+        height, width = padded_side(request.pinhole.height), padded_side(request.pinhole.width)
+        pinhole = replace(request.pinhole, width=width, height=height)
+        points = request.memory.points()
+        counts = points.priority >= priority_of(PointClass.INVENTED, self.rank)
+        positions, colors = points.positions_world[counts], points.colors[counts]
+        color = np.empty((request.num_frames, height, width, 3), np.uint8)
+        coverage = np.empty((request.num_frames, height, width), np.uint8)
+        for start in range(0, request.num_frames, DRAWN_AT_ONCE):
+            share = start / request.num_frames
+            progress.check("condition", LOAD_SHARE + (CONDITION_SHARE - LOAD_SHARE) * share)
+            part = slice(start, start + DRAWN_AT_ONCE)
+            drawn = render_scene_video(positions, colors, request.world_T_camera[part], pinhole)
+            color[part], coverage[part] = drawn.color, drawn.coverage
+        return Control(color, coverage)
+
     def _denoise(
         self, pipeline: "SpatiaPipeline", request: ClipRequest, inputs: RoundInputs, progress: Progress
     ) -> tuple["torch.Tensor", float]:
@@ -147,7 +191,7 @@ class SpatiaGenerator:
         import torch
 
         sampling = self._settings.sampling
-        progress.check("encode", LOAD_SHARE)
+        progress.check("encode", CONDITION_SHARE)
         self._switch_lora(is_on=inputs.uses_lora)
         positive = self._text(pipeline, request.prompt, is_negative=False)
         negative = self._text(pipeline, NEGATIVE_PROMPT, is_negative=True) if sampling.guidance > 1.0 else None
@@ -244,22 +288,23 @@ class SpatiaGenerator:
         return depth_m, confidence, ~is_known & (depth_m > 0)
 
 
-def round_inputs(request: ClipRequest, scene: SceneVideo) -> RoundInputs:
+def round_inputs(request: ClipRequest, control: Control) -> RoundInputs:
     """Make a round of a request.
 
-    The scene at the history's frames is not part of a request; the history itself, fully covered, stands in for it.
+    The poses of the history's frames are not part of a request; the history itself, fully covered, stands in for
+    their control.
     """
     height, width = padded_side(request.pinhole.height), padded_side(request.pinhole.width)
     history = _history(request, (height, width))
     num_history = 0 if history is None else len(history)
     num_frames = max(padded_frames(num_history + request.num_frames), 5)
     color = np.empty((num_frames, height, width, 3), np.uint8)
-    coverage = np.empty((num_frames, height, width), np.float32)
+    coverage = np.empty((num_frames, height, width), np.uint8)
     if history is not None:
-        color[:num_history], coverage[:num_history] = history, 1.0
+        color[:num_history], coverage[:num_history] = history, 255
     count = request.num_frames
-    color[num_history : num_history + count] = _padded(scene.color, (height, width))
-    coverage[num_history : num_history + count] = _padded(scene.coverage, (height, width))
+    color[num_history : num_history + count] = _padded(control.color, (height, width))
+    coverage[num_history : num_history + count] = _padded(control.coverage, (height, width))
     color[num_history + count :] = color[num_history + count - 1]
     coverage[num_history + count :] = coverage[num_history + count - 1]
     photo = None if history is not None else _photo_at_start(request)

@@ -75,7 +75,7 @@ class SpatiaPipeline(DiffusionPipeline):
         history_latents: torch.Tensor | None = None,
         references: Sequence[Picture] = (),
         scene_video: Video | None = None,
-        coverage: npt.NDArray[np.floating] | None = None,
+        coverage: npt.NDArray[Any] | None = None,
         height: int = 704,
         width: int = 1248,
         num_frames: int = 121,
@@ -106,7 +106,7 @@ class SpatiaPipeline(DiffusionPipeline):
             history_latents: (1, z, K, h, w), the sampler's own latents of the history instead of ``history``.
             references: Pictures of the same surface, each of the clip's size.
             scene_video: Memory rendered along the path, one picture a frame; none: no control at all.
-            coverage: (F, H, W) in [0, 1], where memory has points; none: nowhere.
+            coverage: (F, H, W), where memory has points: uint8, or in [0, 1]; none: nowhere.
             height: Multiple of 32.
             width: Multiple of 32.
             num_frames: 4k + 1, history included.
@@ -210,7 +210,7 @@ class SpatiaPipeline(DiffusionPipeline):
     def encode_control(
         self,
         scene_video: Video | None,
-        coverage: npt.NDArray[np.floating] | None,
+        coverage: npt.NDArray[Any] | None,
         num_frames: int,
         size: tuple[int, int],
     ) -> torch.Tensor | None:

@@ -19,6 +19,8 @@ class GeneratorSettings:
         models: Folder of all models. From ``SPATIA_MODELS``.
         sampling: Steps and guidance. From ``SPATIA_STEPS``, ``SPATIA_GUIDANCE`` and ``SPATIA_SAMPLER``.
         device: "cuda", "cpu", or "auto" for the first that is there. From ``SPATIA_DEVICE``.
+        control: "points" draws memory as the model was trained on, "scene" takes the scene video as it is. From
+            ``SPATIA_CONTROL``.
         estimator: Name of the geometry estimator that finds depth, or "" for none. From ``SPATIA_ESTIMATOR``.
         is_lora_fused: LoRA in the weights instead of at run time. From ``SPATIA_LORA``: "fused" or "runtime".
     """
@@ -27,6 +29,7 @@ class GeneratorSettings:
     models: Path
     sampling: SamplingConfig = SamplingConfig()  # noqa: RUF009 - frozen
     device: str = "auto"
+    control: str = "points"
     estimator: str = ""
     is_lora_fused: bool = False
 
@@ -47,6 +50,7 @@ def settings_from(environment: Mapping[str, str]) -> GeneratorSettings:
             sampler=_choice(environment, "SAMPLER", ("uni_pc", "euler"), default.sampler),
         ),
         device=_choice(environment, "DEVICE", ("auto", "cuda", "cpu"), "auto"),
+        control=_choice(environment, "CONTROL", ("points", "scene"), "points"),
         estimator=environment.get(PREFIX + "ESTIMATOR", ""),
         is_lora_fused=_choice(environment, "LORA", ("runtime", "fused"), "runtime") == "fused",
     )

@@ -18,13 +18,19 @@ def pixels_of(frames: npt.NDArray[np.uint8]) -> torch.Tensor:
     return torch.from_numpy(np.ascontiguousarray(frames)).permute(3, 0, 1, 2)[None].float() * (2.0 / 255.0) - 1.0
 
 
-def score_of(coverage: npt.NDArray[np.floating]) -> torch.Tensor:
-    """(F, H, W) coverage in [0, 1] to (1, 3, F, H, W) float32 score: 1 where memory is empty, 0 where it has points.
+def score_of(coverage: npt.NDArray[np.uint8] | npt.NDArray[np.floating]) -> torch.Tensor:
+    """Coverage to (1, 3, F, H, W) float32 score: 1 where memory is empty, 0 where it has points.
 
-    The score passes through 8 bits, as the authors' does, and stays in [0, 1], unlike pictures.
+    The score stays in [0, 1], unlike pictures.
+
+    Args:
+        coverage: (F, H, W), 0 to 255 if uint8, otherwise 0 to 1 and cut to 8 bits as the authors do.
     """
-    empty = 255 - (np.clip(coverage, 0.0, 1.0) * 255.0).astype(np.uint8)
-    return torch.from_numpy(empty).float()[None, None].expand(1, 3, -1, -1, -1) / 255.0
+    if coverage.dtype != np.uint8:
+        coverage = (np.clip(coverage, 0.0, 1.0) * 255.0 + 1e-3).astype(
+            np.uint8
+        )  # n / 255 * 255 is n in spite of rounding
+    return torch.from_numpy(255 - coverage).float()[None, None].expand(1, 3, -1, -1, -1) / 255.0
 
 
 def frames_of(pixels: torch.Tensor) -> npt.NDArray[np.uint8]:

@@ -8,18 +8,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 from spatia.generator.errors import MissingExtraError
+from spatia.generator.ledger import Outcome
 from spatia.generator.pipeline import check_clip, lift, new_renderer, render_scene
 from spatia.generator.queue import GenerationQueue
 from spatia.generator.requests import ClipRequest, ReferenceFrame, SceneVideo
 from spatia.generator.spatia.config import SamplingConfig
-from spatia.generator.spatia.generator import SpatiaGenerator, fitted, round_inputs
+from spatia.generator.spatia.generator import Control, SpatiaGenerator, fitted, round_inputs
 from spatia.generator.spatia.settings import GeneratorSettings, settings_from
 from spatia.generator.worker import Runner
+from spatia.renderer.conditioning import render_scene_video
 from spatia.tests.contracts.generator_contract import GeneratorContract, turning_request
 from spatia.tests.fakes import RecordingProgress, make_request, wall_memory
 from spatia.tests.generator.spatia.makers import write_spatia
+from spatia.world.memory import SpatialMemory
+from spatia.world.points import PointBatch, PointClass, priority_of
 
 TINY = GeneratorSettings("tiny", Path("nowhere"), SamplingConfig(num_steps=2))
+PHASES = ["load", "condition", "encode", "denoise", "decode"]
 
 
 @pytest.fixture
@@ -31,6 +36,10 @@ def asked() -> tuple[ClipRequest, SceneVideo]:
 def a_tail(request: ClipRequest, count: int = 9) -> np.ndarray:
     shape = (count, request.pinhole.height, request.pinhole.width, 3)
     return np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+
+
+def control_of(scene: SceneVideo) -> Control:
+    return Control(scene.color, (scene.coverage * 255).astype(np.uint8))
 
 
 class TestContract(GeneratorContract):
@@ -49,14 +58,14 @@ def test_a_clip_that_continues_has_the_frames_that_were_asked_for(asked: tuple[C
 def test_it_tells_its_phases_in_order(asked: tuple[ClipRequest, SceneVideo]) -> None:
     progress = RecordingProgress()
     clip = SpatiaGenerator(TINY).generate(*asked, progress)
-    assert list(dict.fromkeys(phase for phase, _ in progress.steps)) == ["load", "encode", "denoise", "decode"]
+    assert list(dict.fromkeys(phase for phase, _ in progress.steps)) == PHASES
     shares = [share for _, share in progress.steps]
     assert shares == sorted(shares)
     assert shares[-1] == 1.0
-    assert set(clip.seconds) == {"load", "encode", "denoise", "decode", "estimate"}
+    assert set(clip.seconds) == {*PHASES, "estimate"}
 
 
-@pytest.mark.parametrize("phase", ["load", "encode", "denoise", "decode"])
+@pytest.mark.parametrize("phase", PHASES)
 def test_after_a_cancelled_clip_the_next_one_is_right(asked: tuple[ClipRequest, SceneVideo], phase: str) -> None:
     from spatia.generator.requests import GenerationCancelledError
 
@@ -87,7 +96,7 @@ def test_an_estimator_gives_depth_to_what_is_new(asked: tuple[ClipRequest, Scene
 
 
 def test_a_photo_at_the_first_pose_is_the_clean_first_frame(asked: tuple[ClipRequest, SceneVideo]) -> None:
-    inputs = round_inputs(*asked)
+    inputs = round_inputs(asked[0], control_of(asked[1]))
     assert inputs.image is not None
     assert not inputs.references
     assert not inputs.uses_lora
@@ -98,7 +107,7 @@ def test_a_photo_taken_elsewhere_is_a_reference(asked: tuple[ClipRequest, SceneV
     moved = photo.world_T_camera.copy()
     moved[0, 3] += 0.5
     request = replace(asked[0], references=(replace_reference(photo, moved),) * 9)
-    inputs = round_inputs(request, asked[1])
+    inputs = round_inputs(request, control_of(asked[1]))
     assert inputs.image is None
     assert len(inputs.references) == 7
     assert inputs.uses_lora
@@ -113,16 +122,43 @@ def test_a_tail_comes_first_fully_covered_then_the_scene_then_its_last_frame(
 ) -> None:
     request, scene = asked
     tail = a_tail(request, 12)
-    inputs = round_inputs(replace(request, tail=tail), scene)
+    inputs = round_inputs(replace(request, tail=tail), control_of(scene))
     assert inputs.history is not None
     assert inputs.scene.shape == (13, 64, 64, 3)
     np.testing.assert_array_equal(inputs.history[:, :48], tail[-9:])
     np.testing.assert_array_equal(inputs.scene[:9], inputs.history)
-    assert (inputs.coverage[:9] == 1.0).all()
+    assert (inputs.coverage[:9] == 255).all()
     np.testing.assert_array_equal(inputs.scene[9:12, :48], scene.color)
-    np.testing.assert_array_equal(inputs.coverage[9:12, :48], scene.coverage)
+    np.testing.assert_array_equal(inputs.coverage[9:12, :48], control_of(scene).coverage)
     np.testing.assert_array_equal(inputs.scene[12], inputs.scene[11])
     assert inputs.image is None
+
+
+def test_the_control_is_memory_drawn_as_discs_at_the_padded_size(asked: tuple[ClipRequest, SceneVideo]) -> None:
+    request, scene = asked
+    control = SpatiaGenerator(TINY)._control(request, scene, RecordingProgress())
+    points = request.memory.points()
+    pinhole = replace(request.pinhole, height=64)
+    drawn = render_scene_video(points.positions_world, points.colors, request.world_T_camera, pinhole)
+    np.testing.assert_array_equal(control.color, drawn.color)
+    np.testing.assert_array_equal(control.coverage, drawn.coverage)
+    assert control.coverage.max() > 200
+    assert control.coverage.min() == 0
+
+
+def test_points_of_a_lower_rank_do_not_condition_it(asked: tuple[ClipRequest, SceneVideo]) -> None:
+    memory = SpatialMemory(0.02)
+    places = asked[0].memory.points().positions_world
+    invented = priority_of(PointClass.INVENTED, SpatiaGenerator.rank - 1)
+    memory.insert(PointBatch.uniform(places, np.zeros_like(places, np.uint8), priority=invented, keyframe=1, weights=8))
+    request = replace(asked[0], memory=memory.snapshot())
+    control = SpatiaGenerator(TINY)._control(request, asked[1], RecordingProgress())
+    assert not control.coverage.any()
+
+
+def test_the_scene_video_can_be_the_control(asked: tuple[ClipRequest, SceneVideo]) -> None:
+    generator = SpatiaGenerator(replace(TINY, control="scene"))
+    assert generator._control(*asked, RecordingProgress()).color is asked[1].color
 
 
 def test_references_fill_the_picture_from_their_middle() -> None:
@@ -198,3 +234,16 @@ def test_settings_come_from_the_environment(tmp_path: Path) -> None:
 def test_a_wrong_setting_is_named(name: str, value: str) -> None:
     with pytest.raises(ValueError, match=f"{name}: expected .* got '{value}'"):
         settings_from({name: value})
+
+
+def test_in_the_worker_process_a_clip_is_made_and_lifted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SPATIA_PRESET", "tiny")
+    monkeypatch.setenv("SPATIA_STEPS", "1")
+    monkeypatch.setenv("SPATIA_ESTIMATOR", "diorama")
+    with GenerationQueue("spatia", backend="process") as queue:
+        queue.submit(turning_request(5))
+        (ended,) = queue.wait(120.0)
+    assert ended.outcome is Outcome.DONE, ended.reason
+    assert ended.result is not None
+    assert ended.result.frames.shape == (5, 48, 64, 3)
+    assert "generate/denoise" in ended.result.seconds

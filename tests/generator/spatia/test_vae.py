@@ -29,8 +29,14 @@ def test_pixels_go_from_minus_one_to_one_and_back() -> None:
 def test_score_is_one_where_memory_is_empty_and_zero_where_it_has_points() -> None:
     score = score_of(np.array([[[0.0, 0.5, 1.0]]], np.float32))
     assert score.shape == (1, 3, 1, 1, 3)
-    assert score[0, 0, 0, 0].tolist() == pytest.approx([1.0, 128 / 255, 0.0])
+    assert score[0, 0, 0, 0].tolist() == pytest.approx([1.0, (255 - 127) / 255, 0.0])
     assert torch.equal(score[0, 0], score[0, 2])
+
+
+def test_score_of_eight_bits_is_the_same_given_as_shares() -> None:
+    eight = np.arange(256, dtype=np.uint8).reshape(1, 16, 16)
+    assert torch.equal(score_of(eight), score_of(eight / np.float32(255.0)))
+    assert torch.equal(score_of(eight)[0, 0, 0].flatten() * 255, 255 - torch.arange(256.0))
 
 
 def test_control_is_the_scene_then_the_score(pipeline: SpatiaPipeline) -> None:
