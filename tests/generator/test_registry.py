@@ -30,7 +30,7 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_the_built_in_generators_are_known_without_metadata(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registry, "entry_points", lambda group: ())
-    assert generator_names() == ["none", "outpaint", "spatia"]
+    assert generator_names() == ["none", "outpaint", "procedural", "spatia"]
     assert generator_class("none") is NoneGenerator
 
 
