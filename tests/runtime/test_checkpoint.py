@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from spatia.generator.outpaint import outpaint
 from spatia.input.intents import Intent
 from spatia.runtime.session import Frame, Session
 from spatia.runtime.world import World
@@ -115,3 +116,18 @@ def test_a_fork_goes_its_own_way() -> None:
         _walk(session, INTENTS)
     assert _facts(world) == before
     assert _facts(fork) != before
+
+
+def test_what_a_generator_keeps_goes_back_too_and_is_not_made_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    modelled = []
+    monkeypatch.setattr(outpaint, "_model", lambda *arguments: modelled.append(arguments))
+    monkeypatch.setattr(outpaint, "_reaches_far", lambda scene: True)
+    with Session(tiny_world(), "outpaint", wait=True, size=SIZE) as session:
+        session.generate_ring(max_clips=1)
+        start = session.checkpoint()
+        assert len(start.generator) == 1
+        session.queue.recall(None)
+        assert session.queue.remember() == {}
+        session.generate_ring(max_clips=1)
+        assert session.queue.remember() == start.generator
+        assert len(modelled) == 1
