@@ -46,11 +46,15 @@ TICK_ORDER = (
     "record: write the tick to the log",
 )
 ROLLOUT_RATE_HZ = 24.0
+DEFAULT_GENERATOR = "outpaint"
+PLACE_GENERATOR = "procedural"
+"""What pictures a procedural place where nothing else is asked for."""
 PLAN_EVERY_S = 0.25
 MAX_OUTSTANDING = 2
 MAX_CLIPS_PER_PLAN = 6
 """A waiting session makes at most so many clips before it walks on."""
-MAX_UNDO = 16
+MAX_UNDO = 4
+"""Clips that can be taken back; each keeps the chunks that it replaced."""
 IRRELEVANT_S = 2.0
 MAX_FAILURE_PAUSE_S = 30.0
 """A generator that keeps failing is asked ever more seldom, down to this."""
@@ -115,7 +119,7 @@ class Session:
 
     Args:
         world: The world; the session changes it, the caller saves it.
-        generator: Name of the clip generator.
+        generator: Name of the clip generator; a procedural place has its own in place of the default.
         seed: Of everything random; the world's own if not given.
         wait: True simulates time and waits for every clip, so that the same seed and intents give the same world.
             False never waits: clips are made by a worker process and merged when they are done.
@@ -131,7 +135,7 @@ class Session:
     def __init__(
         self,
         world: World,
-        generator: str = "outpaint",
+        generator: str = DEFAULT_GENERATOR,
         *,
         seed: int | None = None,
         wait: bool = True,
@@ -143,6 +147,8 @@ class Session:
         recording: Recording | None = None,
         memory_limit: int | None = None,
     ) -> None:
+        if world.info.place and generator == DEFAULT_GENERATOR:
+            generator = PLACE_GENERATOR
         kind = generator_class(generator)
         self.world = world
         self.generator = world.walk.generator = generator
@@ -456,6 +462,7 @@ class Session:
             purpose=plan.purpose,
             tail=None if plan.tail is None else plan.tail.frames,
             tick=moment.tick,
+            place=self.world.info.place,
         )
 
     def _references(self, moment: _Moment, plan: ClipPlan) -> list[Keyframe]:
