@@ -65,7 +65,7 @@ def _manifest_of(world: World) -> Manifest:
         generator=world.walk.generator,
         prompt=world.walk.prompt,
         size=world.default_size,
-        extra={"pinhole": [p.width, p.height, p.fx, p.fy, p.cx, p.cy]},
+        extra={"pinhole": [p.width, p.height, p.fx, p.fy, p.cx, p.cy]} | ({"place": info.place} if info.place else {}),
     )
 
 
@@ -151,6 +151,7 @@ def world_from(loaded: WorldState) -> World:
         floor=floor,
         pinhole=_pinhole_of(manifest, loaded),
         world_T_start=start,
+        place=str(manifest.extra.get("place", "")),
     )
     world = World(info, memory, bank, _walk_of(state, start, manifest, loaded.path))
     world.journal = list(loaded.journal)

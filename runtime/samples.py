@@ -47,7 +47,32 @@ def garage_truth() -> tuple[np.ndarray, Pinhole, np.ndarray]:
     return np.ascontiguousarray(right), pinhole, pose
 
 
-SAMPLES: dict[str, Callable[[], Source]] = {"garage": garage_source}
+PLACE_SIZE, PLACE_FOV_RAD = (832, 480), float(np.radians(75.0))
+
+
+def rooms_source(seed: int = 3, light: str = "day") -> Source:
+    """A room of an endless procedural place, with exact depth; the walk goes on through the place."""
+    return _place_source("rooms", seed, light)
+
+
+def yard_source(seed: int = 3, light: str = "day") -> Source:
+    """A yard of an endless procedural place, with exact depth; the walk goes on through the place."""
+    return _place_source("yard", seed, light)
+
+
+def _place_source(kind: str, seed: int, light: str) -> Source:
+    from ..generator.procedural.place import Place, PlaceSpec
+
+    spec = PlaceSpec(kind, seed, light)
+    place = Place(spec)
+    pose, pinhole = place.start_pose(), Pinhole.from_fov(*PLACE_SIZE, PLACE_FOV_RAD)
+    view = place.render(pose, pinhole)
+    frame = SourceFrame(view.color, view.depth_m, pinhole, pose, view.moving)
+    note = "an endless procedural place"
+    return Source(name=kind, kind="sample", frames=(frame,), metric=True, note=note, place=str(spec))
+
+
+SAMPLES: dict[str, Callable[[], Source]] = {"garage": garage_source, "rooms": rooms_source, "yard": yard_source}
 
 
 def garage(*, seed: int = 0, progress: Progress | None = None) -> World:

@@ -52,6 +52,7 @@ class WorldInfo:
         floor: Plane that carries the walker where memory is empty, or None.
         pinhole: The first keyframe's intrinsics.
         world_T_start: Where the walk begins.
+        place: Name of the procedural place that the world is, such as "rooms:7:day"; empty for any other world.
     """
 
     name: str
@@ -62,6 +63,7 @@ class WorldInfo:
     floor: Plane | None
     pinhole: Pinhole
     world_T_start: Transform
+    place: str = ""
 
 
 @dataclass(slots=True)
@@ -357,6 +359,7 @@ def _assemble(
         floor=None if floor is None else floor.plane,
         pinhole=pinhole,
         world_T_start=world_T_start.copy(),
+        place=source.place,
     )
     return World(info, memory, bank, WalkState(world_T_start.copy(), prompt=prompt))
 

@@ -73,6 +73,7 @@ class Source:
         note: What was assumed, in words for the user; empty if nothing.
         points: A point cloud's points, otherwise None.
         has_poses: False for a recording without them: its frames' poses are the identity and must be found first.
+        place: Name of the procedural place that it pictures, such as "rooms:7:day"; empty for anything else.
     """
 
     name: str
@@ -82,3 +83,4 @@ class Source:
     note: str = ""
     points: PointBatch | None = field(default=None)
     has_poses: bool = True
+    place: str = ""

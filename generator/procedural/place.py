@@ -13,7 +13,7 @@ from ...world.camera import Pinhole
 from ...world.transforms import Transform, look
 from . import scene as s
 from .kernels import MISS, gather, smooth_edges, trace, walk_portals
-from .classes import CLASS_INDEX
+from .classes import CLASS_INDEX, SURFACE_CLASSES
 from .light import bake_ambient, bake_floor, bake_lamp, bake_sun, coarsen, day, evening, fill_ambient, sphere_directions
 from .movers import Figure, Route, build_mover, find_route
 from .plan import CellPlan, Plan
@@ -32,6 +32,7 @@ RAYS = 40
 """Rays of each ambient cube."""
 MAX_SEEN = 16_000
 EYE_HEIGHT_M = 1.55
+START_PITCH_RAD, START_FOV_RAD = -0.12, 1.3
 AHEAD_M = 16.0
 """Cells as near as this are made ahead of the walker."""
 _FRESH, _BUILT, _SUNNED, _LIT = range(4)
@@ -136,20 +137,36 @@ class Place:
 
     def start_pose(self) -> Transform:
         """Where a walk begins: in a room with a window, or on the path of a yard."""
-        wanted = s.YARD if self.spec.kind == "yard" else s.ROOM
-        for i in range(64):
-            plan = self.plan.cell(i, 3 if wanted == s.YARD else 0)
-            if plan.kind != wanted:
-                continue
-            self._enter(plan.i, plan.j)
-            slot = self._slots[plan.i, plan.j]
-            self._ensure_built(slot)
-            heading = -0.6 if wanted == s.ROOM else 0.5 * math.pi
-            for x, y in _spiral(plan.width / 2, plan.depth / 2 if wanted == s.YARD else plan.depth * 0.62):
-                world = (plan.x + x, -EYE_HEIGHT_M, plan.y + y)
-                if not self.is_blocked((world[0], 0.0, world[2]), 0.35):
-                    return look(world, heading, 0.0)
-        raise RuntimeError("no free start was found in 64 cells")
+        wanted, row = (s.YARD, 3) if self.spec.kind == "yard" else (s.ROOM, 0)
+        plans = [p for p in (self.plan.cell(i, row) for i in range(16)) if p.kind == wanted][:3]
+        small = Pinhole.from_fov(64, 36, START_FOV_RAD)
+        best, best_score = np.eye(4), -1.0
+        for plan in plans:
+            for pose in self._start_candidates(plan):
+                view = self.render(pose, small)
+                share = np.bincount(view.surface_class.ravel(), minlength=len(SURFACE_CLASSES)) / view.surface_class.size
+                variety = -float(np.sum(share[share > 0] * np.log(share[share > 0])))
+                room = float(np.minimum(view.depth_m, 6.0).mean()) / 6.0
+                nearest = float(np.quantile(view.depth_m[view.depth_m > 0], 0.1))
+                score = variety + room + min(nearest, 1.5)
+                if score > best_score:
+                    best, best_score = pose, score
+        if best_score < 0:
+            raise RuntimeError("no free start was found")
+        return best
+
+    def _start_candidates(self, plan: CellPlan) -> list[Transform]:
+        """Poses at the sides of a cell that look across it, where one can stand."""
+        poses = []
+        for u, v in ((0.15, 0.15), (0.85, 0.15), (0.15, 0.85), (0.85, 0.85), (0.5, 0.15), (0.5, 0.85)):
+            target = (plan.x + plan.width * (1.0 - u), plan.y + plan.depth * (1.0 - v))
+            for x, y in _spiral(plan.x + plan.width * u, plan.y + plan.depth * v):
+                inside = plan.x < x < plan.x + plan.width and plan.y < y < plan.y + plan.depth
+                if inside and not self.is_blocked((x, 0.0, y), 0.35):
+                    yaw = math.atan2(target[0] - x, target[1] - y)
+                    poses.append(look((x, -EYE_HEIGHT_M, y), yaw, START_PITCH_RAD))
+                    break
+        return poses
 
     def render(self, world_T_camera: Transform, pinhole: Pinhole, time_s: float = 0.0, threads: int = 1) -> PlaceView:
         """Picture the place.
