@@ -94,7 +94,7 @@ class WalkEnv(gymnasium.Env[Observation, Any]):
         generator: Makes what is missing, "none" for a world that stays as it is; the world's last one, or outpaint, if
             not given.
         place: Name of the procedural place that the world is, such as "rooms:7:day", the world's own if not given: then
-            ``info["truth"]`` tells what is really there, see ``runtime.truth``.
+            ``info["truth"]`` tells what is really there, see ``runtime.truth``. Empty: it does not.
         render_mode: "rgb_array" or None.
         render_size: (width, height) of what ``render`` returns; the observation's if not given.
 
@@ -126,7 +126,7 @@ class WalkEnv(gymnasium.Env[Observation, Any]):
         self._session = _session_of(_world_of(world), generator, self._size, fov_rad)
         self._render_pinhole = _pinhole_of(self._session.world, _size_of(render_size or size), fov_rad)
         self._made_for = (self._session.world.info.name, self._session.generator, self._size, fov_rad, task, actions)
-        place = place or getattr(self._session.world.info, "place", "")
+        place = self._session.world.info.place if place is None else place
         self._truth = Truth(place) if place else None
         self._start = self._session.checkpoint()
         self._progress: Progress | None = None
