@@ -13,7 +13,7 @@ from ..world.keyframes import Keyframe
 from ..world.points import PointClass
 from ..world.transforms import Transform, invert
 
-MAX_PACKED = 24
+MAX_PACKED = 8
 """Photos kept unpacked at once; about 3 MB each at 832x480."""
 
 MAX_CHOSEN = 3

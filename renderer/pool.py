@@ -116,7 +116,7 @@ class PointPool:
         pages = [self._free_pages.pop() for _ in range(reused)]
         fresh = num - reused
         while self._num_pages + fresh > len(self.pages.next_page):
-            self._grow_pages(2 * len(self.pages.next_page))
+            self._grow_pages(len(self.pages.next_page) * 5 // 4)
         pages.extend(range(self._num_pages, self._num_pages + fresh))
         self._num_pages += fresh
         return pages

@@ -19,7 +19,7 @@ from ..world.memory import SpatialMemory
 from ..world.points import PointClass
 from ..world.transforms import as_rigid
 from .director import Settled, Tail
-from .world import WalkState, World, WorldInfo
+from .world import BANK_BYTES, WalkState, World, WorldInfo
 
 PREVIEW_CHUNKS = 800
 """Chunks that are read before the first picture of a saved world: those within about three metres."""
@@ -138,7 +138,7 @@ def world_from(loaded: WorldState) -> World:
     manifest, state = loaded.manifest, loaded.state
     memory = SpatialMemory(manifest.voxel_size_m)
     memory.load(loaded.chunks.values())
-    bank = FrameBank()
+    bank = FrameBank(BANK_BYTES)
     bank.load(loaded.keyframes, int(state.get("next_keyframe_id", 1)))
     start = as_rigid(np.reshape(manifest.start_pose, (4, 4)), "start_pose")
     floor = None if manifest.floor is None else Plane(manifest.floor[:3], manifest.floor[3])

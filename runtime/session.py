@@ -33,6 +33,7 @@ from .collision import Collision
 from .director import ClipPlan, Director, Tail, predict_along
 from .metrics import Metrics
 from .record import RecordedRequest, Recorder, Recording
+from .process import release_free_memory
 from .rig import CameraRig, RigState
 from .world import World
 
@@ -573,6 +574,8 @@ class Session:
         self.metrics.clip_merged(self.clock.now_s(), facts)
         if self._recorder is not None:
             self._recorder.merge(self.tick_count, merge.ended.request_id)
+        if not self.is_waiting:
+            self._background.submit(release_free_memory)
         self._finish(merge.ended.request_id, merged=not facts.rejected, journal={"outcome": "done", "update": facts})
 
     def _finish(self, request_id: int, *, merged: bool, journal: dict[str, Any]) -> None:

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from ..saves.timeline import CheckoutReport, GcReport, MergeReport
 
 DEFAULT_UP = (0.0, -1.0, 0.0)
+BANK_BYTES = 72 * 2**20
+"""Memory for keyframes' pictures and depth; those that show least of their own go first."""
 FRAMES_PER_MERGE = 8
 """Frames of a recording that are merged at once: each merge rewrites the voxels that it touches."""
 Progress = Callable[[str, float], None]
@@ -311,7 +313,7 @@ def create(
         return _from_points(loaded, loaded.points, seed=seed, voxel_size_m=voxel_size_m, prompt=prompt)
     first = loaded.frames[0]
     has_depth = first.depth_m is not None
-    memory, bank = SpatialMemory(voxel_size_m or _voxel_size_m(loaded)), FrameBank()
+    memory, bank = SpatialMemory(voxel_size_m or _voxel_size_m(loaded)), FrameBank(BANK_BYTES)
     for start in range(0, len(loaded.frames), FRAMES_PER_MERGE):
         report("lifting frames", start / len(loaded.frames))
         batch = list(loaded.frames[start : start + FRAMES_PER_MERGE])
