@@ -31,9 +31,14 @@ _HEADER = struct.Struct("<4sHHiiiIII")
 _PLANE = struct.Struct("<BII")
 """Method (0 as it is, 1 zstd), bytes when decoded, bytes stored."""
 _RAW, _ZSTD = 0, 1
+_BIT = np.array([1 << i for i in range(8)], np.uint8)
 _SUM_COLUMNS = (0, 1, 2, 4, 5, 6)
 _NUM_SUMS = len(_SUM_COLUMNS)
 _NUM_PLANES = 17
+_MAX_RADIX = 1625
+"""Largest weight whose sixth power fits 64 bits: then the six remainders are the digits of one number."""
+_RADIX_BITS = np.array([max(0, (w**6 - 1).bit_length()) if w else 0 for w in range(_MAX_RADIX + 1)], np.uint64)
+"""Bits of that number by weight."""
 _BOUND = _NUM_SUMS * 4 * MAX_POINTS_PER_CHUNK + 8
 """No plane decodes to more than this: 32 bits of remainder for each sum of each voxel."""
 
@@ -66,7 +71,7 @@ def encode_chunk(chunk: Chunk) -> bytes:
     planes = [
         _octree_of(chunk.codes).tobytes(),
         *(m.tobytes() for m in means[:3]),
-        *(np.diff(c, prepend=np.uint8(0)).tobytes() for c in (green, red - green, blue - green)),
+        *(_differences(c).tobytes() for c in (green, red - green, blue - green)),
         remainders[:num_bytes].tobytes(),
         *_byte_planes(rows[:, COLUMN_WEIGHT]),
         *_palette_of(rows[:, COLUMN_KEYFRAME]),
@@ -160,6 +165,13 @@ def _common_factor(rows: npt.NDArray[np.uint32]) -> int:
 # Planes
 
 
+def _differences(values: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """Of each value to the one before, the first to 0."""
+    out = values.copy()
+    out[1:] -= values[:-1]
+    return out
+
+
 def _store_plane(plane: bytes, compressor: zstandard.ZstdCompressor) -> bytes:
     packed = compressor.compress(plane) if plane else b""
     if len(packed) < len(plane):
@@ -224,7 +236,15 @@ def _from_byte_planes(planes: list[npt.NDArray[np.uint8]]) -> npt.NDArray[np.uin
 
 def _palette_of(keyframes: npt.NDArray[np.uint32]) -> tuple[bytes, bytes]:
     """The distinct keyframes, rising, and each voxel's place among them: a byte, or low and high bytes apart."""
-    palette, index = np.unique(keyframes, return_inverse=True)
+    low, high = (int(keyframes.min()), int(keyframes.max())) if len(keyframes) else (0, 0)
+    if high - low < 1 << 16:  # a table is faster than sorting
+        offset = keyframes - np.uint32(low)
+        is_there = np.zeros(high - low + 1, np.bool_)
+        is_there[offset] = True
+        palette = np.flatnonzero(is_there).astype(np.uint32)[: len(keyframes)] + np.uint32(low)
+        index = (np.cumsum(is_there, dtype=np.uint32) - np.uint32(1))[offset]
+    else:
+        palette, index = np.unique(keyframes, return_inverse=True)
     planes = [(index >> 8 * i).astype(np.uint8).tobytes() for i in range(_index_bytes(len(palette)))]
     return palette.astype("<u4").tobytes(), b"".join(planes)
 
@@ -258,8 +278,10 @@ def _octree_of(codes: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint8]:
     nodes = codes
     for _ in range(CHUNK_BITS if len(codes) else 0):
         parents = nodes >> np.uint32(3)
-        starts = np.flatnonzero(np.diff(parents, prepend=np.uint32(0xFFFFFFFF)))
-        bits = (np.uint32(1) << (nodes & np.uint32(7))).astype(np.uint8)
+        is_first = np.ones(len(parents), np.bool_)
+        np.not_equal(parents[1:], parents[:-1], out=is_first[1:])
+        starts = np.flatnonzero(is_first)
+        bits = _BIT[nodes & np.uint32(7)]
         levels.append(np.bitwise_or.reduceat(bits, starts))
         nodes = parents[starts]
     return np.concatenate(levels[::-1]) if levels else np.zeros(0, np.uint8)
@@ -309,24 +331,36 @@ def _split_sums(rows, means, out):  # type: ignore[no-untyped-def]  # pragma: no
     fill = np.uint64(0)  # bits waiting in the accumulator, below 8 between values
     waiting = np.uint64(0)
     num_bytes = 0
+    low = np.uint64(0xFFFFFFFF)
     for i in range(len(rows)):
         weight = np.uint64(rows[i, 3])
         if weight == 0 or weight > 16843009:
             return -1
-        bits = np.uint64(_num_bits(weight))
+        is_radix = weight <= np.uint64(1625)
+        bits = _RADIX_BITS[weight] if is_radix else np.uint64(_num_bits(weight))
+        number = np.uint64(0)
         for c in range(6):
             total = np.uint64(rows[i, c if c < 3 else c + 1])
             mean = total // weight
             if total > weight * np.uint64(255):
                 return -1
             means[c, i] = mean
-            waiting |= (total - mean * weight) << fill
-            fill += bits
-            while fill >= np.uint64(8):
-                out[num_bytes] = waiting & np.uint64(255)
-                num_bytes += 1
-                waiting >>= np.uint64(8)
-                fill -= np.uint64(8)
+            remainder = total - mean * weight
+            number = number * weight + remainder if is_radix else remainder
+            if is_radix and c < 5:
+                continue
+            left = bits
+            while left > np.uint64(0):
+                some = min(left, np.uint64(32))
+                waiting |= (number & low) << fill
+                number >>= some
+                fill += some
+                left -= some
+                while fill >= np.uint64(8):
+                    out[num_bytes] = waiting & np.uint64(255)
+                    num_bytes += 1
+                    waiting >>= np.uint64(8)
+                    fill -= np.uint64(8)
     if fill:
         out[num_bytes] = waiting & np.uint64(255)
         num_bytes += 1
@@ -348,18 +382,28 @@ def _join_sums(means, stream, rows):  # type: ignore[no-untyped-def]  # pragma: 
         weight = np.uint64(rows[i, 3])
         if weight == 0 or weight > 16843009:
             return False
-        bits = np.uint64(_num_bits(weight))
-        mask = (np.uint64(1) << bits) - np.uint64(1)
-        for c in range(6):
-            while fill < bits:
-                if position >= len(stream):
-                    return False
-                waiting |= np.uint64(stream[position]) << fill
-                position += 1
-                fill += np.uint64(8)
-            remainder = waiting & mask
-            waiting >>= bits
-            fill -= bits
+        is_radix = weight <= np.uint64(1625)
+        bits = _RADIX_BITS[weight] if is_radix else np.uint64(_num_bits(weight))
+        number = np.uint64(0)
+        for c in range(5, -1, -1) if is_radix else range(0, 6):
+            if not is_radix or c == 5:
+                number, got = np.uint64(0), np.uint64(0)
+                while got < bits:
+                    some = min(bits - got, np.uint64(32))
+                    while fill < some:
+                        if position >= len(stream):
+                            return False
+                        waiting |= np.uint64(stream[position]) << fill
+                        position += 1
+                        fill += np.uint64(8)
+                    number |= (waiting & ((np.uint64(1) << some) - np.uint64(1))) << got
+                    waiting >>= some
+                    fill -= some
+                    got += some
+            remainder = number
+            if is_radix and c > 0:
+                number = remainder // weight
+                remainder -= number * weight
             total = np.uint64(means[c, i]) * weight + remainder
             if remainder >= weight or total > weight * np.uint64(255):
                 return False

@@ -18,6 +18,7 @@ from .keyframe_codec import KeyframeBlobs, decode_keyframe
 from .ledger import Ledger
 from .manifest import Manifest
 from .packing import ARRAY_REFERENCE, ValueDecodeError, unpack_array, unpack_value
+from .parallel import map_ordered
 from .rows import CHUNK_COLUMNS, ChunkRow, RowReader, as_bytes, note
 from .state import Damage, WorldState
 
@@ -58,10 +59,11 @@ class WorldReader(RowReader):
         if self._is_damaged:
             damage.append(Damage("file", "its structure is damaged or it is cut off"))
         chunks: dict[ChunkKey, Chunk] = {}
-        for item in self.iter_chunks():
+        keys = self.chunk_keys(damage=damage)
+        for item in map_ordered(self._chunk_or_damage, keys, len(keys)):
             if isinstance(item, Damage):
                 damage.append(item)
-            else:
+            elif item is not None:
                 chunks[item.key] = item
         return WorldState(
             chunks,
@@ -247,13 +249,15 @@ class WorldReader(RowReader):
         keys = self.chunk_keys(near, damage)
         yield from damage
         for key in keys:
-            try:
-                chunk = self.read_chunk(key)
-            except DamageError as error:
-                yield Damage(error.what, error.reason)
-            else:
-                if chunk is not None:
-                    yield chunk
+            item = self._chunk_or_damage(key)
+            if item is not None:
+                yield item
+
+    def _chunk_or_damage(self, key: ChunkKey) -> Chunk | Damage | None:
+        try:
+            return self.read_chunk(key)
+        except DamageError as error:
+            return Damage(error.what, error.reason)
 
     @property
     def num_points(self) -> int:

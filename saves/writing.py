@@ -18,6 +18,7 @@ from .journal import common_length
 from .keyframe_codec import encode_keyframe, encode_keyframe_meta
 from .ledger import Changes, Ledger, digest_of, known_chunk
 from .packing import ARRAY_REFERENCE, ValueDecodeError, array_kind, pack_array, pack_value, unpack_value
+from .parallel import map_ordered
 from .rows import ChunkRow
 from .state import WorldState
 
@@ -114,11 +115,9 @@ class _Transaction:
 
     def _write_chunks(self, state: WorldState) -> None:
         known = self._ledger.chunks()
-        for key, chunk in state.chunks.items():
-            before = known.get(key)
-            if before is not None and before.is_of(chunk):
-                continue
-            data = encode_chunk(chunk)
+        changed = [c for key, c in state.chunks.items() if key not in known or not known[key].is_of(c)]
+        for chunk, data in zip(changed, map_ordered(encode_chunk, changed, len(changed)), strict=True):
+            key, before = chunk.key, known.get(chunk.key)
             row = ChunkRow(chunk.key, chunk.revision, chunk.num_points, digest_of(data))
             self.changes.chunks[key] = known_chunk(chunk, row.digest)
             is_new = before is None or before.digest != row.digest

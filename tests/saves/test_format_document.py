@@ -60,11 +60,18 @@ def read_chunk(data: bytes) -> tuple[tuple[int, int, int], list[int], np.ndarray
         )
         means = [p[1][i], p[2][i], p[3][i], (red_green + green) % 256, green, (blue_green + green) % 256]
         weight = sum(p[8 + b][i] << 8 * b for b in range(4))
-        sums = []
-        for mean in means:
-            width = (weight - 1).bit_length()
-            sums.append((mean * weight + (bits & (1 << width) - 1)) * factor)
+        remainders = []
+        if weight <= 1625:
+            width = (weight**6 - 1).bit_length()
+            number = bits & (1 << width) - 1
             bits >>= width
+            remainders = [number // weight**power % weight for power in (5, 4, 3, 2, 1, 0)]
+        else:
+            for _ in range(6):
+                width = (weight - 1).bit_length()
+                remainders.append(bits & (1 << width) - 1)
+                bits >>= width
+        sums = [(mean * weight + rest) * factor for mean, rest in zip(means, remainders, strict=True)]
         index = sum(p[13][b * n + i] << 8 * b for b in range(len(p[13]) // n))
         rows[i] = [*sums[:3], weight * factor, *sums[3:], palette[index]]
     priority = np.frombuffer(p[14], np.uint8)
