@@ -44,7 +44,7 @@ $(VENV)/walk-ready: $(VENV)/python-ready pyproject.toml
 $(VENV)/test-ready: $(VENV)/walk-ready pyproject.toml | system-packages
 	@echo "setting up the tests (once, some minutes)"
 	@$(PIP) install "$(TORCH)"
-	@$(PIP) install --editable ".[dev]"
+	@$(PIP) install --editable ".[dev,models]"
 	@touch $@
 
 $(VENV)/bench-ready: $(VENV)/test-ready

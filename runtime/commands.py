@@ -29,7 +29,7 @@ class Walk:
     """Log of the walk, for `spatia rollout --replay`."""
     headless: bool = False
     """Walk a scripted path without a window."""
-    seconds: float = 20.0
+    seconds: float = 16.0
     """Length of the scripted walk without a window."""
     memory_limit: str = ""
     """Most memory that the world's points may take, such as 2GiB."""
@@ -201,6 +201,16 @@ class Check:
     """Make a whole world of what is left; the damaged file is kept beside it."""
 
 
+@dataclass(frozen=True)
+class Models:
+    """List, fetch or check the weights of models."""
+
+    action: Positional[str] = "list"
+    """list, fetch or check."""
+    what: Positional[str] = ""
+    """Name of the model to fetch (spatia), or the folder to check."""
+
+
 Command = (
     Annotated[Walk, tyro.conf.subcommand("walk")]
     | Annotated[Rollout, tyro.conf.subcommand("rollout")]
@@ -215,6 +225,7 @@ Command = (
     | Annotated[Merge, tyro.conf.subcommand("merge")]
     | Annotated[Gc, tyro.conf.subcommand("gc")]
     | Annotated[Check, tyro.conf.subcommand("check")]
+    | Annotated[Models, tyro.conf.subcommand("models")]
 )
 SIZE_LIMITS = (16, 8192)
 UNITS = {

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from .commands import Bench, Command, Export, Info, Rollout, Walk
+from .commands import Bench, Command, Export, Info, Models, Rollout, Walk
 from .errors import UserError
 
 EXIT_FAULT = 1
@@ -148,6 +148,10 @@ def _dispatch(command: Command) -> int:
             return run_commands.info(command)
         case Export():
             return run_commands.export(command)
+        case Models():
+            from .model_commands import models
+
+            return models(command)
         case Bench():
             return run_commands.bench(command)
     from . import history_commands

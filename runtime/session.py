@@ -32,8 +32,8 @@ from .clock import Clock, WallClock
 from .collision import Collision
 from .director import ClipPlan, Director, Tail, predict_along
 from .metrics import Metrics
-from .record import RecordedRequest, Recorder, Recording
 from .process import release_free_memory
+from .record import RecordedRequest, Recorder, Recording
 from .rig import CameraRig, RigState
 from .world import World
 
@@ -57,6 +57,8 @@ MAX_CLIPS_PER_PLAN = 6
 MAX_UNDO = 4
 """Clips that can be taken back; each keeps the chunks that it replaced."""
 IRRELEVANT_S = 2.0
+TRIM_EVERY_DRAFTS = 8
+"""Freed memory is given back to the system every few plans, on the background thread."""
 MAX_FAILURE_PAUSE_S = 30.0
 """A generator that keeps failing is asked ever more seldom, down to this."""
 TRACE_STEP_M = 0.10
@@ -181,6 +183,7 @@ class Session:
         self._recorder = recorder
         self._recording = recording
         self._memory_limit = memory_limit
+        self._num_drafts = 0
         self._failures_in_a_row = 0
         self._irrelevant_since: tuple[int, int] | None = None
         self._replay_drafts: dict[int, ClipRequest] = {}
@@ -392,6 +395,9 @@ class Session:
         self, moment: _Moment, predict: Callable[[float], Transform], ring: bool
     ) -> tuple[ClipPlan, ClipRequest] | None:
         """Plan a clip and put together its request, all but its identity. Runs on any thread."""
+        if not self.is_waiting and self._num_drafts % TRIM_EVERY_DRAFTS == 0:
+            release_free_memory()
+        self._num_drafts += 1
         if self._is_full(moment.memory):
             self.status.notice = "the memory limit is reached: nothing more is generated"
             return None
@@ -574,8 +580,6 @@ class Session:
         self.metrics.clip_merged(self.clock.now_s(), facts)
         if self._recorder is not None:
             self._recorder.merge(self.tick_count, merge.ended.request_id)
-        if not self.is_waiting:
-            self._background.submit(release_free_memory)
         self._finish(merge.ended.request_id, merged=not facts.rejected, journal={"outcome": "done", "update": facts})
 
     def _finish(self, request_id: int, *, merged: bool, journal: dict[str, Any]) -> None:

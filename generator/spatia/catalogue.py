@@ -248,7 +248,6 @@ def fetch(name: str, folder: Path, report: Callable[[str], None] = lambda line: 
         MissingExtraError: huggingface_hub is not installed.
     """
     from huggingface_hub import HfApi, hf_hub_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
     for part in model_of(name).parts:
         target = folder / part.folder
@@ -260,7 +259,9 @@ def fetch(name: str, folder: Path, report: Callable[[str], None] = lambda line: 
                 path = Path(hf_hub_download(part.repository, file, local_dir=target))
                 if file in sums and sha256_of(path) != sums[file]:
                     raise CheckpointError(f"{path}: wrong checksum: delete it and fetch again")
-        except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        except CheckpointError:
+            raise
+        except Exception as error:  # the hub's client raises those of several libraries
             missing = _missing(model_of(name), folder)
             told = f"the hub cannot be reached or refused ({type(error).__name__})\n"
             raise MissingWeightsError(told + where_to_put(name, folder, missing), name=str(folder)) from error
