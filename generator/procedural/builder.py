@@ -115,10 +115,9 @@ class CellBuilder:
             is_fixed = look.uv in (s.UV_STRETCHED, s.UV_PLACE)
             u0, v0 = (0.0, 0.0) if is_fixed else (self.rng.random(), self.rng.random())
             su = sv = 1.0
-        self._floats.append(
-            [*centre, *half, math.cos(yaw_rad), math.sin(yaw_rad), *look.tint, u0, v0, su, sv, look.emission]
-            + [*extra, look.gloss, 0.0, 0.0, 0.0]
-        )
+        turn = (math.cos(yaw_rad), math.sin(yaw_rad))
+        texture = (*look.tint, u0, v0, su, sv, look.emission)
+        self._floats.append([*centre, *half, *turn, *texture, *extra, look.gloss, 0.0, 0.0, 0.0])
         material = MATERIAL_INDEX[look.material]
         top = MATERIAL_INDEX[look.top] if look.top else material
         self._ints.append([kind, material, top, CLASS_INDEX[look.surface], 0, look.uv, look.flags, 0])
@@ -155,7 +154,9 @@ class Spot:
         (xa, ya), (xb, yb) = self.point(u[0], v[0]), self.point(u[1], v[1])
         self.cell.box((min(xa, xb), max(xa, xb)), (min(ya, yb), max(ya, yb)), z, look)
 
-    def turned_box(self, u: float, v: float, z: tuple[float, float], half: tuple[float, float], angle: float, look: Look) -> None:  # fmt: skip
+    def turned_box(
+        self, u: float, v: float, z: tuple[float, float], half: tuple[float, float], angle: float, look: Look
+    ) -> None:
         """A box that stands at an angle to the wall."""
         x, y = self.point(u, v)
         self.cell.turned_box((x, y, (z[0] + z[1]) / 2), (half[0], half[1], (z[1] - z[0]) / 2), self.yaw(angle), look)

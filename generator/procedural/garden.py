@@ -58,15 +58,19 @@ def _tree(cell: CellBuilder, r: random.Random, x: float, y: float) -> None:
     lean = (x + r.uniform(-0.12, 0.12), y + r.uniform(-0.12, 0.12), height)
     cell.rod((x, y, -0.05), lean, 0.1, bark)
     cell.ellipsoid((x, y, 0.0), (0.2, 0.2, 0.12), bark)
-    count = 6
+    count = 7
     for k in range(count):
         angle = k * 2 * math.pi / count + r.uniform(-0.3, 0.3)
-        reach, rise = r.uniform(0.5, 0.85), r.uniform(0.35, 1.05)
+        reach, rise = r.uniform(0.4, 0.95), r.uniform(0.2, 1.15)
         tip = (lean[0] + reach * math.cos(angle), lean[1] + reach * math.sin(angle), height + rise)
-        cell.rod((lean[0], lean[1], height - 0.08 * (k % 2)), tip, 0.035, bark)
-        size = r.uniform(0.45, 0.62)
-        cell.leaves(tip, (size, size, size * 0.8), green, 0.9)
-    cell.leaves((lean[0], lean[1], height + 1.25), (0.62, 0.62, 0.5), green, 0.9)
+        cell.rod((lean[0], lean[1], height - 0.08 * (k % 2)), tip, 0.03, bark)
+        for _ in range(2):
+            size = r.uniform(0.3, 0.48)
+            at = tuple(c + r.uniform(-0.22, 0.22) for c in tip)
+            cell.leaves((at[0], at[1], at[2]), (size, size, size * r.uniform(0.7, 0.95)), green, 0.62)
+    for _ in range(3):
+        at = (lean[0] + r.uniform(-0.3, 0.3), lean[1] + r.uniform(-0.3, 0.3), height + r.uniform(0.9, 1.4))
+        cell.leaves(at, (0.46, 0.46, 0.4), green, 0.62)
 
 
 def _bush(cell: CellBuilder, r: random.Random, x: float, y: float) -> None:
@@ -174,7 +178,7 @@ def _lamp_post(cell: CellBuilder, r: random.Random, doors: list[tuple[float, flo
     cell.cylinder(x, y, (2.26, 2.5), 0.1, Look("flat", (1.0, 0.9, 0.7), "lamp", emission=1.0, flags=s.NO_SHADOW))
     cell.cylinder(x, y, (2.5, 2.54), 0.15, IRON)
     cell.ellipsoid((x, y, 2.56), (0.06, 0.06, 0.06), IRON)
-    cell.lamps.append(Lamp(x, y, 2.36, 1.6))
+    cell.lamps.append(Lamp(x, y, 2.36, 2.2))
 
 
 def _wall_pots(cell: CellBuilder, r: random.Random, doors: list[tuple[float, float]]) -> None:

@@ -1,4 +1,4 @@
-"""The procedural generator: pictures an endless place, of which everything is known, at the poses that are asked for."""
+"""The procedural generator: pictures an endless place, of which everything is known, at the poses asked for."""
 
 import time
 from typing import ClassVar
@@ -12,6 +12,9 @@ COVERED = 0.5
 """Share of coverage from which memory counts as having a pixel."""
 TICKS_PER_S = 24.0
 """Simulation ticks a second that things move by, whatever the walk's own rate."""
+SKY_M = 90.0
+"""How far off a clip puts the sky, so that memory can hold it; it is seen through, and so removed, from nearer by."""
+SKY_CONFIDENCE = 0.1
 TOLERANCE = 0.03
 """Memory further off the place's depth than this share shows something else and counts as missing."""
 
@@ -19,7 +22,8 @@ TOLERANCE = 0.03
 class ProceduralGenerator:
     """Pictures the place that ``request.place`` names, such as ``rooms:7:day``, with its exact depth.
 
-    The place stands still but for its movers, whose pixels are marked. Without a name it is ``rooms:0:day``.
+    The place stands still but for its movers, whose pixels are marked. The sky gets a far distance. A request without
+    a name gets ``rooms:0:day``.
 
     Args:
         with_depth: False leaves the depth out, so that it has to be found.
@@ -49,12 +53,16 @@ class ProceduralGenerator:
             views.append(place.render(pose, request.pinhole, at_s, self._threads))
         progress.check("picture", 1.0)
         depth_m, moving = np.stack([v.depth_m for v in views]), np.stack([v.moving for v in views])
+        is_sky = depth_m == 0
+        rays = request.pinhole.rays()
+        sky_m = (SKY_M / np.linalg.norm(rays, axis=-1)).astype(np.float32)
+        depth_m = np.where(is_sky, sky_m, depth_m)
         differs = np.abs(scene.depth_m - depth_m) > TOLERANCE * depth_m
-        is_new = ((scene.coverage < COVERED) | differs) & (depth_m > 0) & ~moving
+        is_new = ((scene.coverage < COVERED) | (differs & ~is_sky)) & ~moving
         return Clip(
             np.stack([v.color for v in views]),
             depth_m if self._with_depth else None,
-            np.where(depth_m > 0, 1.0, 0.0).astype(np.float32),
+            np.where(is_sky, SKY_CONFIDENCE, 1.0).astype(np.float32),
             moving=moving,
             new_surface=is_new,
             seconds={"place": ready - started, "picture": time.perf_counter() - ready},

@@ -32,7 +32,8 @@ F = np.float32
 MISS = F(1e9)
 NEAR = F(0.01)
 SHELLS = 3
-"""Nested surfaces of foliage; the outer ones are pierced between leaves."""
+SHELL_GAP = 0.17
+"""Nested surfaces of foliage, and how far apart; the outer ones are pierced between leaves."""
 
 
 @njit(**OPTIONS)
@@ -93,18 +94,20 @@ def hit_round(floats, k, kind, ox, oy, oz, dx, dy, dz, leaves):
         return (t, 6) if t > NEAR else (MISS, 0)
     scale = floats[k, AX]
     for shell in range(SHELLS):
-        radius = F(1.0) - F(0.13) * shell
+        radius = F(1.0) - F(SHELL_GAP) * shell
         d = b * b - a * (r2 - radius * radius)
         if d <= 0:
             break
         root = math.sqrt(d)
-        inner = radius - F(0.13)
+        inner = radius - F(SHELL_GAP)
         for way in range(2):
             t = (-b + (root if way else -root)) * inv
             if t <= NEAR or (way == 1 and (shell == SHELLS - 1 or b * b - a * (r2 - inner * inner) > 0)):
                 continue
             is_core = shell == SHELLS - 1
-            if is_core or leaf_at(leaves, rx + t * ex, ry + t * ey, rz + t * ez, scale, floats[k, AY] + F(0.37) * shell):
+            if is_core or leaf_at(
+                leaves, rx + t * ex, ry + t * ey, rz + t * ez, scale, floats[k, AY] + F(0.37) * shell
+            ):
                 return t, 6 + shell
     return MISS, 0
 
@@ -161,9 +164,19 @@ def _hit_capsule(floats, k, ax, ay, az, dx, dy, dz):
 
 @njit(**OPTIONS)
 def hit(floats, k, kind, ox, oy, oz, dx, dy, dz, leaves):
-    """Nearest positive hit of a ray with one primitive: (distance in units of the direction, face); ``MISS`` for none."""
+    """Nearest positive hit of a ray with a primitive: (distance in units of the direction, face), ``MISS`` for none."""
     if kind == BOX:
-        return hit_slabs(ox - floats[k, PX], oy - floats[k, PY], oz - floats[k, PZ], dx, dy, dz, floats[k, HX], floats[k, HY], floats[k, HZ])
+        return hit_slabs(
+            ox - floats[k, PX],
+            oy - floats[k, PY],
+            oz - floats[k, PZ],
+            dx,
+            dy,
+            dz,
+            floats[k, HX],
+            floats[k, HY],
+            floats[k, HZ],
+        )
     return hit_round(floats, k, kind, ox, oy, oz, dx, dy, dz, leaves)
 
 
@@ -190,10 +203,10 @@ def _clip_rect(corners, num, eye, out):
         u0, u1, v0, v1 = min(u0, u), max(u1, u), min(v0, v), max(v1, v)
     if u1 < u0:
         return False
-    out[0] = int(math.floor(max(u0, -2.0)))
-    out[1] = int(math.ceil(min(u1, 1e5))) + 1
-    out[2] = int(math.floor(max(v0, -2.0)))
-    out[3] = int(math.ceil(min(v1, 1e5))) + 1
+    out[0] = math.floor(max(u0, -2.0))
+    out[1] = math.ceil(min(u1, 1e5)) + 1
+    out[2] = math.floor(max(v0, -2.0))
+    out[3] = math.ceil(min(v1, 1e5)) + 1
     return True
 
 

@@ -1,10 +1,11 @@
-"""Times of day, and the compiled loops that bake a cell's light: sun map, lamp map, ambient cubes, openness of the floor."""
+"""Times of day, and the compiled loops that bake a cell's light: sun, lamps, ambient cubes, openness of the floor."""
 
 import math
 
 import numpy as np
 from numba import njit
 
+from .classes import CLASS_INDEX
 from .kernels import MISS, OPTIONS, F, hit_round, hit_slabs
 from .scene import (
     BOX,
@@ -46,8 +47,8 @@ from .scene import (
     YARD,
     Light,
 )
-from .classes import CLASS_INDEX
 
+Vector = tuple[float, ...]
 INSET_M = 0.14
 YARD_CUBES_M = 3.8
 """Height that a yard's ambient cubes reach."""
@@ -55,25 +56,25 @@ _LAMP_CLASS = CLASS_INDEX["lamp"]
 _LYING = tuple(CLASS_INDEX[n] for n in ("floor", "rug", "ground", "path"))
 
 
-def _light(sun, sun_color, sky_top, sky_low, cloud, indoor, ground, lamp, levels) -> Light:  # noqa: ANN001
+def _light(sun: Vector, *rows: Vector) -> Light:
+    """Rows as in ``Light``; the sun's direction need not be of unit length."""
     s = np.asarray(sun, np.float64)
-    rows = (s / np.linalg.norm(s), sun_color, sky_top, sky_low, cloud, indoor, ground, lamp, levels)
-    return Light(*(np.asarray(row, np.float32) for row in rows))
+    return Light(*(np.asarray(row, np.float32) for row in (s / np.linalg.norm(s), *rows)))
 
 
 def day() -> Light:
     """A clear day; the sun stands in the south-west at about 40 degrees, so that it looks into windows."""
     return _light(
-        (-0.46, -0.62, 0.66), (3.5, 3.05, 2.4), (0.20, 0.40, 0.82), (0.72, 0.84, 0.95), (1.1, 1.1, 1.1),
-        (0.66, 0.63, 0.58), (0.42, 0.43, 0.33), (1.0, 0.84, 0.62), (4.2, 1.3, 0.82, 0.004),
+        (-0.46, -0.62, 0.66), (2.9, 2.5, 1.95), (0.16, 0.34, 0.74), (0.62, 0.75, 0.88), (0.95, 0.95, 0.95),
+        (0.62, 0.59, 0.54), (0.36, 0.38, 0.28), (1.0, 0.84, 0.62), (5.0, 1.3, 0.8, 0.004),
     )  # fmt: skip
 
 
 def evening() -> Light:
     """After sunset: lamps, lit windows, a violet sky."""
     return _light(
-        (-0.46, -0.62, 0.66), (0.0, 0.0, 0.0), (0.045, 0.075, 0.19), (0.46, 0.27, 0.24), (0.26, 0.17, 0.21),
-        (0.46, 0.31, 0.17), (0.08, 0.07, 0.06), (1.5, 1.04, 0.6), (0.9, 2.1, 1.15, 0.001),
+        (-0.46, -0.62, 0.66), (0.0, 0.0, 0.0), (0.05, 0.085, 0.22), (0.50, 0.28, 0.24), (0.30, 0.19, 0.23),
+        (0.17, 0.125, 0.085), (0.08, 0.07, 0.06), (1.3, 1.0, 0.68), (1.0, 1.75, 1.0, 0.001),
     )  # fmt: skip
 
 
@@ -334,14 +335,21 @@ def cube_bounds(cells, slot):
 
 @njit(**OPTIONS)
 def _escaped(cells, slot, px, py, pz, dx, dy, dz, light, tex):
-    """Radiance of a ray that left a cell without a hit: the sky, the ground outside, or a room beyond."""
-    tx = ((cells.size[slot, 0] if dx > 0 else F(0.0)) - px) / dx
-    ty = ((cells.size[slot, 1] if dy > 0 else F(0.0)) - py) / dy
-    side = (1 if dx > 0 else 3) if tx < ty else (2 if dy > 0 else 0)
+    """Radiance of a ray that met nothing: the sky, the ground outside, or a room beyond."""
     is_yard = cells.kind[slot] == YARD
-    if is_yard and (dz > 0 and pz + dz * min(tx, ty) > F(ROOF_M)):
-        return sky(dx, dy, dz, light, tex, -1)
-    other = cells.neighbours[slot, side]
+    other = np.int64(-1)
+    for _ in range(3):
+        tx = ((cells.size[slot, 0] if dx > 0 else F(0.0)) - px) / dx
+        ty = ((cells.size[slot, 1] if dy > 0 else F(0.0)) - py) / dy
+        t = min(tx, ty)
+        side = (1 if dx > 0 else 3) if tx < ty else (2 if dy > 0 else 0)
+        if is_yard and dz > 0 and pz + dz * t > F(ROOF_M):
+            return sky(dx, dy, dz, light, tex, -1)
+        other = cells.neighbours[slot, side]
+        if joined(cells, slot, side) < 0:
+            break
+        ox, oy = shift(cells, slot, other, side)
+        px, py, pz, slot = px + dx * t - ox, py + dy * t - oy, pz + dz * t, other
     if other >= 0 and cells.kind[other] != YARD:
         return light.indoor[0], light.indoor[1], light.indoor[2]
     gain = F(1.0) if is_yard else light.levels[0]
@@ -375,17 +383,23 @@ def coarsen(cells, slot, tex):
 
 @njit(**OPTIONS)
 def _coarse_around(cells, slot):
-    """Coarse boxes of a cell and of those that no wall parts from it, relative to its corner: (NUM_COARSE, N)."""
+    """Coarse boxes relative to a cell's corner: of what is joined to its west, its own, of what is joined to its east.
+
+    Returns:
+        ((NUM_COARSE, N) boxes, index of the first own one, index after the last own one).
+    """
     total = cells.num_coarse[slot]
-    for side in range(4):
+    for side in (3, 1):
         other = joined(cells, slot, side)
         if other >= 0:
             total += cells.num_coarse[other]
     out = np.empty((NUM_COARSE, total), np.float32)
-    at = 0
-    for side in range(-1, 4):
+    at, first, last = 0, 0, 0
+    for side in (3, -1, 1):
         other, ox, oy = slot, F(0.0), F(0.0)
-        if side >= 0:
+        if side < 0:
+            first, last = at, at + cells.num_coarse[slot]
+        else:
             other = joined(cells, slot, side)
             if other < 0:
                 continue
@@ -396,7 +410,7 @@ def _coarse_around(cells, slot):
             out[0, at] += ox
             out[1, at] += oy
             at += 1
-    return out
+    return out, first, last
 
 
 @njit(**OPTIONS)
@@ -412,7 +426,11 @@ def _bounced(cells, slot, x, y, z, light):
     for i in range(cells.num_lamps[slot]):
         lamps = cells.lamps
         ax, ay, az = lamps[slot, i, 0] - x, lamps[slot, i, 1] - y, lamps[slot, i, 2] - z
-        e = lamps[slot, i, 3] * F(0.6) / (ax * ax + ay * ay + az * az + F(0.4))
+        r2 = ax * ax + ay * ay + az * az
+        fade = max(
+            F(1.0) - r2 * r2 / (lamps[slot, i, 5] * lamps[slot, i, 5] * lamps[slot, i, 5] * lamps[slot, i, 5]), F(0.0)
+        )
+        e = lamps[slot, i, 3] * F(0.6) * fade * fade / (r2 + F(0.4))
         r, g, b = r + e * light.lamp_color[0], g + e * light.lamp_color[1], b + e * light.lamp_color[2]
     return r, g, b
 
@@ -422,9 +440,9 @@ def bake_ambient(cells, slot, layer, light, tex, directions):
     """Fill one layer of a cell's ambient cubes: one traced bounce, lit by sun, lamps and a guess at the rest."""
     x0, x1, y0, y1, z0, z1 = cube_bounds(cells, slot)
     pz = z0 + (z1 - z0) * F(layer) / F(NZ - 1)
-    boxes = _coarse_around(cells, slot)
+    boxes, own0, own1 = _coarse_around(cells, slot)
     bx, by, bz, ex, ey, ez = boxes[0], boxes[1], boxes[2], boxes[3], boxes[4], boxes[5]
-    num, own = boxes.shape[1], cells.num_coarse[slot]
+    num = boxes.shape[1]
     near = np.empty(num, np.float32)
     weights, acc = np.empty(6, np.float32), np.empty(18, np.float32)
     for iy in range(NY):
@@ -432,12 +450,15 @@ def bake_ambient(cells, slot, layer, light, tex, directions):
             px, py = x0 + (x1 - x0) * F(ix) / F(NX - 1), y0 + (y1 - y0) * F(iy) / F(NY - 1)
             out = cells.ambient[slot, (layer * NY + iy) * NX + ix]
             is_inside = False
-            for k in range(own):
+            for k in range(own0, own1):
                 if abs(px - bx[k]) < ex[k] and abs(py - by[k]) < ey[k] and abs(pz - bz[k]) < ez[k]:
                     is_inside = True
             if is_inside:
                 out[0] = F(-1.0)
                 continue
+            # On a border without a wall both cells see the same two cells, so that no seam shows.
+            k0 = own0 if ix == NX - 1 and own1 < num else 0
+            k1 = own1 if ix == 0 and own0 > 0 else num
             weights[:] = 0
             acc[:] = 0
             for d in range(directions.shape[0]):
@@ -445,7 +466,7 @@ def bake_ambient(cells, slot, layer, light, tex, directions):
                 vx, vy, vz = F(1.0) / dx, F(1.0) / dy, F(1.0) / dz
                 wx, wy, wz = abs(vx), abs(vy), abs(vz)
                 best = MISS
-                for k in range(num):
+                for k in range(k0, k1):
                     mx, my, mz = (bx[k] - px) * vx, (by[k] - py) * vy, (bz[k] - pz) * vz
                     hx, hy, hz = ex[k] * wx, ey[k] * wy, ez[k] * wz
                     t0 = max(max(mx - hx, my - hy), mz - hz)
@@ -456,7 +477,7 @@ def bake_ambient(cells, slot, layer, light, tex, directions):
                 if best >= MISS:
                     r, g, b = _escaped(cells, slot, px, py, pz, dx, dy, dz, light, tex)
                 else:
-                    k = 0
+                    k = k0
                     while near[k] != best:
                         k += 1
                     t = best - F(0.03)
@@ -539,7 +560,7 @@ def bake_floor(cells, slot):
                     if is_low:
                         low[iy, ix] = F(1.0)
     spread = np.zeros((depth, width), np.float32)
-    for rounds in range(2):
+    for _ in range(2):
         for iy in range(depth):
             for ix in range(width):
                 total = F(0.0)

@@ -240,7 +240,10 @@ def _person_shadow(cell: CellBuilder, x: float, y: float, heading: float, time_s
     phase = time_s * SPEED_M_S["person"] * math.pi / 0.7
     for side in (-1, 1):
         step = 0.36 * math.sin(0.42 * math.sin(phase + (math.pi if side > 0 else 0.0)) * 2)
-        hip, foot = (x - n * 0.09 * side, y + c * 0.09 * side), (x + c * step - n * 0.1 * side, y + n * step + c * 0.1 * side)
+        hip, foot = (
+            (x - n * 0.09 * side, y + c * 0.09 * side),
+            (x + c * step - n * 0.1 * side, y + n * step + c * 0.1 * side),
+        )
         cell.rod((*hip, 0.85), (*foot, 0.08), 0.07, look)
     cell.ellipsoid((x, y, 1.16), (0.14, 0.26, 0.36), look, heading)
     cell.ellipsoid((x, y, 1.66), (0.1, 0.09, 0.13), look, heading)

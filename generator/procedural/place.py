@@ -12,8 +12,8 @@ import numpy.typing as npt
 from ...world.camera import Pinhole
 from ...world.transforms import Transform, look
 from . import scene as s
-from .kernels import MISS, gather, smooth_edges, trace, walk_portals
 from .classes import CLASS_INDEX, SURFACE_CLASSES
+from .kernels import MISS, gather, smooth_edges, trace, walk_portals
 from .light import bake_ambient, bake_floor, bake_lamp, bake_sun, coarsen, day, evening, fill_ambient, sphere_directions
 from .movers import Figure, Route, build_mover, find_route
 from .plan import CellPlan, Plan
@@ -33,7 +33,7 @@ RAYS = 40
 MAX_SEEN = 16_000
 EYE_HEIGHT_M = 1.55
 START_PITCH_RAD, START_FOV_RAD = -0.12, 1.3
-AHEAD_M = 16.0
+AHEAD_M = REACH_M + 3.0
 """Cells as near as this are made ahead of the walker."""
 _FRESH, _BUILT, _SUNNED, _LIT = range(4)
 _SCREENS = [CLASS_INDEX[name] for name in ("screen", "appliance")]
@@ -132,6 +132,7 @@ class Place:
         )
         self._pool: ThreadPoolExecutor | None = None
         self._threads = 1
+        self._compile(progress or (lambda what, share: None))
 
     # -- what callers use ---------------------------------------------------------------------------------------------
 
@@ -144,7 +145,9 @@ class Place:
         for plan in plans:
             for pose in self._start_candidates(plan):
                 view = self.render(pose, small)
-                share = np.bincount(view.surface_class.ravel(), minlength=len(SURFACE_CLASSES)) / view.surface_class.size
+                share = (
+                    np.bincount(view.surface_class.ravel(), minlength=len(SURFACE_CLASSES)) / view.surface_class.size
+                )
                 variety = -float(np.sum(share[share > 0] * np.log(share[share > 0])))
                 room = float(np.minimum(view.depth_m, 6.0).mean()) / 6.0
                 nearest = float(np.quantile(view.depth_m[view.depth_m > 0], 0.1))
@@ -186,9 +189,16 @@ class Place:
             self._ensure_lit(int(slot))
         movers = self._movers(visible, time_s)
         first, num = gather(
-            self._cells, self._order, len(visible), self._rects, movers, eye,
-            self._seen.floats, self._seen.ints, self._seen.rects,
-        )  # fmt: skip
+            self._cells,
+            self._order,
+            len(visible),
+            self._rects,
+            movers,
+            eye,
+            self._seen.floats,
+            self._seen.ints,
+            self._seen.rects,
+        )
         seen = self._seen._replace(first_mover=first, num=num)
         return self._draw(seen, eye, movers, pinhole, threads)
 
@@ -235,6 +245,25 @@ class Place:
         if self._pool is not None:
             self._pool.shutdown()
             self._pool = None
+
+    def _compile(self, tell: Progress) -> None:
+        """Run every compiled loop once on a cell and a tiny picture; seconds on a machine's first start."""
+        self._enter(0, 0)
+        slot = self._slots[0, 0]
+        pinhole = Pinhole.from_fov(4, 4, 1.0)
+        eye, at = _eye_of(look((2.0, -EYE_HEIGHT_M, 2.0), 0.0, 0.0), pinhole)
+        steps: tuple[Callable[[], object], ...] = (
+            lambda: self._ensure_built(slot),
+            lambda: self._ensure_sunned(slot),
+            lambda: bake_lamp(self._cells, slot, self.textures.leaves),
+            lambda: self._ensure_lit(slot),
+            lambda: self._look(eye, at),
+            lambda: self.render(look((2.0, -EYE_HEIGHT_M, 2.0), 0.0, 0.0), pinhole),
+        )
+        for k, step in enumerate(steps):
+            tell("compiling the place's loops", k / len(steps))
+            step()
+        tell("compiling the place's loops", 1.0)
 
     # -- cells --------------------------------------------------------------------------------------------------------
 
@@ -302,7 +331,14 @@ class Place:
         cells.floats[slot, :num], cells.ints[slot, :num], cells.num_prims[slot] = floats, ints, num
         for k, lamp in enumerate(cell.lamps[:2]):
             has_map = k == 0
-            cells.lamps[slot, k] = (lamp.x, lamp.y, lamp.z, lamp.power * self.light.levels[1], slot if has_map else -1, s.LAMP_REACH_M)  # fmt: skip
+            cells.lamps[slot, k] = (
+                lamp.x,
+                lamp.y,
+                lamp.z,
+                lamp.power * self.light.levels[1],
+                slot if has_map else -1,
+                s.LAMP_REACH_M,
+            )
         is_on = self.spec.light != "day" or plan.kind == s.CORRIDOR
         cells.num_lamps[slot] = min(len(cell.lamps), 2) if is_on else 0
         if not is_on:
@@ -372,7 +408,12 @@ class Place:
             other = int(cells.neighbours[slot, side])
             self._bake_lamp(other)
             moved = cells.lamps[other, 0].copy()
-            offset = ((0, -cells.size[other, 1]), (cells.size[slot, 0], 0), (0, cells.size[slot, 1]), (-cells.size[other, 0], 0))  # fmt: skip
+            offset = (
+                (0, -cells.size[other, 1]),
+                (cells.size[slot, 0], 0),
+                (0, cells.size[slot, 1]),
+                (-cells.size[other, 0], 0),
+            )
             moved[0] += offset[side][0]
             moved[1] += offset[side][1]
             cells.lamps[slot, num] = moved
@@ -425,9 +466,7 @@ class Place:
         shadow_floats = np.concatenate([none[0], *(p.shadow_floats for p in parts)])
         shadow_ints = np.concatenate([none[1], *(p.shadow_ints for p in parts)])
         dark = np.array(blobs, np.float32).reshape(-1, 4)
-        return s.Movers(
-            floats, ints, len(floats), shadow_floats, shadow_ints, first, count, bounds, dark, len(blobs)
-        )
+        return s.Movers(floats, ints, len(floats), shadow_floats, shadow_ints, first, count, bounds, dark, len(blobs))
 
     def _draw(self, seen: s.Seen, eye: s.Eye, movers: s.Movers, pinhole: Pinhole, threads: int) -> PlaceView:
         height, width = pinhole.height, pinhole.width
@@ -480,7 +519,8 @@ def _eye_of(world_T_camera: Transform, pinhole: Pinhole) -> tuple[s.Eye, npt.NDA
     # Rays exactly along an axis would divide by zero.
     turned = np.ascontiguousarray(axes + 1e-7, dtype=np.float32)
     at = _PLACE_FROM_WORLD @ world_T_camera[:3, 3]
-    return s.Eye(turned, pinhole.fx, pinhole.fy, pinhole.cx, pinhole.cy, pinhole.width, pinhole.height), at
+    optics = (float(pinhole.fx), float(pinhole.fy), float(pinhole.cx), float(pinhole.cy))
+    return s.Eye(turned, *optics, pinhole.width, pinhole.height), at
 
 
 def _empty_cells() -> s.Cells:

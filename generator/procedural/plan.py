@@ -1,4 +1,4 @@
-"""Where rooms, corridors and yards lie, and the openings between them: hashed, so the order of visits does not matter."""
+"""Where rooms, corridors and yards lie and how they open: hashed, so that the order of visits does not matter."""
 
 import random
 from dataclasses import dataclass

@@ -1,7 +1,6 @@
 """Builds cells: floors, walls with doors and windows, and what stands in rooms and corridors."""
 
 import math
-import random
 from dataclasses import dataclass, field, replace
 
 from . import furniture as f
@@ -14,16 +13,39 @@ WALL_M = 0.1
 """Each cell owns this much of the wall on its side."""
 DOOR_CLEAR_M = 0.95
 WALL_LOOKS: tuple[tuple[str, Tint], ...] = (
-    ("plaster", (0.98, 0.96, 0.9)), ("plaster", (0.74, 0.85, 0.86)), ("plaster", (0.98, 0.86, 0.68)),
-    ("plaster", (0.76, 0.86, 0.7)), ("wallpaper", (1.0, 1.0, 1.0)), ("wallpaper", (1.05, 0.9, 0.84)),
-    ("stripes", (1.0, 0.98, 0.94)), ("stripes", (0.86, 0.95, 1.0)), ("plaster", (0.92, 0.76, 0.7)),
-    ("wallpaper", (0.82, 0.94, 1.05)), ("brick", (1.05, 1.02, 1.0)),
-)  # fmt: skip
+    ("plaster", (0.98, 0.96, 0.9)),
+    ("plaster", (0.74, 0.85, 0.86)),
+    ("plaster", (0.98, 0.86, 0.68)),
+    ("plaster", (0.76, 0.86, 0.7)),
+    ("wallpaper", (1.0, 1.0, 1.0)),
+    ("wallpaper", (1.05, 0.9, 0.84)),
+    ("stripes", (1.0, 0.98, 0.94)),
+    ("stripes", (0.86, 0.95, 1.0)),
+    ("plaster", (0.92, 0.76, 0.7)),
+    ("wallpaper", (0.82, 0.94, 1.05)),
+    ("brick", (1.05, 1.02, 1.0)),
+)
 FLOOR_LOOKS: tuple[tuple[str, Tint, float], ...] = (
-    ("planks", (1.1, 1.08, 1.05), 0.3), ("planks", (0.8, 0.74, 0.7), 0.35), ("planks", (1.4, 1.36, 1.3), 0.25),
-    ("parquet", (1.0, 1.0, 1.0), 0.35), ("parquet", (1.25, 1.2, 1.15), 0.3), ("carpet", (1.0, 1.0, 1.0), 0.0),
-)  # fmt: skip
-TILE_LOOKS: tuple[tuple[str, Tint, float], ...] = (("tiles", (1, 1, 1), 0.4), ("checker", (1, 1, 1), 0.4), ("tiles", (0.9, 0.8, 0.68), 0.35))  # fmt: skip
+    ("planks", (1.1, 1.08, 1.05), 0.3),
+    ("planks", (0.8, 0.74, 0.7), 0.35),
+    ("planks", (1.4, 1.36, 1.3), 0.25),
+    ("parquet", (1.0, 1.0, 1.0), 0.35),
+    ("parquet", (1.25, 1.2, 1.15), 0.3),
+    ("carpet", (1.0, 1.0, 1.0), 0.0),
+)
+TILE_LOOKS: tuple[tuple[str, Tint, float], ...] = (
+    ("tiles", (1, 1, 1), 0.4),
+    ("checker", (1, 1, 1), 0.4),
+    ("tiles", (0.9, 0.8, 0.68), 0.35),
+)
+YARD_WALLS: tuple[tuple[str, Tint], ...] = (
+    ("brick", (1.0, 1.0, 1.0)),
+    ("plaster", (0.80, 0.62, 0.36)),
+    ("brick", (1.15, 1.08, 1.0)),
+    ("plaster", (0.60, 0.64, 0.62)),
+    ("plaster", (0.75, 0.52, 0.42)),
+    ("brick", (0.85, 0.8, 0.82)),
+)
 WHITE_TRIM: Tint = (1.02, 1.01, 0.97)
 NEEDS = {
     "bedroom": ((f.bed, f.wardrobe, f.nightstand), (f.dresser, f.floor_lamp, f.armchair, f.plant, f.desk, f.bench)),
@@ -41,7 +63,20 @@ NEEDS = {
     "dining": ((f.dresser, f.stove), (f.console, f.plant, f.shelf, f.mirror_clock, f.floor_lamp)),
     "hall": ((f.bench,), (f.plant, f.coat_rack, f.console, f.plant)),
 }
-ROOM_USES = ("bedroom", "living", "study", "kitchen", "library", "store", "bath", "music", "children", "dining", "living", "bedroom")  # fmt: skip
+ROOM_USES = (
+    "bedroom",
+    "living",
+    "study",
+    "kitchen",
+    "library",
+    "store",
+    "bath",
+    "music",
+    "children",
+    "dining",
+    "living",
+    "bedroom",
+)
 Rect = tuple[float, float, float, float]
 
 
@@ -250,7 +285,13 @@ def _rug(room: _Room) -> None:
     r, plan = room.cell.rng, room.plan
     w, d = r.uniform(0.8, 1.1), r.uniform(0.6, 0.85)
     cx, cy = plan.width / 2 + r.uniform(-0.2, 0.2), plan.depth / 2 + r.uniform(-0.2, 0.2)
-    look = Look(r.choice(("rug", "kilim")), r.choice(((1, 1, 1), (0.75, 0.95, 1.1), (0.9, 1.0, 0.8))), "rug", uv=s.UV_STRETCHED, flags=s.NO_SHADOW)  # fmt: skip
+    look = Look(
+        r.choice(("rug", "kilim")),
+        r.choice(((1, 1, 1), (0.75, 0.95, 1.1), (0.9, 1.0, 0.8))),
+        "rug",
+        uv=s.UV_STRETCHED,
+        flags=s.NO_SHADOW,
+    )
     room.cell.box((cx - w, cx + w), (cy - d, cy + d), (0, 0.012), look)
 
 
@@ -327,7 +368,7 @@ def _stand(room: _Room, side: int, a: float, piece: f.Piece) -> None:
 def _build_yard(seed: int, cell: CellBuilder) -> None:
     plan = cell.plan
     shade = dice(seed, plan.j, 79)
-    material, tint = shade.choice((("brick", (1.0, 1.0, 1.0)), ("plaster", (1.0, 0.93, 0.8)), ("brick", (1.15, 1.08, 1.0)), ("plaster", (0.95, 0.95, 0.92))))  # fmt: skip
+    material, tint = shade.choice(YARD_WALLS)
     wall = Look(material, tint, "wall", uv=s.UV_PLACE)
     room = _Room(cell, wall, wall, Look("wood", (0.6, 0.5, 0.42), "door"))
     x, y = (0.0, plan.width), (0.0, plan.depth)
@@ -344,7 +385,7 @@ def _build_yard(seed: int, cell: CellBuilder) -> None:
         spot.box((0, room.length(side)), (0, WALL_M + 0.07), (s.ROOF_M - 0.12, s.ROOF_M), coping)
         for o in (*plan.on(side), Opening(side, room.length(side), 0, 0, 0, "")):
             if o.is_passable:
-                spot.box((at, o.low - 0.07), (0, WALL_M + 0.03), (0, 0.35), plinth)
+                spot.box((at, o.low - (0.07 if o.kind else 0.0)), (0, WALL_M + 0.03), (0, 0.35), plinth)
                 at = o.high + 0.07
     furnish_yard(cell, _door_spans(plan))
 

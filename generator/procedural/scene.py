@@ -1,7 +1,7 @@
 """Rows and columns of the arrays that the compiled loops share.
 
-Inside the place x points east, y north and z up, in metres, with the floor at z = 0; ``place.py`` turns OpenCV's axes into
-these. A cell's primitives are relative to its south-west corner, so an endless place loses no precision.
+Inside the place x points east, y north and z up, in metres, with the floor at z = 0; ``place.py`` turns OpenCV's axes
+into these. A cell's primitives are relative to its south-west corner, so an endless place loses no precision.
 """
 
 from typing import NamedTuple

@@ -5,7 +5,7 @@ import math
 import numpy as np
 from numba import njit
 
-from .kernels import MISS, OPTIONS, F, hit
+from .kernels import MISS, OPTIONS, SHELL_GAP, F, hit
 from .light import cube_bounds, sky, sun_at
 from .scene import (
     AX,
@@ -146,11 +146,23 @@ def _ambient(cells, slot, x, y, z, nx, ny, nz):
         w = (fx if k & 1 else F(1.0) - fx) * (fy if k & 2 else F(1.0) - fy) * (fz if k & 4 else F(1.0) - fz)
         o = ((iz + (k >> 2)) * NY + iy + ((k >> 1) & 1)) * NX + ix + (k & 1)
         if ax > F(0.01):
-            r, g, b = r + w * ax * field[slot, o, qx], g + w * ax * field[slot, o, qx + 1], b + w * ax * field[slot, o, qx + 2]
+            r, g, b = (
+                r + w * ax * field[slot, o, qx],
+                g + w * ax * field[slot, o, qx + 1],
+                b + w * ax * field[slot, o, qx + 2],
+            )
         if ay > F(0.01):
-            r, g, b = r + w * ay * field[slot, o, qy], g + w * ay * field[slot, o, qy + 1], b + w * ay * field[slot, o, qy + 2]
+            r, g, b = (
+                r + w * ay * field[slot, o, qy],
+                g + w * ay * field[slot, o, qy + 1],
+                b + w * ay * field[slot, o, qy + 2],
+            )
         if az > F(0.01):
-            r, g, b = r + w * az * field[slot, o, qz], g + w * az * field[slot, o, qz + 1], b + w * az * field[slot, o, qz + 2]
+            r, g, b = (
+                r + w * az * field[slot, o, qz],
+                g + w * az * field[slot, o, qz + 1],
+                b + w * az * field[slot, o, qz + 2],
+            )
     return r, g, b
 
 
@@ -233,7 +245,9 @@ def _gleam(cells, slot, x, y, z, rx, ry, rz, light):
             continue
         up = z + rz * t
         blur = F(0.06) + F(0.05) * t
-        e = min(min(along - q[slot, o, 1], q[slot, o, 2] - along), min(up - q[slot, o, 3], q[slot, o, 4] - up)) / blur + F(0.5)
+        e = min(
+            min(along - q[slot, o, 1], q[slot, o, 2] - along), min(up - q[slot, o, 3], q[slot, o, 4] - up)
+        ) / blur + F(0.5)
         total += min(max(e, F(0.0)), F(1.0))
     return min(total, F(1.0))
 
@@ -367,19 +381,28 @@ def shade(seen, eye, cells, movers, light, tex, row0, row1, depth, index, color,
                 elif kind == CAPSULE:
                     face = 6
                     s = (lx * floats[k, AX] + ly * floats[k, AY] + lz * floats[k, AZ]) / (
-                        floats[k, AX] * floats[k, AX] + floats[k, AY] * floats[k, AY] + floats[k, AZ] * floats[k, AZ] + F(1e-9)
+                        floats[k, AX] * floats[k, AX]
+                        + floats[k, AY] * floats[k, AY]
+                        + floats[k, AZ] * floats[k, AZ]
+                        + F(1e-9)
                     )
                     s = min(max(s, F(-1.0)), F(1.0))
                     ir = F(1.0) / floats[k, RA]
-                    nx, ny, nz = (lx - s * floats[k, AX]) * ir, (ly - s * floats[k, AY]) * ir, (lz - s * floats[k, AZ]) * ir
-                    long = math.sqrt(floats[k, AX] * floats[k, AX] + floats[k, AY] * floats[k, AY] + floats[k, AZ] * floats[k, AZ])
+                    nx, ny, nz = (
+                        (lx - s * floats[k, AX]) * ir,
+                        (ly - s * floats[k, AY]) * ir,
+                        (lz - s * floats[k, AZ]) * ir,
+                    )
+                    long = math.sqrt(
+                        floats[k, AX] * floats[k, AX] + floats[k, AY] * floats[k, AY] + floats[k, AZ] * floats[k, AZ]
+                    )
                     tu, tv, du, dv = math.atan2(ny, nx + nz) * floats[k, RA], s * long, F(0.0), F(0.0)
                 else:
                     face = 6
                     ix, iy, iz = lx / hx, ly / hy, lz / hz
                     if kind == LEAVES:
                         far = math.sqrt(ix * ix + iy * iy + iz * iz)
-                        face = 6 + min(max(int((F(1.0) - far) * F(1.0 / 0.13) + F(0.5)), 0), 2)
+                        face = 6 + min(max(int((F(1.0) - far) * F(1.0 / SHELL_GAP) + F(0.5)), 0), 2)
                     nx, ny, nz = ix / hx, iy / hy, iz / hz
                     s = F(1.0) / math.sqrt(nx * nx + ny * ny + nz * nz)
                     nx, ny, nz = nx * s, ny * s, nz * s
@@ -402,7 +425,9 @@ def shade(seen, eye, cells, movers, light, tex, row0, row1, depth, index, color,
                 if uv == UV_STRETCHED and kind <= TURNED_BOX:
                     footprint *= max(su, sv)
                 u, v = tu * scale + floats[k, U0], tv * scale + floats[k, V0]
-                r, g, bl = _albedo(texels, material * per_material, u, v, footprint, F(1.0) / max(slant, F(0.06)), du, dv)
+                r, g, bl = _albedo(
+                    texels, material * per_material, u, v, footprint, F(1.0) / max(slant, F(0.06)), du, dv
+                )
                 r, g, bl = r * floats[k, TR], g * floats[k, TG], bl * floats[k, TB]
                 if uv == UV_PLACE:
                     e = _bilinear(texels, stains, v * F(0.23) + F(0.3), u * F(0.17), 4)
@@ -448,7 +473,9 @@ def shade(seen, eye, cells, movers, light, tex, row0, row1, depth, index, color,
                     lamp = cells.lamps
                     ox, oy, oz = lamp[slot, i, 0] - cx, lamp[slot, i, 1] - cy, lamp[slot, i, 2] - cz
                     r2 = ox * ox + oy * oy + oz * oz
-                    fade = F(1.0) - r2 * r2 / (lamp[slot, i, 5] * lamp[slot, i, 5] * lamp[slot, i, 5] * lamp[slot, i, 5])
+                    fade = F(1.0) - r2 * r2 / (
+                        lamp[slot, i, 5] * lamp[slot, i, 5] * lamp[slot, i, 5] * lamp[slot, i, 5]
+                    )
                     facing = ox * mx + oy * my + oz * mz
                     if fade <= 0 or (facing <= 0 and kind != LEAVES):
                         continue
@@ -458,9 +485,11 @@ def shade(seen, eye, cells, movers, light, tex, row0, row1, depth, index, color,
                     owner = int(lamp[slot, i, 4])
                     if owner >= 0 and e > F(0.004):
                         e *= _lamp_reaches(cells, owner, ox - mx * F(0.03), oy - my * F(0.03), oz - mz * F(0.03), dist)
-                        if movers.count[slot] and not ints[k, MOV]:
-                            if _mover_blocks(movers, slot, cx, cy, cz, mx, my, mz, ox, oy, oz, F(1.0), tex.leaves):
-                                e = F(0.0)
+                        has_figure = movers.count[slot] > 0 and ints[k, MOV] == 0
+                        if has_figure and _mover_blocks(
+                            movers, slot, cx, cy, cz, mx, my, mz, ox, oy, oz, F(1.0), tex.leaves
+                        ):
+                            e = F(0.0)
                     e *= F(0.4) + F(0.6) * contact
                     er, eg, eb = (
                         er + e * light.lamp_color[0],

@@ -20,16 +20,43 @@ from .scene import Textures
 Array = npt.NDArray[np.float32]
 TEXELS = 512
 LEVELS = 10
-VERSION = 5
+VERSION = 6
 """Raised with every change of the textures; older files are left alone."""
 
 SIZES_M = {
-    "plaster": 2.56, "wallpaper": 1.28, "stripes": 1.28, "planks": 2.56, "parquet": 1.6, "tiles": 1.6, "checker": 1.6,
-    "carpet": 0.8, "brick": 2.0, "paving": 2.56, "grass": 2.0, "wood": 1.28, "fabric": 0.64, "knit": 0.64,
-    "paint": 1.28, "books": 1.28, "pictures": 1.0, "leaf": 0.8, "flowers": 0.64, "bark": 1.28, "rug": 1.0,
-    "kilim": 1.0, "ceiling": 2.0, "flat": 1.0, "screen": 1.0, "curtain": 1.28, "cardboard": 0.64, "cloud": 1.0,
-    "marble": 1.6, "soil": 0.8, "quilt": 0.8, "hedge": 0.8,
-}  # fmt: skip
+    "plaster": 2.56,
+    "wallpaper": 1.28,
+    "stripes": 1.28,
+    "planks": 2.56,
+    "parquet": 1.6,
+    "tiles": 1.6,
+    "checker": 1.6,
+    "carpet": 0.8,
+    "brick": 2.0,
+    "paving": 2.56,
+    "grass": 2.0,
+    "wood": 1.28,
+    "fabric": 0.64,
+    "knit": 0.64,
+    "paint": 1.28,
+    "books": 1.28,
+    "pictures": 1.0,
+    "leaf": 0.8,
+    "flowers": 0.64,
+    "bark": 1.28,
+    "rug": 1.0,
+    "kilim": 1.0,
+    "ceiling": 2.0,
+    "flat": 1.0,
+    "screen": 1.0,
+    "curtain": 1.28,
+    "cardboard": 0.64,
+    "cloud": 1.0,
+    "marble": 1.6,
+    "soil": 0.8,
+    "quilt": 0.8,
+    "hedge": 0.8,
+}
 MATERIAL_INDEX = {name: index for index, name in enumerate(SIZES_M)}
 
 
@@ -226,7 +253,19 @@ def _paint(m: _Maker) -> Array:
 def _books(m: _Maker) -> Array:
     """Four shelves of spines."""
     a = np.full((TEXELS, TEXELS, 3), 0.07, np.float32)
-    palette = np.float32([(0.55, 0.2, 0.17), (0.2, 0.3, 0.42), (0.3, 0.38, 0.27), (0.72, 0.66, 0.52), (0.5, 0.38, 0.22), (0.25, 0.22, 0.26), (0.78, 0.5, 0.26), (0.4, 0.5, 0.55), (0.82, 0.8, 0.74)])  # fmt: skip
+    palette = np.float32(
+        [
+            (0.55, 0.2, 0.17),
+            (0.2, 0.3, 0.42),
+            (0.3, 0.38, 0.27),
+            (0.72, 0.66, 0.52),
+            (0.5, 0.38, 0.22),
+            (0.25, 0.22, 0.26),
+            (0.78, 0.5, 0.26),
+            (0.4, 0.5, 0.55),
+            (0.82, 0.8, 0.74),
+        ]
+    )
     for shelf in range(4):
         x = 0
         while x < TEXELS:
@@ -306,7 +345,17 @@ def _pictures(m: _Maker) -> Array:
     """Sixteen framed pictures in muted colours."""
     a = np.zeros((TEXELS, TEXELS, 3), np.float32)
     y, x = (np.mgrid[0:128, 0:128] / 128.0).astype(np.float32)
-    hues = np.float32([(0.72, 0.42, 0.3), (0.32, 0.44, 0.5), (0.45, 0.52, 0.36), (0.82, 0.68, 0.42), (0.25, 0.28, 0.38), (0.66, 0.52, 0.5), (0.36, 0.52, 0.55)])  # fmt: skip
+    hues = np.float32(
+        [
+            (0.72, 0.42, 0.3),
+            (0.32, 0.44, 0.5),
+            (0.45, 0.52, 0.36),
+            (0.82, 0.68, 0.42),
+            (0.25, 0.28, 0.38),
+            (0.66, 0.52, 0.5),
+            (0.36, 0.52, 0.55),
+        ]
+    )
     for p in range(16):
         c = hues[m.rng.permutation(len(hues))[:5]] * m.rng.uniform(0.85, 1.15, (5, 1)).astype(np.float32)
         im = (_hills, _shapes, _stems, _page)[p % 4](m, x, y, c)
@@ -318,7 +367,7 @@ def _pictures(m: _Maker) -> Array:
 
 
 def _scatter(m: _Maker, count: int, length: tuple[float, float], width: float) -> tuple[Array, Array, Array]:
-    """Leaves strewn over a tile, later ones on top: whose each texel is (0 none), distance from the rib, along the leaf."""
+    """Leaves strewn over a tile: whose each texel is (0 none), distance from the rib, place along the leaf."""
     who = np.zeros((TEXELS, TEXELS), np.float32)
     rib, along = np.zeros_like(who), np.zeros_like(who)
     for k in range(count):
@@ -387,7 +436,11 @@ def _bark(m: _Maker) -> Array:
 def _rug(m: _Maker) -> Array:
     d = np.maximum(np.abs(m.x - 255.5), np.abs(m.y - 255.5))
     lattice = np.cos(m.x * 2 * np.pi / 64) * np.cos(m.y * 2 * np.pi / 64)
-    field = np.where((lattice > 0.45)[..., None], np.float32([0.78, 0.68, 0.5]), np.where((lattice < -0.55)[..., None], np.float32([0.2, 0.25, 0.36]), np.float32([0.52, 0.23, 0.2])))  # fmt: skip
+    field = np.where(
+        (lattice > 0.45)[..., None],
+        np.float32([0.78, 0.68, 0.5]),
+        np.where((lattice < -0.55)[..., None], np.float32([0.2, 0.25, 0.36]), np.float32([0.52, 0.23, 0.2])),
+    )
     frieze = np.where(
         (((m.x // 16 + m.y // 16) % 2) == 0)[..., None], np.float32([0.22, 0.26, 0.36]), np.float32([0.76, 0.66, 0.5])
     )
@@ -495,7 +548,7 @@ def make_textures(progress: Callable[[str, float], None] | None = None) -> Textu
         if half:
             linear = linear.reshape(len(SIZES_M), half, 2, half, 2, 3).mean((2, 4))
     mean = linear.reshape(len(SIZES_M), 3).astype(np.float32)
-    who = _scatter(_Maker(77), 620, (14.0, 26.0), 0.42)[0]
+    who = _scatter(_Maker(77), 520, (15.0, 27.0), 0.4)[0]
     texels = np.ascontiguousarray(np.concatenate(levels, axis=1)).reshape(-1)
     return _with_sizes(texels, np.array(offsets, np.int64), mean, (who[::2, ::2] > 0).astype(np.uint8))
 
@@ -509,9 +562,8 @@ def load_textures(progress: Callable[[str, float], None] | None = None, folder: 
     """
     where = folder or Path(platformdirs.user_cache_dir("spatia"))
     file = where / f"place-textures-{VERSION}.npz"
-    with contextlib.suppress(OSError, ValueError, KeyError, EOFError):
-        with np.load(file) as held:
-            return _with_sizes(held["texels"], held["offsets"], held["mean"], held["leaves"])
+    with contextlib.suppress(OSError, ValueError, KeyError, EOFError), np.load(file) as held:
+        return _with_sizes(held["texels"], held["offsets"], held["mean"], held["leaves"])
     made = make_textures(progress)
     with contextlib.suppress(OSError):
         where.mkdir(parents=True, exist_ok=True)
