@@ -21,7 +21,7 @@ from .codec import CHUNK_MAGIC, key_of_bytes
 from .errors import WorldDamagedError, WorldFileError, WorldVersionError, explain
 from .history import Branches, KeyframeRecord, SnapshotInfo, Tree, pack_snapshot
 from .ledger import digest_of
-from .locking import WriterLock
+from .locking import WriterLock, lock_of
 from .manifest import Manifest
 from .packing import pack_value, unpack_value
 from .rows import ChunkRow, as_bytes, is_whole, note
@@ -96,7 +96,7 @@ def check_world(path: str | os.PathLike[str]) -> CheckReport:
         WorldFileError: Missing, empty, no world, or of another version.
     """
     p = checked_path(path)
-    contents = _inspect(p)
+    contents = _inspect(p, is_unfinished=_is_unfinished(p))
     return _report_of(contents)
 
 
@@ -109,21 +109,25 @@ def _report_of(contents: _Contents) -> CheckReport:
     )
 
 
-def _inspect(path: Path) -> _Contents:
+def _is_unfinished(path: Path) -> bool:
+    """True while a file is open for writing, and after a program was killed that had it open: it never came to seal."""
+    return log_of(path).exists() or lock_of(path).exists()
+
+
+def _inspect(path: Path, *, is_unfinished: bool) -> _Contents:
     contents = _Contents()
-    _check_pages(path, contents)
+    _check_pages(path, contents, is_unfinished=is_unfinished)
     with _reader_of(path, contents) as file:
         _Inspector(file, contents).run()
     return contents
 
 
-def _check_pages(path: Path, contents: _Contents) -> None:
+def _check_pages(path: Path, contents: _Contents, *, is_unfinished: bool) -> None:
     try:
         seal = check_seal(path)
     except OSError as error:
         raise WorldFileError(explain(path, expected="a file that can be read", got=str(error))) from error
-    is_open = log_of(path).exists()
-    if not seal.is_sealed and not is_open:
+    if not seal.is_sealed and not is_unfinished:
         note(contents.damage, "seal", "missing: the end of the file is cut off or damaged")
     for page in seal.damaged[:MAX_MESSAGES]:
         note(contents.damage, f"page {page}", "its checksum does not match")
@@ -296,9 +300,10 @@ def repair_world(path: str | os.PathLike[str]) -> RepairReport | None:
         WorldWriteError: The disk refused.
     """
     p = checked_path(path)
+    was_open = _is_unfinished(p)
     with _locked(p):
         _fold_log_in(p)
-        contents = _inspect(p)
+        contents = _inspect(p, is_unfinished=was_open)
         found = _report_of(contents)
         if not found.damage:
             return None

@@ -32,7 +32,7 @@ class WriterLock:
             WorldLockedError: Somebody holds it.
             WorldFileError: The folder cannot be written.
         """
-        lock_path = path.with_name(f".{path.name}.lock")
+        lock_path = lock_of(path)
         while True:
             try:
                 descriptor = os.open(lock_path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o644)
@@ -54,6 +54,11 @@ class WriterLock:
                 self._path.unlink(missing_ok=True)
             os.close(self._descriptor)
             self._descriptor = -1
+
+
+def lock_of(path: Path) -> Path:
+    """The lock file beside a file that is open for writing, or whose program was killed."""
+    return path.with_name(f".{path.name}.lock")
 
 
 def _lock(descriptor: int) -> bool:
