@@ -1,0 +1,450 @@
+"""Clips on their way: planned, submitted, received, staged, merged, undone, replayed.
+
+One object does this for one session, on the session's thread; planning and staging run on one background thread unless
+the session waits for its clips.
+"""
+
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+import numpy as np
+
+from ..generator.pipeline import ClipResult
+from ..generator.queue import Ended, GenerationQueue, Outcome
+from ..generator.registry import generator_class
+from ..generator.requests import ClipRequest, ReferenceFrame
+from ..world.camera import Pinhole
+from ..world.chunks import ChunkKey
+from ..world.keyframes import BankSnapshot, FrameBank, Keyframe, StagedFrames
+from ..world.memory import MemorySnapshot
+from ..world.merge import StagedChange, stage_update
+from ..world.points import PointClass, priority_of
+from ..world.transforms import Transform
+from ..world.updates import MapUpdate
+from .checkpoint import UndoStep
+from .clock import Clock
+from .director import ClipPlan, Director, Tail, predict_along
+from .metrics import Metrics
+from .process import release_free_memory
+from .record import RecordedRequest, Recorder, Recording
+from .world import World
+
+PATH_RATE_HZ = 24.0
+"""Poses a second of predicted paths."""
+PLAN_EVERY_S = 0.25
+MAX_OUTSTANDING = 2
+MAX_CLIPS_PER_PLAN = 6
+"""A waiting session makes at most so many clips before it walks on."""
+MAX_UNDO = 4
+"""Clips that can be taken back; each keeps the chunks that it replaced."""
+IRRELEVANT_S = 2.0
+MAX_FAILURE_PAUSE_S = 30.0
+"""A generator that keeps failing is asked ever more seldom, down to this."""
+TRIM_EVERY_DRAFTS = 8
+"""Freed memory is given back to the system every few plans, on the background thread."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Moment:
+    """What memory and keyframes were at the end of a tick."""
+
+    tick: int
+    memory: MemorySnapshot
+    bank: BankSnapshot
+
+
+@dataclass(slots=True, eq=False)
+class _Merge:
+    """A finished clip on its way into memory."""
+
+    ended: Ended
+    result: ClipResult
+    staged: "Future[tuple[StagedChange, StagedFrames]] | None" = None
+
+
+@dataclass(slots=True)
+class ClipStatus:
+    """What the overlay and the report show of the loop."""
+
+    phase: str = ""
+    fraction: float = 0.0
+    merged_clips: int = 0
+    last_update: Any = None
+    last_error: str = ""
+    notice: str = ""
+    coverage_ahead: float = 1.0
+    outcomes: dict[str, int] = field(default_factory=dict)
+
+
+class ClipLoop:
+    """Keeps memory supplied with clips.
+
+    Args:
+        world: What is merged into.
+        generator: Name of the clip generator.
+        seed: Of the clips; each has its own, derived from it.
+        wait: Whether clips are waited for.
+        tick_s: Length of a tick.
+        pinhole: The walker's camera; may be changed.
+        clock: Measures latencies.
+        metrics: Counts what becomes of clips.
+        predict: Pose in so many seconds if the walker goes on like this.
+        on_changed: Told which chunks a merge or an undo changed.
+        recorder: Receives requests and merges.
+        recording: Requests and merges happen at this log's ticks instead of being planned.
+        memory_limit: Bytes of points above which nothing more is generated.
+    """
+
+    def __init__(
+        self,
+        world: World,
+        generator: str,
+        *,
+        seed: int,
+        wait: bool,
+        tick_s: float,
+        pinhole: Pinhole,
+        clock: Clock,
+        metrics: Metrics,
+        predict: Callable[[float], Transform],
+        on_changed: Callable[[Iterable[ChunkKey]], None],
+        recorder: Recorder | None = None,
+        recording: Recording | None = None,
+        memory_limit: int | None = None,
+    ) -> None:
+        kind = generator_class(generator)
+        self._world, self.generator, self.seed = world, generator, seed
+        self._is_waiting, self._tick_s, self.pinhole = wait, tick_s, pinhole
+        self.clock, self.metrics = clock, metrics
+        self._predict, self._on_changed = predict, on_changed
+        self._recorder, self._recording, self._memory_limit = recorder, recording, memory_limit
+        self.status = ClipStatus(notice="" if world.info.is_metric else "not metric: depth is guessed from the photo")
+        self.director = Director(
+            wants_key_views=kind.wants_key_views,
+            native_speed=kind.native_speed,
+            min_priority=priority_of(PointClass.INVENTED, kind.rank),
+            up_world=world.info.up_world,
+            picture_width=pinhole.width,
+        )
+        self.director.settled = list(world.walk.settled)
+        self.director.held = list(world.walk.held)
+        self.director.tails = list(world.walk.tails)
+        backend: Literal["inline", "process"] = "inline" if wait else "process"
+        self.queue = GenerationQueue(generator, backend=backend, clock=clock)
+        self._background = ThreadPoolExecutor(1, "spatia-background")
+        self._planning: Future[tuple[ClipPlan, ClipRequest] | None] | None = None
+        self._merging: list[_Merge] = []
+        self._requests: dict[int, tuple[ClipRequest, ClipPlan]] = {}
+        self._replay_drafts: dict[int, ClipRequest] = {}
+        self._irrelevant_since: tuple[int, int] | None = None
+        self._num_drafts = 0
+        self._failures_in_a_row = 0
+        self.undo_steps: list[UndoStep] = []
+        self.last_plan_tick = -(10**9)
+
+    @property
+    def _tick(self) -> int:
+        return self._world.walk.tick
+
+    def plan_soon(self) -> None:
+        """Plan in this tick even if it is not due yet."""
+        self.last_plan_tick = -(10**9)
+
+    def forget_pending(self) -> None:
+        """Drop what is under way, when the session goes back to another moment."""
+        self._requests.clear()
+        self._merging.clear()
+
+    def close(self) -> None:
+        """Stop generation and the background thread; safe to call twice."""
+        self.queue.close()
+        self._background.shutdown(wait=True, cancel_futures=True)
+        self.director.close()
+
+    def plan(self) -> None:
+        """Ask for the next clip if one is due; where the session waits, make and merge it at once."""
+        if self._recording is not None:
+            self._replay_events(self._recording)
+            return
+        if self.generator == "none":
+            return
+        if self._is_waiting:
+            self._plan_and_wait()
+            return
+        self._cancel_irrelevant()
+        if self._planning is not None:
+            if self._planning.done():
+                drafted, self._planning = self._planning.result(), None
+                if drafted is not None:
+                    self._submit(*drafted)
+            return
+        pause_s = min(MAX_FAILURE_PAUSE_S, PLAN_EVERY_S * 2**self._failures_in_a_row)
+        is_due = (self._tick - self.last_plan_tick) * self._tick_s >= pause_s
+        if is_due and len(self._requests) < MAX_OUTSTANDING and self.queue.state not in ("failed", "closed"):
+            self.last_plan_tick = self._tick
+            predicted = [self._predict(s / PATH_RATE_HZ) for s in range(97)]
+            predict = predict_along(predicted, PATH_RATE_HZ)
+            self._planning = self._background.submit(self._draft, self._moment(), predict, True)
+
+    def _cancel_irrelevant(self) -> None:
+        """Give up a clip that has led nowhere for two seconds and is not yet half done."""
+        progress = self.queue.progress
+        if progress is None or progress.request_id not in self._requests:
+            return
+        plan = self._requests[progress.request_id][1]
+        if plan.purpose != "way" or self.director.is_relevant(plan, self._predict):
+            self._irrelevant_since = None
+            return
+        if self._irrelevant_since is None or self._irrelevant_since[0] != progress.request_id:
+            self._irrelevant_since = (progress.request_id, self._tick)
+        waited_s = (self._tick - self._irrelevant_since[1]) * self._tick_s
+        if waited_s > IRRELEVANT_S and progress.fraction < 0.5:
+            self.queue.cancel(progress.request_id)
+
+    def _moment(self) -> _Moment:
+        return _Moment(self._tick, self._world.memory.snapshot(), self._world.bank.snapshot())
+
+    def _draft(
+        self, moment: _Moment, predict: Callable[[float], Transform], ring: bool
+    ) -> tuple[ClipPlan, ClipRequest] | None:
+        """Plan a clip and put together its request, all but its identity. Runs on any thread."""
+        if not self._is_waiting and self._num_drafts % TRIM_EVERY_DRAFTS == 0:
+            release_free_memory()
+        self._num_drafts += 1
+        if self._is_full(moment.memory):
+            self.status.notice = "the memory limit is reached: nothing more is generated"
+            return None
+        plan = self.director.plan(moment.memory, self.pinhole, predict, ring=ring)
+        return None if plan is None else (plan, self._request_of(plan, moment))
+
+    def _is_full(self, memory: MemorySnapshot) -> bool:
+        if self._memory_limit is None:
+            return False
+        return sum(chunk.num_bytes for chunk in memory.chunks.values()) > self._memory_limit
+
+    def _plan_and_wait(self) -> None:
+        if (self._tick - self.last_plan_tick) * self._tick_s < PLAN_EVERY_S - 1e-9:
+            return
+        self.last_plan_tick = self._tick
+        for _ in range(MAX_CLIPS_PER_PLAN):
+            drafted = self._draft(self._moment(), self._predict, False)
+            if drafted is None or not self._submit(*drafted):
+                return
+            self._wait_for_all()
+
+    def generate_ring(self, max_clips: int = 64) -> int:
+        """Close the ring around the walker, waiting for every clip; the number of clips made."""
+        for done in range(max_clips):
+            drafted = self._draft(self._moment(), self._predict, True)
+            if drafted is None or not self._submit(*drafted):
+                return done
+            self._wait_for_all()
+        return max_clips
+
+    def _wait_for_all(self) -> None:
+        while self._requests or self._merging:
+            for ended in self.queue.wait(600.0):
+                self._receive(ended)
+            self._merge_ready()
+
+    def _submit(self, plan: ClipPlan, draft: ClipRequest | None = None) -> bool:
+        walk = self._world.walk
+        request_id = walk.next_request_id
+        walk.next_request_id += 1
+        request = replace(
+            draft or self._request_of(plan, self._moment()),
+            request_id=request_id,
+            epoch=self.queue.epoch,
+            seed=int(np.random.SeedSequence([self.seed, request_id]).generate_state(1)[0]),
+            first_keyframe_id=self._world.bank.reserve_ids(len(plan.world_T_camera)),
+        )
+        self._requests[request_id] = (request, plan)
+        self.director.submitted(request_id, plan)
+        if self._recorder is not None:
+            self._recorder.request(self._tick, request, plan.missing_share, planned_at=request.tick)
+        return self.queue.submit(request)
+
+    def _request_of(self, plan: ClipPlan, moment: _Moment) -> ClipRequest:
+        snapshot = moment.memory
+        floor = self._world.info.floor
+        return ClipRequest(
+            request_id=0,
+            epoch=0,
+            seed=0,
+            prompt=self._world.walk.prompt,
+            world_T_camera=plan.world_T_camera,
+            pinhole=plan.pinhole,
+            memory=snapshot.subset(snapshot.chunks_in_frusta(plan.pinhole, plan.world_T_camera)),
+            first_keyframe_id=0,
+            references=tuple(_reference(k) for k in self._references(moment, plan)),
+            up_world=self._world.info.up_world,
+            floor=None if floor is None else (*floor.normal, floor.offset_m),
+            purpose=plan.purpose,
+            tail=None if plan.tail is None else plan.tail.frames,
+            tick=moment.tick,
+            place=self._world.info.place,
+        )
+
+    def _references(self, moment: _Moment, plan: ClipPlan) -> list[Keyframe]:
+        """Source frames first (the place is modelled from them), then what shares surface with the path."""
+        bank = FrameBank()
+        bank.restore(moment.bank)
+        sources = [k for k in bank.keyframes if k.request_id == 0][:4]
+        shared = bank.retrieve(moment.memory, plan.pinhole, plan.world_T_camera, k=7)
+        seen = {k.keyframe_id for k in sources}
+        return (sources + [k for k in shared if k.keyframe_id not in seen])[:7]
+
+    def drain(self) -> None:
+        """Take in what ended and merge what is ready. Never waits unless the session does."""
+        for ended in self.queue.poll():
+            self._receive(ended)
+        self._merge_ready()
+        progress = self.queue.progress
+        self.status.phase = "" if progress is None else progress.phase
+        self.status.fraction = 0.0 if progress is None else progress.fraction
+        self.status.coverage_ahead = self.director.coverage_ahead
+
+    def _receive(self, ended: Ended) -> None:
+        name = ended.outcome.name.lower()
+        self.status.outcomes[name] = self.status.outcomes.get(name, 0) + 1
+        self.metrics.clip_ended(ended)
+        if ended.outcome in (Outcome.DONE, Outcome.FAILED):
+            self._failures_in_a_row = 0 if ended.outcome is Outcome.DONE else min(self._failures_in_a_row + 1, 10)
+        if ended.outcome is Outcome.DONE and ended.result is not None:
+            self._merging.append(_Merge(ended, ended.result))
+            return
+        self.status.last_error = ended.reason
+        self._finish(ended.request_id, merged=False, journal={"outcome": name, "reason": ended.reason})
+
+    def _replay_events(self, recording: Recording) -> None:
+        """Submit and merge what this tick's events say, in their order."""
+        for event in recording.events.get(self._tick, ()):
+            if isinstance(event, RecordedRequest):
+                self._submit(event.plan, self._replay_drafts.pop(event.request_id, None))
+            else:
+                self._merge_recorded(event.request_id)
+        for later in recording.planned_at(self._tick):
+            self._replay_drafts[later.request_id] = self._request_of(later.plan, self._moment())
+
+    def _merge_recorded(self, request_id: int) -> None:
+        while not any(m.ended.request_id == request_id for m in self._merging):
+            if request_id not in self._requests:
+                raise RuntimeError(f"request {request_id} was merged when the walk was recorded, but failed now")
+            for ended in self.queue.wait(600.0):
+                self._receive(ended)
+        merge = next(m for m in self._merging if m.ended.request_id == request_id)
+        self._apply(merge, *self._stage(merge.result.update, self._world.memory.snapshot()))
+        self._merging.remove(merge)
+
+    def await_clip(self, timeout_s: float) -> bool:
+        """Wait until a clip ends; it is merged by the next tick. For programs that have nothing else to do.
+
+        Returns:
+            False if none ended in this time.
+        """
+        ended = self.queue.wait(timeout_s)
+        for end in ended:
+            self._receive(end)
+        return bool(ended)
+
+    def _merge_ready(self) -> None:
+        while self._merging and self._recording is None:
+            merge = self._merging[0]
+            if self._is_waiting:
+                self._apply(merge, *self._stage(merge.result.update, self._world.memory.snapshot()))
+            else:
+                if merge.staged is None:
+                    snapshot = self._world.memory.snapshot()
+                    merge.staged = self._background.submit(self._stage, merge.result.update, snapshot)
+                if not merge.staged.done():
+                    return
+                staged, frames = merge.staged.result()
+                if self._world.memory.is_stale(staged) or self._world.bank.is_stale(frames):
+                    merge.staged = None  # something changed in the meantime: stage it again
+                    return
+                self._apply(merge, staged, frames)
+            self._merging.pop(0)
+
+    def _stage(self, update: MapUpdate, snapshot: MemorySnapshot) -> tuple[StagedChange, StagedFrames]:
+        """What merging an update will change. Runs on any thread."""
+        return stage_update(snapshot, update), self._world.bank.stage(update.keyframes)
+
+    def _apply(self, merge: _Merge, staged: StagedChange, frames: StagedFrames) -> None:
+        update = merge.result.update
+        before = UndoStep(merge.ended.request_id, self._world.memory.snapshot(), self._world.bank.snapshot())
+        report = self._world.memory.apply(staged)
+        self._world.bank.apply(frames)
+        if not self.director.wants_key_views and not update.report.rejected:
+            tail = np.ascontiguousarray(merge.result.tail)
+            tail.flags.writeable = False
+            self.director.keep_tail(Tail(merge.ended.request_id, tail, update.world_T_camera[-len(tail) :]))
+        if report.changed:
+            self.undo_steps = [*self.undo_steps[-MAX_UNDO + 1 :], before]
+        facts = replace(
+            update.report,
+            added=report.added,
+            refreshed=report.refreshed,
+            replaced=report.replaced,
+            outranked=report.outranked,
+            removed=report.removed,
+        )
+        self._on_changed(report.changed)
+        self.status.last_update = facts
+        self.status.merged_clips += 1
+        self.metrics.clip_merged(self.clock.now_s(), facts)
+        if self._recorder is not None:
+            self._recorder.merge(self._tick, merge.ended.request_id)
+        self._finish(merge.ended.request_id, merged=not facts.rejected, journal={"outcome": "done", "update": facts})
+
+    def _finish(self, request_id: int, *, merged: bool, journal: dict[str, Any]) -> None:
+        request, _ = self._requests.pop(request_id)
+        # a direction that failed is not asked for again and again; re-rolling or moving on does
+        self.director.ended(request_id, is_settled=merged or journal["outcome"] in ("failed", "done"))
+        self._world.add_journal(request, journal)
+
+    def undo(self) -> bool:
+        """Take back the last clip: its points and keyframes; its region waits until it is re-rolled.
+
+        Returns:
+            False if there is nothing to undo.
+        """
+        if not self.undo_steps:
+            return False
+        last = self.undo_steps.pop()
+        report = self._world.memory.restore(last.memory)
+        self._world.bank.restore(last.bank)
+        self.queue.bump_epoch()
+        for merge in self._merging:
+            journal = {"outcome": "stale", "reason": "an earlier clip was undone"}
+            self._finish(merge.ended.request_id, merged=False, journal=journal)
+        self._merging.clear()
+        for ended in self.queue.poll():
+            self._receive(ended)
+        self.director.hold(last.request_id)
+        self.director.drop_tail(last.request_id)
+        self._on_changed(report.changed)
+        return True
+
+    def reroll(self) -> int:
+        """Generate the held regions anew, with other seeds; the number asked for."""
+        plans = self.director.release_held()
+        if self._recording is not None:
+            return len(plans)  # the log's own requests follow
+        for plan in plans:
+            self._submit(plan)
+        if self._is_waiting and plans:
+            self._wait_for_all()
+        return len(plans)
+
+
+def _reference(keyframe: Keyframe) -> ReferenceFrame:
+    return ReferenceFrame(
+        keyframe.color,
+        keyframe.depth_m,
+        keyframe.pinhole,
+        keyframe.world_T_camera,
+        keyframe.point_class is not PointClass.INVENTED,
+        keyframe.keyframe_id,
+    )
