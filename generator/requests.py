@@ -45,7 +45,9 @@ class ClipRequest:
         memory: Points in the frusta of the path; the worker renders the scene video from them.
         first_keyframe_id: Identities ``first_keyframe_id … + F - 1`` are reserved for the clip's frames.
         references: Up to 7 keyframes, best first.
-        tail: (9, H, W, 3) uint8, the last frames of the clip that this one continues, or None in a first round.
+        tail: (9, H, W, 3) uint8, the last frames of the clip that this one continues, or None in a first round. They
+            come before the path's first pose.
+        tail_world_T_camera: (9, 4, 4) float64, the tail's poses, or None where there is none or they are not known.
         up_world: (3,) direction away from gravity.
         floor: (4,) plane n·x + d = 0, n upwards, or None where no floor is known.
         purpose: "way" ahead of the walker, "ring" around a standing one, "reroll" of an undone region.
@@ -63,6 +65,7 @@ class ClipRequest:
     first_keyframe_id: int
     references: tuple[ReferenceFrame, ...] = ()
     tail: npt.NDArray[np.uint8] | None = None
+    tail_world_T_camera: npt.NDArray[np.float64] | None = None
     up_world: tuple[float, float, float] = (0.0, -1.0, 0.0)
     floor: tuple[float, float, float, float] | None = None
     purpose: str = "way"

@@ -283,6 +283,7 @@ class ClipLoop:
             floor=None if floor is None else (*floor.normal, floor.offset_m),
             purpose=plan.purpose,
             tail=None if plan.tail is None else plan.tail.frames,
+            tail_world_T_camera=None if plan.tail is None else plan.tail.world_T_camera,
             tick=moment.tick,
             place=self._world.info.place,
         )

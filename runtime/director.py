@@ -66,7 +66,7 @@ class ClipPlan:
         pinhole: Size and intrinsics of the frames.
         purpose: "way", "ring" or "reroll".
         missing_share: Share of pixels that memory lacks in the worst of the frames.
-        tail: What the clip continues: then its first frames stand where the tail's do. None in a first round.
+        tail: What the clip continues; its frames come before the plan's first pose. None in a first round.
     """
 
     world_T_camera: npt.NDArray[np.float64]
@@ -221,7 +221,7 @@ class Director:
         else:
             ahead = joined(tail.world_T_camera[-1], predict)
             new = retimed_path(ahead, CLIP_FRAMES_NEXT + 1, self._native_speed)[1:]
-            poses = np.concatenate([tail.world_T_camera, new])
+            poses = new
         shares = [float(self._meter.missing(pose, pinhole).mean()) for pose in poses[:: len(poses) // 5]]
         self.coverage_ahead = 1.0 - max(shares)
         if max(shares) <= MISSING_SHARE or not self._is_open(poses[-1], max(shares)):

@@ -50,7 +50,7 @@ class Control:
     """What the model follows, frame by frame.
 
     Attributes:
-        color: (F, H, W, 3) uint8 sRGB, black where memory is empty.
+        color: (F, H, W, 3) uint8 sRGB, black where memory is empty; the history's frames come first where drawn.
         coverage: (F, H, W) uint8, 255 where memory covers the pixel fully. H and W are the request's, or padded to
             multiples of 32.
     """
@@ -174,13 +174,14 @@ class SpatiaGenerator:
         points = request.memory.points()
         counts = points.priority >= priority_of(PointClass.INVENTED, self.rank)
         positions, colors = points.positions_world[counts], points.colors[counts]
-        color = np.empty((request.num_frames, height, width, 3), np.uint8)
-        coverage = np.empty((request.num_frames, height, width), np.uint8)
-        for start in range(0, request.num_frames, DRAWN_AT_ONCE):
-            share = start / request.num_frames
+        poses = np.concatenate([_history_poses(request), request.world_T_camera])
+        color = np.empty((len(poses), height, width, 3), np.uint8)
+        coverage = np.empty((len(poses), height, width), np.uint8)
+        for start in range(0, len(poses), DRAWN_AT_ONCE):
+            share = start / len(poses)
             progress.check("condition", LOAD_SHARE + (CONDITION_SHARE - LOAD_SHARE) * share)
             part = slice(start, start + DRAWN_AT_ONCE)
-            drawn = render_scene_video(positions, colors, request.world_T_camera[part], pinhole)
+            drawn = render_scene_video(positions, colors, poses[part], pinhole)
             color[part], coverage[part] = drawn.color, drawn.coverage
         return Control(color, coverage)
 
@@ -291,8 +292,8 @@ class SpatiaGenerator:
 def round_inputs(request: ClipRequest, control: Control) -> RoundInputs:
     """Make a round of a request.
 
-    The poses of the history's frames are not part of a request; the history itself, fully covered, stands in for
-    their control.
+    Where the control lacks the history's frames (their poses are not known), the history itself, fully covered, stands
+    in for it.
     """
     height, width = padded_side(request.pinhole.height), padded_side(request.pinhole.width)
     history = _history(request, (height, width))
@@ -300,11 +301,13 @@ def round_inputs(request: ClipRequest, control: Control) -> RoundInputs:
     num_frames = max(padded_frames(num_history + request.num_frames), 5)
     color = np.empty((num_frames, height, width, 3), np.uint8)
     coverage = np.empty((num_frames, height, width), np.uint8)
+    count = request.num_frames
+    num_drawn = len(control.color) - count
     if history is not None:
         color[:num_history], coverage[:num_history] = history, 255
-    count = request.num_frames
-    color[num_history : num_history + count] = _padded(control.color, (height, width))
-    coverage[num_history : num_history + count] = _padded(control.coverage, (height, width))
+    first = num_history - num_drawn
+    color[first : num_history + count] = _padded(control.color, (height, width))
+    coverage[first : num_history + count] = _padded(control.coverage, (height, width))
     color[num_history + count :] = color[num_history + count - 1]
     coverage[num_history + count :] = coverage[num_history + count - 1]
     photo = None if history is not None else _photo_at_start(request)
@@ -317,12 +320,22 @@ def _chosen(request: ClipRequest) -> tuple[ReferenceFrame, ...]:
     return request.references[:NUM_REFERENCES]
 
 
+def _history_poses(request: ClipRequest) -> npt.NDArray[np.float64]:
+    """(K, 4, 4) poses of the frames that ``_history`` takes, or none where they are not known."""
+    if request.tail is None or request.tail_world_T_camera is None or len(request.tail) == 0:
+        return np.zeros((0, 4, 4))
+    return request.tail_world_T_camera[-_history_length(request.tail) :]
+
+
+def _history_length(tail: npt.NDArray[np.uint8]) -> int:
+    return (min(len(tail), HISTORY_FRAMES) - 1) // 4 * 4 + 1
+
+
 def _history(request: ClipRequest, size: tuple[int, int]) -> npt.NDArray[np.uint8] | None:
     """Last 4k + 1 frames of the tail, 9 at most."""
     if request.tail is None or len(request.tail) == 0:
         return None
-    count = (min(len(request.tail), HISTORY_FRAMES) - 1) // 4 * 4 + 1
-    return _padded(request.tail[-count:], size)
+    return _padded(request.tail[-_history_length(request.tail) :], size)
 
 
 def _photo_at_start(request: ClipRequest) -> ReferenceFrame | None:

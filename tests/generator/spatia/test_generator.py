@@ -134,6 +134,21 @@ def test_a_tail_comes_first_fully_covered_then_the_scene_then_its_last_frame(
     assert inputs.image is None
 
 
+def test_a_tail_with_poses_is_conditioned_on_memory_from_where_it_stood(asked: tuple[ClipRequest, SceneVideo]) -> None:
+    request, scene = asked
+    poses = np.repeat(np.eye(4)[None], 9, 0)
+    poses[:, 0, 3] = np.linspace(-0.4, -0.1, 9)
+    request = replace(request, tail=a_tail(request), tail_world_T_camera=poses)
+    control = SpatiaGenerator(TINY)._control(request, scene, RecordingProgress())
+    inputs = round_inputs(request, control)
+    points = request.memory.points()
+    pinhole = replace(request.pinhole, height=64)
+    drawn = render_scene_video(points.positions_world, points.colors, poses, pinhole)
+    np.testing.assert_array_equal(inputs.scene[:9], drawn.color)
+    np.testing.assert_array_equal(inputs.coverage[:9], drawn.coverage)
+    np.testing.assert_array_equal(inputs.scene[9 : 9 + request.num_frames], control.color[9:])
+
+
 def test_the_control_is_memory_drawn_as_discs_at_the_padded_size(asked: tuple[ClipRequest, SceneVideo]) -> None:
     request, scene = asked
     control = SpatiaGenerator(TINY)._control(request, scene, RecordingProgress())
