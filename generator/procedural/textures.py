@@ -7,6 +7,7 @@ place coordinates wrap.
 import contextlib
 import os
 import tempfile
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -562,7 +563,8 @@ def load_textures(progress: Callable[[str, float], None] | None = None, folder: 
     """
     where = folder or Path(platformdirs.user_cache_dir("spatia"))
     file = where / f"place-textures-{VERSION}.npz"
-    with contextlib.suppress(OSError, ValueError, KeyError, EOFError), np.load(file) as held:
+    damaged = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile)
+    with contextlib.suppress(*damaged), file.open("rb") as opened, np.load(opened) as held:
         return _with_sizes(held["texels"], held["offsets"], held["mean"], held["leaves"])
     made = make_textures(progress)
     with contextlib.suppress(OSError):
