@@ -1,0 +1,289 @@
+"""Poses of a few colour frames made exact by what they see in common: a bundle adjustment over inverse depths."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from ..camera import Pinhole
+from ..transforms import Transform, invert, rotation_about, rotation_vector
+from .features import Corners, depth_at, match_corners
+
+PRIOR_TRANSLATION_M, PRIOR_ROTATION_RAD = 0.01, float(np.deg2rad(0.3))
+"""How firmly poses are held where they came. It fixes place and scale, which pictures alone do not, and what a lens
+that is no perfect pinhole would trade between turning and moving; else hundreds of corners outweigh it."""
+KNOWN_DEPTH = 0.05
+"""Relative error of a depth that memory gives to a corner."""
+PIXEL_NOISE_AT_640 = 1.0
+NUM_STEPS = 8
+EPIPOLAR_PX_AT_640 = 1.5
+MIN_MATCHES = 12
+START_INVERSE_DEPTH = 0.4
+MIN_INVERSE_DEPTH, MAX_INVERSE_DEPTH = 0.02, 5.0
+DEPTH_STIFFNESS = 1e-3
+"""Keeps the inverse depth of corners without parallax where it is; in units of the measurements' weight."""
+SEEN_WELL_PX = 1.5
+MIN_PARALLAX_PX = 2.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Link:
+    """Corners of one frame and where others show them.
+
+    Attributes:
+        anchor: Index of the frame.
+        others: Indices of the others, V of them.
+        rays: (N, 3) float64 directions in the anchor's camera, Z = 1.
+        seen: (N, V, 2) float64 pixel positions in the others, NaN where it is not seen.
+        known_inverse: (N,) float64 inverse depths that are known from elsewhere, 1/m; 0 where none is.
+    """
+
+    anchor: int
+    others: tuple[int, ...]
+    rays: npt.NDArray[np.float64]
+    seen: npt.NDArray[np.float64]
+    known_inverse: npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Bundle:
+    """The result of an adjustment.
+
+    Attributes:
+        world_T_camera: (F, 4, 4) float64 poses.
+        inverse_depths: (N,) float64, 1/m, of all corners that are seen well and with parallax.
+        error_px: Median reprojection error; NaN without matches.
+    """
+
+    world_T_camera: npt.NDArray[np.float64]
+    inverse_depths: npt.NDArray[np.float64]
+    error_px: float
+
+
+def link_frames(
+    corners: Sequence[Corners],
+    neighbours: Sequence[Sequence[int]],
+    pinhole: Pinhole,
+    known_depth_m: Sequence[npt.NDArray[np.float32]] | None = None,
+) -> list[Link]:
+    """Match each frame's corners with those of its neighbours; matches off their epipolar lines are left out.
+
+    Args:
+        corners: Of each frame.
+        neighbours: Indices of the frames that each is matched with.
+        pinhole: Intrinsics of all.
+        known_depth_m: (H, W) depth for each frame where something is known of it, 0 elsewhere.
+    """
+    cache: dict[tuple[int, int], npt.NDArray[np.intp]] = {}
+    links = []
+    for a, others in enumerate(neighbours):
+        seen = np.full((len(corners[a]), len(others), 2), np.nan)
+        for v, b in enumerate(others):
+            pairs = cache.get((b, a))
+            pairs = _epipolar_matches(corners[a], corners[b], pinhole) if pairs is None else pairs[:, ::-1]
+            cache[a, b] = pairs
+            seen[pairs[:, 0], v] = corners[b].pixels[pairs[:, 1]]
+        used = np.isfinite(seen[..., 0]).any(axis=1) if len(others) else np.zeros(len(corners[a]), bool)
+        pixels = corners[a].pixels[used].astype(np.float64)
+        rays = np.ones((len(pixels), 3))
+        rays[:, 0] = (pixels[:, 0] - pinhole.cx) / pinhole.fx
+        rays[:, 1] = (pixels[:, 1] - pinhole.cy) / pinhole.fy
+        known = np.zeros(len(rays)) if known_depth_m is None else depth_at(known_depth_m[a], pixels).astype(np.float64)
+        inverse = np.where(known > 0, 1 / np.maximum(known, 1e-6), 0.0)
+        links.append(Link(a, tuple(others), rays, seen[used], inverse))
+    return links
+
+
+def _epipolar_matches(a: Corners, b: Corners, pinhole: Pinhole) -> npt.NDArray[np.intp]:
+    pairs = match_corners(a, b)
+    if len(pairs) < MIN_MATCHES:
+        return np.empty((0, 2), np.intp)
+    limit = EPIPOLAR_PX_AT_640 * pinhole.width / 640
+    _, inliers = cv2.findFundamentalMat(a.pixels[pairs[:, 0]], b.pixels[pairs[:, 1]], cv2.FM_RANSAC, limit, 0.999, 500)
+    return np.empty((0, 2), np.intp) if inliers is None else pairs[inliers.ravel() > 0]
+
+
+def adjust(links: Sequence[Link], world_T_camera: npt.NDArray[np.float64], pinhole: Pinhole) -> Bundle:
+    """Adjust poses and inverse depths so that every corner is seen where it projects to.
+
+    Gauss-Newton with Cauchy weights; each corner's inverse depth is eliminated (Schur complement).
+
+    Args:
+        links: Matches between the frames.
+        world_T_camera: (F, 4, 4) approximate poses.
+        pinhole: Intrinsics of all frames.
+    """
+    poses = world_T_camera.copy()
+    noise_px = PIXEL_NOISE_AT_640 * pinhole.width / 640
+    inverse = [_start(link, poses, pinhole, noise_px) for link in links]
+    for _ in range(NUM_STEPS):
+        size = 6 * len(poses)
+        hessian, gradient = np.zeros((size, size)), np.zeros(size)
+        _add_prior(hessian, gradient, poses, world_T_camera)
+        systems = [_linearise(link, rho, poses, pinhole, noise_px) for link, rho in zip(links, inverse, strict=True)]
+        for system in systems:
+            if system is not None:
+                hessian[np.ix_(system.rows, system.rows)] += system.hessian
+                gradient[system.rows] += system.gradient
+        step = -np.linalg.solve(hessian, gradient)
+        for k in range(len(poses)):
+            poses[k] = poses[k] @ _small(step[6 * k : 6 * k + 6])
+        for k, system in enumerate(systems):
+            if system is not None:
+                change = -(system.depth_gradient + system.cross @ step[system.rows]) / system.stiffness
+                inverse[k] = np.clip(inverse[k] + change, MIN_INVERSE_DEPTH, MAX_INVERSE_DEPTH)
+    return _result(links, inverse, poses, pinhole)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _System:
+    """Normal equations of one link: its poses with the depths eliminated, and what is needed to get those back."""
+
+    rows: npt.NDArray[np.intp]
+    hessian: npt.NDArray[np.float64]
+    gradient: npt.NDArray[np.float64]
+    cross: npt.NDArray[np.float64]
+    stiffness: npt.NDArray[np.float64]
+    depth_gradient: npt.NDArray[np.float64]
+
+
+def _project(
+    link: Link, inverse: npt.NDArray[np.float64], poses: npt.NDArray[np.float64], v: int, pinhole: Pinhole
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], Transform]:
+    """Corners in the v-th other camera.
+
+    Returns:
+        (N, 3) positions times inverse depth, (N, 2) reprojection errors in pixels, other_T_anchor.
+    """
+    other_T_anchor = invert(poses[link.others[v]]) @ poses[link.anchor]
+    q = link.rays @ other_T_anchor[:3, :3].T + inverse[:, None] * other_T_anchor[:3, 3]
+    z = np.where(q[:, 2] > 1e-3, q[:, 2], np.nan)
+    u = pinhole.fx * q[:, 0] / z + pinhole.cx
+    w = pinhole.fy * q[:, 1] / z + pinhole.cy
+    return q, np.stack([u, w], axis=1) - link.seen[:, v], other_T_anchor
+
+
+def _linearise(
+    link: Link, inverse: npt.NDArray[np.float64], poses: npt.NDArray[np.float64], pinhole: Pinhole, noise_px: float
+) -> _System | None:
+    num, views = link.seen.shape[:2]
+    if num == 0:
+        return None
+    width = 6 * (views + 1)
+    hessian, gradient = np.zeros((width, width)), np.zeros(width)
+    cross, stiffness, depth_gradient = np.zeros((num, width)), np.full(num, DEPTH_STIFFNESS), np.zeros(num)
+    for v in range(views):
+        q, error, other_T_anchor = _project(link, inverse, poses, v, pinhole)
+        ok = np.isfinite(error[:, 0])
+        error = np.where(ok[:, None], error, 0.0) / noise_px
+        weight = np.where(ok, 1.0 / (1.0 + (error**2).sum(axis=1) / 4.0), 0.0)
+        to_pixel = _pixel_jacobian(q, pinhole) / noise_px
+        rotation = other_T_anchor[:3, :3]
+        of_anchor = np.concatenate(
+            [-rotation @ _cross_matrix(link.rays), np.broadcast_to(rotation, (num, 3, 3)) * inverse[:, None, None]], 2
+        )
+        of_other = np.concatenate([_cross_matrix(q), -np.eye(3) * inverse[:, None, None]], 2)
+        jacobian = np.zeros((num, 2, width))
+        jacobian[:, :, :6] = to_pixel @ of_anchor
+        jacobian[:, :, 6 * (v + 1) : 6 * (v + 2)] = to_pixel @ of_other
+        by_depth = to_pixel @ other_T_anchor[:3, 3]
+        weighted = jacobian * weight[:, None, None]
+        flat = jacobian.reshape(-1, width)
+        hessian += flat.T @ weighted.reshape(-1, width)
+        gradient += weighted.reshape(-1, width).T @ error.reshape(-1)
+        cross += np.einsum("nij,ni->nj", weighted, by_depth)
+        stiffness += weight * (by_depth**2).sum(axis=1)
+        depth_gradient += weight * (by_depth * error).sum(axis=1)
+    has_depth = link.known_inverse > 0
+    off = np.where(
+        has_depth, (inverse - link.known_inverse) / (KNOWN_DEPTH * np.maximum(link.known_inverse, 1e-6)), 0.0
+    )
+    weight = np.where(has_depth, 1.0 / (1.0 + off**2 / 4.0), 0.0)
+    slope = 1.0 / (KNOWN_DEPTH * np.maximum(link.known_inverse, 1e-6))
+    stiffness += weight * slope**2
+    depth_gradient += weight * slope * off
+    scaled = cross / stiffness[:, None]
+    frames = (link.anchor, *link.others)
+    rows = np.concatenate([np.arange(6 * f, 6 * f + 6) for f in frames])
+    return _System(
+        rows, hessian - scaled.T @ cross, gradient - scaled.T @ depth_gradient, cross, stiffness, depth_gradient
+    )
+
+
+def _pixel_jacobian(q: npt.NDArray[np.float64], pinhole: Pinhole) -> npt.NDArray[np.float64]:
+    """(N, 2, 3) derivative of the pixel by the direction."""
+    z = np.maximum(q[:, 2], 1e-3)
+    out = np.zeros((len(q), 2, 3))
+    out[:, 0, 0], out[:, 1, 1] = pinhole.fx / z, pinhole.fy / z
+    out[:, 0, 2], out[:, 1, 2] = -pinhole.fx * q[:, 0] / z**2, -pinhole.fy * q[:, 1] / z**2
+    return out
+
+
+def _cross_matrix(a: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """(N, 3, 3) matrices that multiply as the cross product with (N, 3) vectors."""
+    out = np.zeros((len(a), 3, 3))
+    out[:, 0, 1], out[:, 0, 2] = -a[:, 2], a[:, 1]
+    out[:, 1, 0], out[:, 1, 2] = a[:, 2], -a[:, 0]
+    out[:, 2, 0], out[:, 2, 1] = -a[:, 1], a[:, 0]
+    return out
+
+
+def _small(step: npt.NDArray[np.float64]) -> Transform:
+    out = np.eye(4)
+    angle = float(np.linalg.norm(step[:3]))
+    if angle > 0:
+        out[:3, :3] = rotation_about(step[:3], angle)
+    out[:3, 3] = step[3:]
+    return out
+
+
+def _add_prior(
+    hessian: npt.NDArray[np.float64],
+    gradient: npt.NDArray[np.float64],
+    poses: npt.NDArray[np.float64],
+    asked: npt.NDArray[np.float64],
+) -> None:
+    """Pull every pose towards the one it came with; the first one, which the others hang on, strongly."""
+    weight = np.repeat([PRIOR_ROTATION_RAD**-2.0, PRIOR_TRANSLATION_M**-2.0], 3)
+    for k in range(len(poses)):
+        off = invert(asked[k]) @ poses[k]
+        error = np.concatenate([rotation_vector(off[:3, :3]), off[:3, :3].T @ off[:3, 3]])
+        part = slice(6 * k, 6 * k + 6)
+        hessian[part, part] += np.diag(weight)
+        gradient[part] += weight * error
+
+
+def _start(link: Link, poses: npt.NDArray[np.float64], pinhole: Pinhole, noise_px: float) -> npt.NDArray[np.float64]:
+    """Inverse depths at the poses as they are, a few steps from a middling one."""
+    inverse = np.where(link.known_inverse > 0, link.known_inverse, START_INVERSE_DEPTH)
+    for _ in range(4):
+        system = _linearise(link, inverse, poses, pinhole, noise_px)
+        if system is None:
+            break
+        change = -system.depth_gradient / system.stiffness
+        inverse = np.clip(inverse + change, MIN_INVERSE_DEPTH, MAX_INVERSE_DEPTH)
+    return inverse
+
+
+def _result(
+    links: Sequence[Link], inverse: list[npt.NDArray[np.float64]], poses: npt.NDArray[np.float64], pinhole: Pinhole
+) -> Bundle:
+    good, errors = [], []
+    scale = pinhole.width / 640
+    for link, rho in zip(links, inverse, strict=True):
+        if len(rho) == 0:
+            continue
+        worst, parallax = np.zeros(len(rho)), np.zeros(len(rho))
+        for v in range(len(link.others)):
+            q, error, other_T_anchor = _project(link, rho, poses, v, pinhole)
+            size = np.linalg.norm(error, axis=1)
+            errors.append(size[np.isfinite(size)])
+            worst = np.fmax(worst, size)
+            moved = np.linalg.norm(_pixel_jacobian(q, pinhole) @ other_T_anchor[:3, 3], axis=1) * rho
+            parallax = np.fmax(parallax, np.where(np.isfinite(size), moved, 0))
+        good.append(rho[(worst < SEEN_WELL_PX * scale) & (parallax > MIN_PARALLAX_PX * scale)])
+    every = np.concatenate(errors) if errors else np.empty(0)
+    error_px = float(np.median(every)) if len(every) else float("nan")
+    return Bundle(poses, np.concatenate(good) if good else np.empty(0), error_px)

@@ -1,0 +1,215 @@
+"""Numba kernels of the plane sweep: semi-global matching and the choice of the best plane, one thread."""
+
+import numpy as np
+from numba import njit
+
+FAR_AWAY = np.float32(1e9)
+
+
+@njit(cache=True, nogil=True, fastmath=True)
+def _go_on(cost, before, after, aggregated, p1, p2):
+    """One step along a path: ``after`` becomes the least cost of reaching each plane; returns its minimum.
+
+    ``before`` and ``after`` hold a plane more at either end, far away, so that the loop has no branches.
+    """
+    n = len(cost)
+    least = FAR_AWAY
+    for d in range(n):
+        least = min(least, before[d + 1])
+    jump = least + p2
+    for d in range(n):
+        reach = min(min(before[d + 1], jump), min(before[d], before[d + 2]) + p1)
+        value = cost[d] + reach - least
+        after[d + 1] = value
+        aggregated[d] += value
+
+
+@njit(cache=True, nogil=True)
+def aggregate(cost, gray, penalty_step, penalty_jump, aggregated):
+    """Sum path costs from left, right, above and below (Hirschmueller, 2008).
+
+    A jump costs less where the picture has an edge.
+
+    Args:
+        cost: (H, W, D) float32.
+        gray: (H, W) float32 picture in 0-255.
+        penalty_step: Of a change by one plane.
+        penalty_jump: Of any larger change in an even region.
+        aggregated: (H, W, D) float32 zeros, receives the sums.
+    """
+    height, width, planes = cost.shape
+    p1 = np.float32(penalty_step)
+    one = np.full((2, planes + 2), FAR_AWAY, np.float32)
+    column = np.full((2, width, planes + 2), FAR_AWAY, np.float32)
+    for is_backward in range(2):
+        for i in range(height):
+            y = height - 1 - i if is_backward else i
+            y_before = y + 1 if is_backward else y - 1
+            for j in range(width):
+                x = width - 1 - j if is_backward else j
+                x_before = x + 1 if is_backward else x - 1
+                if j == 0:
+                    for d in range(planes):
+                        one[1, d + 1] = cost[y, x, d]
+                        aggregated[y, x, d] += cost[y, x, d]
+                else:
+                    step = abs(gray[y, x] - gray[y, x_before])
+                    p2 = max(np.float32(1.5) * p1, np.float32(penalty_jump / (1.0 + step / 8.0)))
+                    _go_on(cost[y, x], one[0], one[1], aggregated[y, x], p1, p2)
+                for d in range(planes):
+                    one[0, d + 1] = one[1, d + 1]
+                if i == 0:
+                    for d in range(planes):
+                        column[1, x, d + 1] = cost[y, x, d]
+                        aggregated[y, x, d] += cost[y, x, d]
+                else:
+                    step = abs(gray[y, x] - gray[y_before, x])
+                    p2 = max(np.float32(1.5) * p1, np.float32(penalty_jump / (1.0 + step / 8.0)))
+                    _go_on(cost[y, x], column[0, x], column[1, x], aggregated[y, x], p1, p2)
+                for d in range(planes):
+                    column[0, x, d + 1] = column[1, x, d + 1]
+
+
+@njit(cache=True, nogil=True)
+def best_planes(cost, aggregated, plane, match, distinct):
+    """Choose the plane of each pixel, between planes by a parabola.
+
+    Args:
+        cost: (H, W, D) float32 matching cost.
+        aggregated: (H, W, D) float32.
+        plane: (H, W) float32, receives the position among the planes.
+        match: (H, W) float32, receives the matching cost there.
+        distinct: (H, W) float32, receives the best aggregated cost over the best of all others but its neighbours.
+    """
+    height, width, planes = cost.shape
+    for y in range(height):
+        for x in range(width):
+            best = 0
+            for d in range(1, planes):
+                if aggregated[y, x, d] < aggregated[y, x, best]:
+                    best = d
+            second = FAR_AWAY
+            for d in range(planes):
+                if abs(d - best) > 1:
+                    second = min(second, aggregated[y, x, d])
+            offset = np.float32(0.0)
+            if 0 < best < planes - 1:
+                a, b, c = aggregated[y, x, best - 1], aggregated[y, x, best], aggregated[y, x, best + 1]
+                bend = a + c - np.float32(2.0) * b
+                if bend > np.float32(1e-6):
+                    offset = max(np.float32(-0.5), min(np.float32(0.5), np.float32(0.5) * (a - c) / bend))
+            plane[y, x] = np.float32(best) + offset
+            match[y, x] = cost[y, x, best]
+            distinct[y, x] = aggregated[y, x, best] / max(second, np.float32(1e-6))
+
+
+@njit(cache=True, nogil=True, fastmath=True)
+def compare(gray, mean, variance, inverse_counts, warped, flatness, unseen_cost, first, second):
+    """Compare a picture with another that was warped to it, and keep the two least costs of each pixel.
+
+    The cost is 1 minus the zero-mean normalised cross-correlation over 7x7 pixels, at least 0 and at most 1. Sums of
+    columns slide down; each row adds seven of them, without branches so that it runs as vector operations.
+
+    Args:
+        gray: (H, W) float32, 128 subtracted.
+        mean: (H, W) float32, its mean over the window as far as it lies in the picture.
+        variance: (H, W) float32, likewise.
+        inverse_counts: (H, W) float32, one over the number of pixels in the window.
+        warped: (H, W) float32, 128 subtracted; below -500 where the other shows nothing.
+        flatness: Added to the product of the variances.
+        unseen_cost: Cost where the other shows nothing.
+        first: (H, W) float32, least cost so far.
+        second: (H, W) float32, second least.
+    """
+    height, width = gray.shape
+    b, bb, ab = np.zeros(width + 6, np.float32), np.zeros(width + 6, np.float32), np.zeros(width + 6, np.float32)
+    sb, sbb, sab, cost = (
+        np.empty(width, np.float32),
+        np.empty(width, np.float32),
+        np.empty(width, np.float32),
+        np.empty(width, np.float32),
+    )
+    black, edge = np.float32(-128.0), np.float32(-500.0)
+    zero, one = np.float32(0.0), np.float32(1.0)
+    for y in range(-3, height):
+        enters, leaves = y + 3, y - 4
+        if enters < height:
+            for x in range(width):
+                w = max(warped[enters, x], black)
+                b[x + 3] += w
+                bb[x + 3] += w * w
+                ab[x + 3] += w * gray[enters, x]
+        if leaves >= 0:
+            for x in range(width):
+                w = max(warped[leaves, x], black)
+                b[x + 3] -= w
+                bb[x + 3] -= w * w
+                ab[x + 3] -= w * gray[leaves, x]
+        if y < 0:
+            continue
+        for x in range(width):
+            sb[x] = b[x] + b[x + 1] + b[x + 2] + b[x + 3] + b[x + 4] + b[x + 5] + b[x + 6]
+        for x in range(width):
+            sbb[x] = bb[x] + bb[x + 1] + bb[x + 2] + bb[x + 3] + bb[x + 4] + bb[x + 5] + bb[x + 6]
+        for x in range(width):
+            sab[x] = ab[x] + ab[x + 1] + ab[x + 2] + ab[x + 3] + ab[x + 4] + ab[x + 5] + ab[x + 6]
+        n_row, v_row, m_row, w_row = inverse_counts[y], variance[y], mean[y], warped[y]
+        for x in range(width):
+            n = n_row[x]
+            m = sb[x] * n
+            spread = max(sbb[x] * n - m * m, zero) * v_row[x] + flatness
+            c = min(one, max(zero, one - (sab[x] * n - m * m_row[x]) / np.sqrt(spread)))
+            cost[x] = c if w_row[x] > edge else unseen_cost
+        first_row, second_row = first[y], second[y]
+        for x in range(width):
+            second_row[x] = min(second_row[x], max(first_row[x], cost[x]))
+            first_row[x] = min(first_row[x], cost[x])
+
+
+@njit(cache=True, nogil=True)
+def mean_of_best(first, second, plane, volume):
+    """Write the mean of the two least costs, or the only one, as one plane of the volume.
+
+    Args:
+        first: (H, W) float32.
+        second: (H, W) float32, ``FAR_AWAY`` where there was one view only.
+        plane: Index of the plane.
+        volume: (H, W, D) float32.
+    """
+    height, width = first.shape
+    for y in range(height):
+        for x in range(width):
+            other = second[y, x]
+            volume[y, x, plane] = first[y, x] if other >= FAR_AWAY else np.float32(0.5) * (first[y, x] + other)
+
+
+@njit(cache=True, nogil=True)
+def vote(depth, other_depth, camera, other_t_this, tolerance, votes):
+    """Count a vote for each pixel whose depth another view confirms.
+
+    Args:
+        depth: (H, W) float32 metres.
+        other_depth: (H, W) float32 metres of the other view, same intrinsics.
+        camera: (4,) float64: fx, fy, cx, cy.
+        other_t_this: (4, 4) float64 transform from this camera to the other.
+        tolerance: Relative difference up to which they agree.
+        votes: (H, W) uint8, counted up.
+    """
+    height, width = depth.shape
+    for y in range(height):
+        for x in range(width):
+            z = np.float64(depth[y, x])
+            if z <= 0:
+                continue
+            a = (x + 0.5 - camera[2]) / camera[0] * z
+            b = (y + 0.5 - camera[3]) / camera[1] * z
+            p = other_t_this[0, 0] * a + other_t_this[0, 1] * b + other_t_this[0, 2] * z + other_t_this[0, 3]
+            q = other_t_this[1, 0] * a + other_t_this[1, 1] * b + other_t_this[1, 2] * z + other_t_this[1, 3]
+            r = other_t_this[2, 0] * a + other_t_this[2, 1] * b + other_t_this[2, 2] * z + other_t_this[2, 3]
+            if r <= 0.01:
+                continue
+            u, v = camera[0] * p / r + camera[2], camera[1] * q / r + camera[3]
+            if not (u >= 0.0 and v >= 0.0 and u < width and v < height):
+                continue
+            if abs(other_depth[int(v), int(u)] - r) <= tolerance * r:
+                votes[y, x] += 1
