@@ -1,6 +1,7 @@
 """The loop of a window: fixed ticks, interpolated drawing, an overlay, and nothing that ever waits for a clip."""
 
 import logging
+import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -36,6 +37,8 @@ FRAME_ORDER = (
     "pace: wait for the next frame's time",
 )
 FRAME_RATE_HZ = 60.0
+SWITCH_INTERVAL_S = 0.0005
+"""The background thread hands the interpreter over at once when a frame wants it back, instead of after 5 ms."""
 UPLOAD_BUDGET_S = 0.003
 """Time a frame may spend on taking over changed chunks."""
 TARGET_WORK_S = 0.0125
@@ -143,8 +146,13 @@ class WalkLoop:
     def run(self, seconds: float | None = None) -> None:
         """Run until the person leaves, or for a time."""
         end_s = None if seconds is None else self.clock.now_s() + seconds
-        while not self._is_leaving and (end_s is None or self.clock.now_s() < end_s):
-            self.run_frame()
+        interval_s = sys.getswitchinterval()
+        sys.setswitchinterval(SWITCH_INTERVAL_S)
+        try:
+            while not self._is_leaving and (end_s is None or self.clock.now_s() < end_s):
+                self.run_frame()
+        finally:
+            sys.setswitchinterval(interval_s)
         self.stop_video()
 
     def run_frame(self) -> None:
