@@ -94,7 +94,9 @@ class Export:
     world: Positional[Path]
     """A .spatia file."""
     out: Positional[Path]
-    """The file to write; its suffix tells the format: .ply."""
+    """The file to write; its suffix tells the format: .ply .las .laz .glb. Or a folder, with --format."""
+    format: str = ""
+    """gaussians (.ply), or a folder of cameras and pictures: colmap, colmap-binary, nerfstudio, cameras."""
 
 
 @dataclass(frozen=True)

@@ -102,7 +102,14 @@ def export(command: commands.Export) -> int:
 
     with progress_bar("opening") as report:
         world = open_world(command.world, read_only=True)
-        export_world(command.out, world.memory.snapshot(), progress=lambda share: report("writing", share))
+        export_world(
+            command.out,
+            world.memory.snapshot(),
+            keyframes=world.bank.keyframes,
+            format_name=command.format,
+            metric=world.info.is_metric,
+            progress=lambda share: report("writing", share),
+        )
     print(command.out)
     return 0
 
