@@ -25,7 +25,7 @@ from .locking import WriterLock, lock_of
 from .manifest import Manifest
 from .packing import pack_value, unpack_value
 from .rows import ChunkRow, as_bytes, is_whole, note
-from .schema import PAGE_BYTES, checked_path, connect, create_tables, log_of, remove_logs
+from .schema import PAGE_BYTES, checked_path, connect, create_tables, journal_of, log_of, remove_logs, roll_back
 from .sealing import check_seal, seal_file
 from .state import Damage
 from .store import WorldFile
@@ -111,7 +111,7 @@ def _report_of(contents: _Contents) -> CheckReport:
 
 def _is_unfinished(path: Path) -> bool:
     """True while a file is open for writing, and after a program was killed that had it open: it never came to seal."""
-    return log_of(path).exists() or lock_of(path).exists()
+    return any(beside(path).exists() for beside in (log_of, lock_of, journal_of))
 
 
 def _inspect(path: Path, *, is_unfinished: bool) -> _Contents:
@@ -344,7 +344,9 @@ def _locked(path: Path) -> Iterator[None]:
 
 
 def _fold_log_in(path: Path) -> None:
-    """Bring what a killed program left in the log into the file."""
+    """Bring what a killed program left in the log into the file, and undo what it left half done."""
+    if journal_of(path).exists():
+        roll_back(path)
     if log_of(path).exists():
         with suppress(sqlite3.Error, WorldFileError):
             db = connect(path, read_only=False)

@@ -168,10 +168,28 @@ def create_tables(path: Path) -> None:
 
 def remove_logs(path: Path) -> None:
     """Remove the logs beside a path at which there is no world any more; SQLite would take them for a new one's."""
-    for log in (log_of(path), path.with_name(path.name + "-shm"), path.with_name(path.name + "-journal")):
+    for log in (log_of(path), path.with_name(path.name + "-shm"), journal_of(path)):
         log.unlink(missing_ok=True)
 
 
 def log_of(path: Path) -> Path:
     """The write-ahead log beside a file that is open, or whose program was killed."""
     return path.with_name(path.name + "-wal")
+
+
+def journal_of(path: Path) -> Path:
+    """The rollback journal beside a file whose program was killed just while it was being opened or closed."""
+    return path.with_name(path.name + "-journal")
+
+
+def roll_back(path: Path) -> None:
+    """Undo the half of a write that a killed program left behind, where the disk allows it.
+
+    Only the switch to and from the write-ahead log writes that way; no commit is ever in it.
+    """
+    with suppress(sqlite3.Error, WorldFileError):
+        db = connect(path, read_only=False)
+        try:
+            db.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        finally:
+            db.close()

@@ -18,8 +18,10 @@ from .schema import (
     connect,
     create_tables,
     end_writing,
+    journal_of,
     make_tolerant,
     remove_logs,
+    roll_back,
 )
 from .state import WorldState
 from .timeline import Timeline
@@ -104,6 +106,7 @@ class WorldFile(Timeline):
         """
         p = checked_path(path)
         if read_only:
+            _finish_rollback(p)
             return cls._open_reader(p)
         lock = WriterLock.acquire(p)
         try:
@@ -203,6 +206,17 @@ class WorldFile(Timeline):
             except sqlite3.Error as error:
                 do = "free some space; nothing is lost"
                 raise WorldWriteError(explain(self._path, expected="room to rebuild", got=str(error), do=do)) from error
+
+
+def _finish_rollback(path: Path) -> None:
+    """A reader cannot undo what a killed program half did, and cannot read past it; do it, unless a writer is there."""
+    if journal_of(path).exists():
+        with suppress(WorldFileError):
+            lock = WriterLock.acquire(path)
+            try:
+                roll_back(path)
+            finally:
+                lock.release()
 
 
 def _make_room(target: Path, *, replace: bool) -> None:

@@ -3,6 +3,8 @@
 import hashlib
 import multiprocessing
 import sqlite3
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -442,3 +444,24 @@ def test_a_single_keyframe_is_read_by_its_identity(path: Path) -> None:
         assert frame is not None
         assert np.array_equal(frame.color, state.keyframes[0].color)
         assert world.read_keyframe(3) is None
+
+
+HALF_A_SWITCH = """
+import os, sqlite3, sys
+db = sqlite3.connect(sys.argv[1], isolation_level=None)
+db.execute("PRAGMA cache_size=1")
+db.execute("BEGIN IMMEDIATE")
+for i in range(200):
+    db.execute("INSERT INTO journal (data) VALUES (zeroblob(9000))")
+os._exit(0)
+"""
+
+
+def test_a_rollback_that_a_killed_program_left_is_finished_by_a_reader(path: Path) -> None:
+    state = make_state()
+    WorldFile.create(path, state).close()
+    subprocess.run([sys.executable, "-c", HALF_A_SWITCH, str(path)], check=True)
+    journal = path.with_name(path.name + "-journal")
+    assert journal.exists()
+    assert_same_state(reopened(path), state)
+    assert not journal.exists()
