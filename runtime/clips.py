@@ -120,7 +120,7 @@ class ClipLoop:
         self.clock, self.metrics = clock, metrics
         self._predict, self._on_changed = predict, on_changed
         self._recorder, self._recording, self._memory_limit = recorder, recording, memory_limit
-        self.status = ClipStatus(notice="" if world.info.is_metric else "not metric: depth is guessed from the photo")
+        self.status = ClipStatus(notice=_notice_of(world))
         self.director = Director(
             wants_key_views=kind.wants_key_views,
             native_speed=kind.native_speed,
@@ -438,6 +438,13 @@ class ClipLoop:
         if self._is_waiting and plans:
             self._wait_for_all()
         return len(plans)
+
+
+def _notice_of(world: World) -> str:
+    notices = [] if world.info.is_metric else ["not metric: depth is guessed from the photo"]
+    if world.damage:
+        notices.append(f"{len(world.damage)} damaged parts of the file were skipped")
+    return " · ".join(notices)
 
 
 def _reference(keyframe: Keyframe) -> ReferenceFrame:

@@ -1,6 +1,7 @@
 """What each command does."""
 
 import json
+import sys
 
 from ..generator.registry import check_generator_name, generator_names
 from ..input.script import action_poses, parse_actions
@@ -8,6 +9,7 @@ from ..saves.sources import read_trajectory
 from . import commands
 from .errors import UserError
 from .headless import Rollout, prepare_output, run_rollout, select_frames
+from .persistence import damage_text
 from .progress import progress_bar
 from .record import Recording
 from .replay import run_replay
@@ -68,6 +70,8 @@ def _world_of(command: commands.Rollout, report: Progress) -> World:
     if is_world_file(command.source):
         _refuse_source_options(command)
         world = open_world(command.source, read_only=True)
+        if world.damage:
+            print(damage_text(world), file=sys.stderr)
         if command.prompt:
             world.walk.prompt = command.prompt
         return world

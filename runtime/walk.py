@@ -20,7 +20,7 @@ from . import commands
 from .clock import SimulatedClock
 from .errors import UserError
 from .headless import photo_here, session_facts, write_report
-from .persistence import open_world
+from .persistence import damage_text, open_world
 from .progress import progress_bar
 from .record import Recorder
 from .samples import SAMPLES, sample_source
@@ -153,6 +153,8 @@ def open_or_make(
         if given:
             raise UserError(f"no --{given[0]} when a world is resumed", f"{place.file}", "start afresh with --new")
         world = open_world(place.file, read_only=command.frozen, preview=preview)
+        if world.damage:
+            print(damage_text(world), file=sys.stderr)
         if command.prompt:
             world.walk.prompt = command.prompt
         return world

@@ -1,6 +1,7 @@
 """Rollouts: frames, files, replays."""
 
 import json
+import sqlite3
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from spatia.renderer.capture import read_video
 from spatia.runtime import commands
 from spatia.runtime.errors import UserError
 from spatia.runtime.headless import Rollout, prepare_output, run_rollout, select_frames
+from spatia.runtime.persistence import damage_text
 from spatia.runtime.record import Recorder, Recording
 from spatia.runtime.replay import run_replay
 from spatia.runtime.session import Session
@@ -163,3 +165,18 @@ def test_results_of_an_earlier_rollout_may_be_replaced(tmp_path: Path) -> None:
 def test_frames_beyond_the_path_are_refused(number: int) -> None:
     with pytest.raises(UserError, match="1 to 4"):
         select_frames(np.repeat(np.eye(4)[None], 4, 0), number)
+
+
+def test_damage_of_a_world_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    world = tiny_world()
+    path = world.save(tmp_path / "world.spatia")
+    database = sqlite3.connect(path)
+    database.execute(
+        "UPDATE objects SET data = substr(data, 1, length(data) - 9) WHERE digest = (SELECT digest FROM chunks LIMIT 1)"
+    )
+    database.commit()
+    database.close()
+    damaged = open_world(path, read_only=True)
+    assert damaged.damage
+    assert "damaged and skipped" in damage_text(damaged)
+    assert damaged.memory.num_points < world.memory.num_points
