@@ -26,7 +26,7 @@ def models(command: commands.Models) -> int:
         name = command.what or "spatia"
         try:
             catalogue.model_of(name)
-            catalogue.fetch(name, catalogue.models_folder(), lambda line: sys.stderr.write(f"{line}\n") and None)
+            catalogue.fetch(name, catalogue.models_folder(), _tell)
         except ValueError as error:
             raise UserError("the name of a model", repr(name), str(error).splitlines()[0]) from None
         except MissingWeightsError as error:
@@ -40,6 +40,10 @@ def models(command: commands.Models) -> int:
         raise UserError(f"whole weights in {folder}", str(error).splitlines()[0], "fetch or copy them again") from None
     print("\n".join(report.lines))
     return 0
+
+
+def _tell(line: str) -> None:
+    print(line, file=sys.stderr)
 
 
 def _list(folder: Path) -> int:

@@ -205,10 +205,11 @@ def _unpack_tail(value: Mapping[str, Any]) -> Tail:
 
 def damage_text(world: World) -> str:
     """What could not be read of a world's file, in one line for the user; empty if all was."""
-    if not world.damage:
+    first = next(iter(world.damage), "")
+    if not first:
         return ""
     more = f" and {len(world.damage) - 1} more" if len(world.damage) > 1 else ""
-    return f"damaged and skipped: {world.damage[0]}{more}; `spatia check` lists all, with --repair it mends the file"
+    return f"damaged and skipped: {first}{more}; `spatia check` lists all, with --repair it mends the file"
 
 
 def describe(path: Path) -> dict[str, Any]:
