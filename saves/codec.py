@@ -9,6 +9,7 @@ against what a chunk may hold, and a checksum covers every byte.
 
 import struct
 import zlib
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -110,21 +111,15 @@ def decode_chunk(data: bytes, revision: int = 0) -> Chunk:
         raise ChunkDecodeError(f"a key or revision out of range: {key}, {revision}")
     planes = _Planes(data, _HEADER.size)
     codes = _codes_of(planes.take(), n)
-    means = np.empty((_NUM_SUMS, n), np.uint8)
-    for row in range(3):
-        means[row] = planes.bytes_of(n)
-    green, red_green, blue_green = (np.cumsum(planes.bytes_of(n), dtype=np.uint8) for _ in range(3))
-    means[3:] = red_green + green, green, blue_green + green
-    remainders = planes.take()
+    columns = [planes.bytes_of(n) for _ in range(6)]
+    remainders = np.frombuffer(planes.take(), np.uint8)
+    columns += [planes.bytes_of(n) for _ in range(4)]
+    palette, index = _palette_from(planes.take(), planes.take(), n)
     rows = np.empty((n, 8), np.uint32)
-    rows[:, COLUMN_WEIGHT] = _from_byte_planes([planes.bytes_of(n) for _ in range(4)])
-    if not _join_sums(means, np.frombuffer(remainders, np.uint8), rows):
-        raise ChunkDecodeError("a weight or a weighted sum is out of range")
-    if factor != 1:
-        if factor == 0 or (n and int(rows[:, COLUMN_WEIGHT].max()) * factor > MAX_CHUNK_WEIGHT):
-            raise ChunkDecodeError("the common factor is out of range")
-        rows[:, :COLUMN_KEYFRAME] *= np.uint32(factor)
-    rows[:, COLUMN_KEYFRAME] = _keyframes_of(planes.take(), planes.take(), n)
+    arguments: list[Any] = [*columns, remainders, palette, index, np.uint64(factor), rows]
+    fault = _join_rows(*arguments)
+    if fault:
+        raise ChunkDecodeError(_FAULTS[fault])
     priority = planes.bytes_of(n).copy()
     evidence = np.stack([planes.bytes_of(n) for _ in range(2)], axis=1)
     planes.finish()
@@ -227,13 +222,6 @@ def _byte_planes(values: npt.NDArray[np.uint32]) -> list[bytes]:
     return [(values >> np.uint32(8 * i)).astype(np.uint8).tobytes() for i in range(4)]
 
 
-def _from_byte_planes(planes: list[npt.NDArray[np.uint8]]) -> npt.NDArray[np.uint32]:
-    out = planes[0].astype(np.uint32)
-    for i in range(1, 4):
-        out |= planes[i].astype(np.uint32) << np.uint32(8 * i)
-    return out
-
-
 def _palette_of(keyframes: npt.NDArray[np.uint32]) -> tuple[bytes, bytes]:
     """The distinct keyframes, rising, and each voxel's place among them: a byte, or low and high bytes apart."""
     low, high = (int(keyframes.min()), int(keyframes.max())) if len(keyframes) else (0, 0)
@@ -253,20 +241,16 @@ def _index_bytes(num_entries: int) -> int:
     return 1 if num_entries <= 1 << 8 else 2 if num_entries <= 1 << 16 else 3
 
 
-def _keyframes_of(palette_bytes: bytes, index_bytes: bytes, n: int) -> npt.NDArray[np.uint32]:
+def _palette_from(
+    palette_bytes: bytes, index_bytes: bytes, n: int
+) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint8]]:
+    """The distinct keyframes, and each voxel's place among them, byte plane after byte plane."""
     if len(palette_bytes) % 4 or len(palette_bytes) > 4 * n:
         raise ChunkDecodeError("the palette of keyframes has a wrong size")
     palette = np.frombuffer(palette_bytes, "<u4")
-    width = _index_bytes(len(palette))
-    if len(index_bytes) != width * n or not _rises(palette):
+    if len(index_bytes) != _index_bytes(len(palette)) * n or not _rises(palette):
         raise ChunkDecodeError("the palette of keyframes is damaged")
-    planes = np.frombuffer(index_bytes, np.uint8).reshape(width, n)
-    index = np.zeros(n, np.int64)
-    for i in range(width):
-        index |= planes[i].astype(np.int64) << 8 * i
-    if n and index.max() >= len(palette):
-        raise ChunkDecodeError("a keyframe beyond the palette")
-    return palette[index].astype(np.uint32)
+    return palette, np.frombuffer(index_bytes, np.uint8)
 
 
 # Occupied voxels as an octree
@@ -294,17 +278,34 @@ def _codes_of(octree: bytes, n: int) -> npt.NDArray[np.uint32]:
         if n or len(masks):
             raise ChunkDecodeError("an octree that does not fit the number of voxels")
         return np.zeros(0, np.uint32)
-    nodes, start = np.zeros(1, np.uint32), 0
-    for _ in range(CHUNK_BITS):
-        level = masks[start : start + len(nodes)]
-        if len(level) < len(nodes) or not level.all():
-            raise ChunkDecodeError("the octree is damaged")
-        start += len(nodes)
-        children = np.flatnonzero(np.unpackbits(level, bitorder="little")).astype(np.uint32)
-        nodes = nodes[children >> np.uint32(3)] << np.uint32(3) | (children & np.uint32(7))
-    if start != len(masks) or len(nodes) != n:
+    codes = np.empty(n, np.uint32)
+    if not _walk_octree(masks, codes, np.empty(n, np.uint32)):
         raise ChunkDecodeError("an octree that does not fit the number of voxels")
-    return nodes
+    return codes
+
+
+@njit(cache=True, nogil=True)
+def _walk_octree(masks, codes, spare):  # type: ignore[no-untyped-def]  # pragma: no cover
+    """Write the codes of an octree's leaves; False if a mask is 0 or the leaves or masks are not as many as given."""
+    nodes, below = codes, spare
+    nodes[0] = 0
+    count, position = 1, 0
+    for _ in range(6):
+        found = 0
+        for i in range(count):
+            if position >= len(masks) or masks[position] == 0:
+                return False
+            mask, base = masks[position], nodes[i] << np.uint32(3)
+            position += 1
+            for child in range(8):
+                if mask >> child & 1:
+                    if found >= len(codes):
+                        return False
+                    below[found] = base | np.uint32(child)
+                    found += 1
+        nodes, below = below, nodes
+        count = found
+    return position == len(masks) and count == len(codes)  # after an even number of levels they stand in ``codes``
 
 
 # Sums as mean and remainder
@@ -367,32 +368,55 @@ def _split_sums(rows, means, out):  # type: ignore[no-untyped-def]  # pragma: no
     return num_bytes
 
 
+_FAULTS = (
+    "",
+    "a weight or a weighted sum is out of range",
+    "the common factor is out of range",
+    "a keyframe beyond the palette",
+)
+"""What ``_join_rows`` may find."""
+
+
 @njit(cache=True, nogil=True)
-def _join_sums(means, stream, rows):  # type: ignore[no-untyped-def]  # pragma: no cover
-    """The reverse of ``_split_sums``; the weights stand in ``rows`` already.
+def _join_rows(  # type: ignore[no-untyped-def]  # pragma: no cover
+    x, y, z, g, rg, bg, w0, w1, w2, w3, stream, palette, index, factor, rows
+):
+    """The reverse of ``_split_sums``, and the rest of each row.
 
     Returns:
-        False if a weight is out of range, a remainder reaches its weight, a sum goes beyond weight * 255, the stream's
-        length is not what the weights need, or the spare bits of its last byte are not 0.
+        A number of ``_FAULTS``; 0 if all numbers are in range, the stream's length is what the weights need, and the
+        spare bits of its last byte are 0.
     """
-    fill = np.uint64(0)
-    waiting = np.uint64(0)
-    position = 0
-    for i in range(len(rows)):
-        weight = np.uint64(rows[i, 3])
+    n = len(rows)
+    fill, waiting, position = np.uint64(0), np.uint64(0), 0
+    green, red_green, blue_green = np.uint8(0), np.uint8(0), np.uint8(0)
+    means = np.empty(6, np.uint64)
+    if factor == 0:
+        return 2
+    for i in range(n):
+        green = np.uint8(green + g[i])
+        red_green = np.uint8(red_green + rg[i])
+        blue_green = np.uint8(blue_green + bg[i])
+        means[0], means[1], means[2] = x[i], y[i], z[i]
+        means[3], means[4], means[5] = np.uint8(red_green + green), green, np.uint8(blue_green + green)
+        weight = np.uint64(w0[i]) | np.uint64(w1[i]) << np.uint64(8)
+        weight |= np.uint64(w2[i]) << np.uint64(16) | np.uint64(w3[i]) << np.uint64(24)
         if weight == 0 or weight > 16843009:
-            return False
+            return 1
+        if weight * factor > 16843009:
+            return 2
         is_radix = weight <= np.uint64(1625)
         bits = _RADIX_BITS[weight] if is_radix else np.uint64(_num_bits(weight))
         number = np.uint64(0)
-        for c in range(5, -1, -1) if is_radix else range(0, 6):
-            if not is_radix or c == 5:
+        for step in range(6):
+            c = 5 - step if is_radix else step
+            if step == 0 or not is_radix:
                 number, got = np.uint64(0), np.uint64(0)
                 while got < bits:
                     some = min(bits - got, np.uint64(32))
                     while fill < some:
                         if position >= len(stream):
-                            return False
+                            return 1
                         waiting |= np.uint64(stream[position]) << fill
                         position += 1
                         fill += np.uint64(8)
@@ -401,11 +425,18 @@ def _join_sums(means, stream, rows):  # type: ignore[no-untyped-def]  # pragma: 
                     fill -= some
                     got += some
             remainder = number
-            if is_radix and c > 0:
+            if is_radix and c > 0 and number > 0:
                 number = remainder // weight
                 remainder -= number * weight
-            total = np.uint64(means[c, i]) * weight + remainder
+            total = means[c] * weight + remainder
             if remainder >= weight or total > weight * np.uint64(255):
-                return False
-            rows[i, c if c < 3 else c + 1] = total
-    return position == len(stream) and waiting == 0
+                return 1
+            rows[i, c if c < 3 else c + 1] = total * factor
+        rows[i, 3] = weight * factor
+        entry = np.int64(index[i])
+        for b in range(1, len(index) // n):
+            entry |= np.int64(index[b * n + i]) << (8 * b)
+        if entry >= len(palette):
+            return 3
+        rows[i, 7] = palette[entry]
+    return 0 if position == len(stream) and waiting == 0 else 1

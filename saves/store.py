@@ -19,10 +19,12 @@ from .schema import (
     create_tables,
     end_writing,
     journal_of,
+    log_of,
     make_tolerant,
     remove_logs,
     roll_back,
 )
+from .sealing import seal_file
 from .state import WorldState
 from .timeline import Timeline
 from .writing import SaveReport, transaction, write_state
@@ -215,6 +217,8 @@ def _finish_rollback(path: Path) -> None:
             lock = WriterLock.acquire(path)
             try:
                 roll_back(path)
+                if not log_of(path).exists() and not journal_of(path).exists():
+                    seal_file(path)
             finally:
                 lock.release()
 

@@ -17,6 +17,7 @@ from spatia.saves.errors import (
     WorldWriteError,
 )
 from spatia.saves.journal import JournalEntry
+from spatia.saves.sealing import check_seal
 from spatia.saves.state import WorldState
 from spatia.saves.store import WorldFile
 from spatia.tests.saves.worlds import (
@@ -465,3 +466,4 @@ def test_a_rollback_that_a_killed_program_left_is_finished_by_a_reader(path: Pat
     assert journal.exists()
     assert_same_state(reopened(path), state)
     assert not journal.exists()
+    assert check_seal(path).is_sealed
