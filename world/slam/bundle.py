@@ -24,6 +24,8 @@ START_INVERSE_DEPTH = 0.4
 MIN_INVERSE_DEPTH, MAX_INVERSE_DEPTH = 0.02, 5.0
 DEPTH_STIFFNESS = 1e-3
 """Keeps the inverse depth of corners without parallax where it is; in units of the measurements' weight."""
+EXACT_PX_AT_640 = 0.3
+"""Poses that explain the corners this well stay as they are: those of a rig are better than what a few corners say."""
 SEEN_WELL_PX = 1.5
 MIN_PARALLAX_PX = 2.0
 
@@ -118,6 +120,9 @@ def adjust(links: Sequence[Link], world_T_camera: npt.NDArray[np.float64], pinho
     poses = world_T_camera.copy()
     noise_px = PIXEL_NOISE_AT_640 * pinhole.width / 640
     inverse = [_start(link, poses, pinhole, noise_px) for link in links]
+    as_it_is = _result(links, inverse, poses, pinhole)
+    if as_it_is.error_px < EXACT_PX_AT_640 * pinhole.width / 640:
+        return as_it_is
     for _ in range(NUM_STEPS):
         size = 6 * len(poses)
         hessian, gradient = np.zeros((size, size)), np.zeros(size)

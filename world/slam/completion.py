@@ -62,7 +62,7 @@ def _from_far_side(depth_m: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     known = depth_m > 0
     weight_sum = np.zeros(depth_m.shape, np.float32)
     inverse_sum = np.zeros(depth_m.shape, np.float32)
-    ends = [_last_known(depth_m, axis, is_backward) for is_backward in (False, True) for axis in (0, 1)]
+    ends = [last_known(depth_m, axis, is_backward) for is_backward in (False, True) for axis in (0, 1)]
     far = np.max([depth for depth, _ in ends], axis=0)
     for depth, distance in ends:
         weight = np.where((depth > 0) & (depth >= FAR_SIDE * far), 1.0 / distance**2, 0.0).astype(np.float32)
@@ -72,7 +72,7 @@ def _from_far_side(depth_m: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     return _smooth_holes(filled.astype(np.float32), known)
 
 
-def _last_known(
+def last_known(
     depth_m: npt.NDArray[np.float32], axis: int, is_backward: bool
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
     """Depth of the last known pixel before each along an axis (0 where there is none), and how many pixels ago."""

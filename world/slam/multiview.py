@@ -11,6 +11,7 @@ from ..memory import MemorySnapshot
 from ..transforms import invert, rotation_angle_rad
 from ..visibility import render_depth
 from .bundle import Bundle, adjust, link_frames
+from .completion import last_known
 from .estimators import FrameStack, GeometryEstimate
 from .features import find_corners
 from .given import depth_confidence, find_flying
@@ -27,14 +28,19 @@ MAX_TURN_RAD = float(np.deg2rad(25.0))
 KNOWN_SPREAD = 0.15
 SAME_DEPTH = 0.03
 """Depths of two views agree within this share."""
+PAIR_SAME_DEPTH = 0.02
+"""The same where there is only one other view to ask."""
 VIEWS_THAT_AGREE = 2
-MAX_WITNESSES = int(__import__("os").environ.get("MW", "8"))
+MAX_WITNESSES = 8
+CONTINUED_PX, CONTINUED_SHARE, CONTINUED_DEPTH = 9, 0.3, 0.02
+"""A pixel is believed where this share of the 9x9 around is confirmed and has its depth on average."""
 MAX_MATCH_COST, MAX_DISTINCT = 0.75, 0.98
 NEAR_RIM, FAR_RIM = 0.75, 1.4
 """Planes reach from this share of the nearest corner to this share of the farthest."""
 DEFAULT_RANGE_M = (0.6, 10.0)
 MIN_PLANES, MAX_PLANES = 64, 128
 SPECKLE_PX = 60
+SHADOW_SHARE, FILLED_CONFIDENCE = .12, 0.03
 MAX_CONFIDENCE = 0.7
 """Estimated depth never counts as much as measured depth."""
 
@@ -172,10 +178,13 @@ def _estimate_of(frames: FrameStack, views: _Views, bundle: Bundle, swept: list[
         matched = (this.match < MAX_MATCH_COST) & (this.distinct < MAX_DISTINCT)
         votes, num_others = _votes(views, bundle, swept, k)
         agreed = votes >= min(VIEWS_THAT_AGREE, max(num_others, 1))
+        agreed |= matched & _continues(this.depth_m, matched & agreed)
         kept = _cleaned(np.where(matched & agreed, this.depth_m, np.float32(0)))
         counts["unmatched"] += float((~matched).mean()) / len(views.indices)
         counts["inconsistent"] += float((matched & ~agreed).mean()) / len(views.indices)
         trust = depth_confidence(kept, views.pinhole) * (1 - this.match) * MAX_CONFIDENCE
+        if num_others == 1:
+            kept, trust = _shadows_filled(kept, trust, this.depth_m)
         depth[index], confidence[index] = _enlarged(kept, trust, frames.pinhole)
     poses = _spread_poses(frames.world_T_camera, views.indices, bundle.world_T_camera)
     tests = {**counts, "reprojection_px": bundle.error_px, "key_views": float(len(views.indices))}
@@ -191,11 +200,12 @@ def _votes(views: _Views, bundle: Bundle, swept: list[SweptDepth | None], k: int
     votes = np.zeros(this.depth_m.shape, np.uint8)
     others = [j for j in _witnesses(bundle.world_T_camera, k) if swept[j] is not None]
     camera = np.array([views.pinhole.fx, views.pinhole.fy, views.pinhole.cx, views.pinhole.cy])
+    tolerance = SAME_DEPTH if len(others) >= VIEWS_THAT_AGREE else PAIR_SAME_DEPTH
     for j in others:
         other_T_this = invert(bundle.world_T_camera[j]) @ bundle.world_T_camera[k]
         other = swept[j]
         assert other is not None, "only swept views are compared"
-        kernels.vote(this.depth_m, other.depth_m, camera, other_T_this, SAME_DEPTH, votes)
+        kernels.vote(this.depth_m, other.depth_m, camera, other_T_this, tolerance, votes)
     return votes, len(others)
 
 
@@ -207,6 +217,15 @@ def _witnesses(poses: npt.NDArray[np.float64], k: int) -> list[int]:
     return sorted(near, key=lambda j: float(np.linalg.norm(steps[j][:3, 3])) + turned[j])[:MAX_WITNESSES]
 
 
+def _continues(depth_m: npt.NDArray[np.float32], agreed: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """(H, W) bool: pixels on the surface of enough neighbours that other views confirm, though no one confirms them."""
+    window = (CONTINUED_PX, CONTINUED_PX)
+    share = cv2.blur(agreed.astype(np.float32), window)
+    inverse = cv2.blur(np.where(agreed, 1 / np.maximum(depth_m, 1e-6), 0).astype(np.float32), window)
+    mean = share / np.maximum(inverse, 1e-9)
+    return (share > CONTINUED_SHARE) & (np.abs(depth_m - mean) < CONTINUED_DEPTH * depth_m)
+
+
 def _cleaned(depth_m: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     """Without small islands and pixels between two surfaces."""
     depth = np.where(find_flying(depth_m), np.float32(0), depth_m)
@@ -214,6 +233,22 @@ def _cleaned(depth_m: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     steps = np.round(inverse / max(float(inverse.max()), 1e-6) * 8000).astype(np.int16)
     cv2.filterSpeckles(steps, 0, SPECKLE_PX, 160)
     return np.where(steps > 0, depth, np.float32(0))
+
+
+def _shadows_filled(
+    depth_m: npt.NDArray[np.float32], confidence: npt.NDArray[np.float32], swept_m: npt.NDArray[np.float32]
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """What only one of a pair sees lies beside something nearer, on the surface behind: gaps take the
+    swept depth where it is that of the surface behind.
+
+    Returns:
+        Depth, and confidence that is lowest where it was filled.
+    """
+    (left, from_left), (right, from_right) = (last_known(depth_m, 1, is_backward) for is_backward in (False, True))
+    is_narrow = (left > 0) & (right > 0) & (from_left + from_right <= SHADOW_SHARE * depth_m.shape[1])
+    behind = np.maximum(left, right)
+    fill = (depth_m <= 0) & is_narrow & (np.abs(swept_m - behind) < SAME_DEPTH * behind)
+    return np.where(fill, swept_m, depth_m), np.where(fill, np.float32(FILLED_CONFIDENCE), confidence)
 
 
 def _enlarged(

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from ..camera import Pinhole
 from ..transforms import Transform, invert
 
-WINDOW = 7
+WINDOW = 5
 """The kernel's window is unrolled for this side."""
 FLATNESS = 4.0
 """Added to the product of the deviations, in squared grey levels, so that noise on even surfaces matches nothing."""

@@ -131,8 +131,8 @@ def compare(gray, mean, variance, inverse_counts, warped, flatness, unseen_cost,
     )
     black, edge = np.float32(-128.0), np.float32(-500.0)
     zero, one = np.float32(0.0), np.float32(1.0)
-    for y in range(-3, height):
-        enters, leaves = y + 3, y - 4
+    for y in range(-2, height):
+        enters, leaves = y + 2, y - 3
         if enters < height:
             for x in range(width):
                 w = max(warped[enters, x], black)
@@ -148,11 +148,11 @@ def compare(gray, mean, variance, inverse_counts, warped, flatness, unseen_cost,
         if y < 0:
             continue
         for x in range(width):
-            sb[x] = b[x] + b[x + 1] + b[x + 2] + b[x + 3] + b[x + 4] + b[x + 5] + b[x + 6]
+            sb[x] = b[x + 1] + b[x + 2] + b[x + 3] + b[x + 4] + b[x + 5]
         for x in range(width):
-            sbb[x] = bb[x] + bb[x + 1] + bb[x + 2] + bb[x + 3] + bb[x + 4] + bb[x + 5] + bb[x + 6]
+            sbb[x] = bb[x + 1] + bb[x + 2] + bb[x + 3] + bb[x + 4] + bb[x + 5]
         for x in range(width):
-            sab[x] = ab[x] + ab[x + 1] + ab[x + 2] + ab[x + 3] + ab[x + 4] + ab[x + 5] + ab[x + 6]
+            sab[x] = ab[x + 1] + ab[x + 2] + ab[x + 3] + ab[x + 4] + ab[x + 5]
         n_row, v_row, m_row, w_row = inverse_counts[y], variance[y], mean[y], warped[y]
         for x in range(width):
             n = n_row[x]
