@@ -1,0 +1,97 @@
+"""Read a ``.spatia`` file without the package: SQLite, zstd, msgpack and NumPy, by ``docs/save_format.md`` alone.
+
+    python examples/read_world.py WORLD.spatia [OUT.ply]
+
+You will see the world's name, its branch and snapshots, and how many points and keyframes it holds. OUT.ply gets the
+points.
+"""
+
+import sqlite3
+import struct
+import sys
+import zlib
+
+import msgpack
+import numpy as np
+import zstandard
+
+
+def unpack_planes(data: bytes, position: int):
+    """The planes of a chunk, one after another."""
+    while position < len(data):
+        method, size, stored = struct.unpack_from("<BII", data, position)
+        body = data[position + 9 : position + 9 + stored]
+        position += 9 + stored
+        yield np.frombuffer(zstandard.ZstdDecompressor().decompress(body, size) if method else body, np.uint8)
+
+
+def unseal(data: bytes):
+    """A sealed value; arrays in it are read, too."""
+    magic, method, zero, version, checksum, _ = struct.unpack_from("<4sBBHIQ", data)
+    assert (magic, zero, version) == (b"SPVL", 0, 1)
+    assert zlib.crc32(data[:8] + bytes(4) + data[12:]) == checksum
+    body = zstandard.ZstdDecompressor().decompress(data[20:]) if method else data[20:]
+    return msgpack.unpackb(body, ext_hook=read_extension, strict_map_key=False)
+
+
+def read_extension(code: int, data: bytes):
+    """An array (1) or a large integer (2)."""
+    if code == 2:
+        return int.from_bytes(data, "little", signed=True)
+    unpacker = msgpack.Unpacker()
+    unpacker.feed(data)
+    dtype, shape = unpacker.unpack()
+    return np.frombuffer(data[unpacker.tell() :], dtype).reshape(shape)
+
+
+def read_codes(octree: np.ndarray) -> np.ndarray:
+    """Morton codes of the occupied voxels."""
+    nodes, start = np.zeros(1, np.int64), 0
+    for _ in range(6):
+        masks = octree[start : start + len(nodes)]
+        start += len(nodes)
+        parent, child = np.nonzero(np.unpackbits(masks[:, None], axis=1, bitorder="little"))
+        nodes = nodes[parent] * 8 + child
+    return nodes
+
+
+def read_points(data: bytes, voxel_size_m: float) -> tuple[np.ndarray, np.ndarray]:
+    """(N, 3) positions in metres, to 1/256 of a voxel, and (N, 3) colours, both rounded down."""
+    assert data[:4] == b"SPCK"
+    _, _, x, y, z, n, _, checksum = struct.unpack_from("<HHiiiIII", data, 4)
+    assert zlib.crc32(data[:28] + bytes(4) + data[32:]) == checksum
+    planes = list(unpack_planes(data, 32))
+    codes = read_codes(planes[0])
+    assert len(codes) == n
+    bits = codes[:, None] >> np.arange(18) & 1
+    voxel = np.stack([(bits[:, axis::3] << np.arange(6)).sum(axis=1) for axis in range(3)], axis=1)
+    steps = (np.array([x, y, z]) * 64 + voxel) * 256 + np.stack(planes[1:4], axis=1)
+    green, red_green, blue_green = (np.cumsum(plane, dtype=np.uint8) for plane in planes[4:7])
+    return (steps + 0.5) * voxel_size_m / 256, np.stack([red_green + green, green, blue_green + green], axis=1)
+
+
+def main() -> None:
+    """Print what is in a world."""
+    db = sqlite3.connect(f"file:{sys.argv[1]}?mode=ro", uri=True)
+    facts = dict(db.execute("SELECT name, data FROM facts"))
+    manifest = unseal(facts["manifest"])
+    branches = unseal(facts["branches"]) if "branches" in facts else {"current": "main", "tips": {}}
+    rows = db.execute("SELECT data FROM chunks JOIN objects USING (digest) ORDER BY x, y, z")
+    parts = [read_points(data, manifest["voxel_size_m"]) for (data,) in rows]
+    positions, colors = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+    print(f"{manifest['name']}: {len(positions)} points in {len(parts)} chunks")
+    print(f"from {positions.min(axis=0).round(2)} to {positions.max(axis=0).round(2)} m")
+    print(f"{db.execute('SELECT count(*) FROM keyframes').fetchone()[0]} keyframes, on branch {branches['current']}")
+    for name, data in db.execute("SELECT name, data FROM snapshots ORDER BY id"):
+        print(f"snapshot {name or '-'}: {int(unseal(data)['points'].sum())} points")
+    if len(sys.argv) > 2:
+        with open(sys.argv[2], "w") as file:
+            file.write(f"ply\nformat ascii 1.0\nelement vertex {len(positions)}\n")
+            file.writelines(f"property float {n}\n" for n in "xyz")
+            file.writelines(f"property uchar {n}\n" for n in ("red", "green", "blue"))
+            file.write("end_header\n")
+            np.savetxt(file, np.hstack([positions, colors]), fmt="%.5f %.5f %.5f %d %d %d")
+
+
+if __name__ == "__main__":
+    main()
