@@ -1,6 +1,7 @@
 """Times of day, and the compiled loops that bake a cell's light: sun, lamps, ambient cubes, openness of the floor."""
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from numba import njit
@@ -212,9 +213,9 @@ def bake_sun(cells, slot, light, leaves):
                     _shadow_of_box(out, f, ox, oy, kx, ky, x0, x1, y0, y1)
                     continue
                 for iy in range(y0, y1):
-                    gy = (iy - F(0.5)) * texel + ky * top - oy
+                    gy = (F(iy) - F(0.5)) * texel + ky * top - oy
                     for ix in range(x0, x1):
-                        gx = (ix - F(0.5)) * texel + kx * top - ox
+                        gx = (F(ix) - F(0.5)) * texel + kx * top - ox
                         t, _ = hit_round(floats, k, kind, gx, gy, top, -kx, -ky, F(-1.0), leaves)
                         if t < top:
                             out[iy, ix] = max(out[iy, ix], np.uint16((top - t) * F(SUN_UNITS)))
@@ -228,11 +229,11 @@ def _shadow_of_box(out, f, ox, oy, kx, ky, x0, x1, y0, y1):
     low = max(f[PZ] - f[HZ], F(0.0))
     for iy in range(y0, y1):
         # Heights between which the ray of this row and column is within the box's y and x ranges.
-        my = (f[PY] + oy - (iy - F(0.5)) * F(SUN_TEXEL_M)) * sy
+        my = (f[PY] + oy - (F(iy) - F(0.5)) * F(SUN_TEXEL_M)) * sy
         a0, a1 = max(my - hy, low), min(my + hy, f[PZ] + f[HZ])
         row = out[iy]
         for ix in range(x0, x1):
-            mx = (f[PX] + ox - (ix - F(0.5)) * F(SUN_TEXEL_M)) * sx
+            mx = (f[PX] + ox - (F(ix) - F(0.5)) * F(SUN_TEXEL_M)) * sx
             z0, z1 = max(a0, mx - hx), min(a1, mx + hx)
             height = np.uint16(max(z1, F(0.0)) * F(SUN_UNITS))
             row[ix] = height if (z0 < z1) & (height > row[ix]) else row[ix]
@@ -275,9 +276,9 @@ def bake_lamp(cells, slot, leaves):
             ax, ay, az = -cx, -cy, -cz
             hx, hy, hz = f[HX], f[HY], f[HZ]
             for iy in range(y0, y1):
-                py = (iy + F(0.5)) * inv - F(LAMP_SPAN)
+                py = (F(iy) + F(0.5)) * inv - F(LAMP_SPAN)
                 for ix in range(x0, x1):
-                    px = (ix + F(0.5)) * inv - F(LAMP_SPAN)
+                    px = (F(ix) + F(0.5)) * inv - F(LAMP_SPAN)
                     q = px * px + py * py
                     s = F(2.0) / (F(1.0) + q)
                     dx, dy, dz = px * s, py * s, (q - F(1.0)) / (F(1.0) + q) + F(1e-6)
@@ -313,24 +314,14 @@ def shift(cells, slot, other, side):
     return -cells.size[other, 0], F(0.0)
 
 
-@njit(**OPTIONS)
-def cube_bounds(cells, slot):
-    """Where the grid of ambient cubes begins and ends: on the border where there is no wall, inside it otherwise."""
-    x0, x1 = F(INSET_M), cells.size[slot, 0] - F(INSET_M)
-    y0, y1 = F(INSET_M), cells.size[slot, 1] - F(INSET_M)
-    for o in range(cells.num_openings[slot]):
-        if cells.openings[slot, o, 5] > 0:
-            side = int(cells.openings[slot, o, 0])
-            if side == 0:
-                y0 = F(0.0)
-            elif side == 1:
-                x1 = cells.size[slot, 0]
-            elif side == 2:
-                y1 = cells.size[slot, 1]
-            else:
-                x0 = F(0.0)
-    top = F(YARD_CUBES_M) if cells.kind[slot] == YARD else F(CEILING_M - 0.06)
-    return x0, x1, y0, y1, F(0.05), top
+def cube_bounds(kind: int, width: float, depth: float, is_open: Sequence[bool]) -> tuple[float, ...]:
+    """Where a cell's grid of ambient cubes lies: (x0, x1, y0, y1, z0, z1).
+
+    It begins on the border where there is no wall (``is_open``: south, east, north, west), inside it otherwise.
+    """
+    south, east, north, west = (0.0 if is_open_side else INSET_M for is_open_side in is_open)
+    top = YARD_CUBES_M if kind == YARD else CEILING_M - 0.06
+    return west, width - east, south, depth - north, 0.05, top
 
 
 @njit(**OPTIONS)
@@ -438,7 +429,9 @@ def _bounced(cells, slot, x, y, z, light):
 @njit(**OPTIONS)
 def bake_ambient(cells, slot, layer, light, tex, directions):
     """Fill one layer of a cell's ambient cubes: one traced bounce, lit by sun, lamps and a guess at the rest."""
-    x0, x1, y0, y1, z0, z1 = cube_bounds(cells, slot)
+    cube = cells.cube
+    x0, x1, y0 = cube[slot, 0], cube[slot, 1], cube[slot, 2]
+    y1, z0, z1 = cube[slot, 3], cube[slot, 4], cube[slot, 5]
     pz = z0 + (z1 - z0) * F(layer) / F(NZ - 1)
     boxes, own0, own1 = _coarse_around(cells, slot)
     bx, by, bz, ex, ey, ez = boxes[0], boxes[1], boxes[2], boxes[3], boxes[4], boxes[5]
@@ -547,7 +540,7 @@ def bake_floor(cells, slot):
         inv = F(1.0 / FLOOR_TEXEL_M)
         for iy in range(max(int((f[PY] - ey) * inv), 0), min(int((f[PY] + ey) * inv) + 1, depth)):
             for ix in range(max(int((f[PX] - ex) * inv), 0), min(int((f[PX] + ex) * inv) + 1, width)):
-                ax, ay = (ix + F(0.5)) * F(FLOOR_TEXEL_M) - f[PX], (iy + F(0.5)) * F(FLOOR_TEXEL_M) - f[PY]
+                ax, ay = (F(ix) + F(0.5)) * F(FLOOR_TEXEL_M) - f[PX], (F(iy) + F(0.5)) * F(FLOOR_TEXEL_M) - f[PY]
                 lx, ly = f[CO] * ax + f[SI] * ay, f[CO] * ay - f[SI] * ax
                 half = F(0.5 * FLOOR_TEXEL_M)
                 if q[TYPE] >= CYLINDER and f[HX] > F(0.06):

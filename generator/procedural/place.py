@@ -12,9 +12,20 @@ import numpy.typing as npt
 from ...world.camera import Pinhole
 from ...world.transforms import Transform, look
 from . import scene as s
-from .classes import CLASS_INDEX, SURFACE_CLASSES
+from .classes import CLASS_INDEX
 from .kernels import MISS, gather, smooth_edges, trace, walk_portals
-from .light import bake_ambient, bake_floor, bake_lamp, bake_sun, coarsen, day, evening, fill_ambient, sphere_directions
+from .light import (
+    bake_ambient,
+    bake_floor,
+    bake_lamp,
+    bake_sun,
+    coarsen,
+    cube_bounds,
+    day,
+    evening,
+    fill_ambient,
+    sphere_directions,
+)
 from .movers import Figure, Route, build_mover, find_route
 from .plan import CellPlan, Plan
 from .rooms import build_cell
@@ -140,23 +151,25 @@ class Place:
         """Where a walk begins: in a room with a window, or on the path of a yard."""
         wanted, row = (s.YARD, 3) if self.spec.kind == "yard" else (s.ROOM, 0)
         plans = [p for p in (self.plan.cell(i, row) for i in range(16)) if p.kind == wanted][:3]
-        small = Pinhole.from_fov(64, 36, START_FOV_RAD)
-        best, best_score = np.eye(4), -1.0
-        for plan in plans:
-            for pose in self._start_candidates(plan):
-                view = self.render(pose, small)
-                share = (
-                    np.bincount(view.surface_class.ravel(), minlength=len(SURFACE_CLASSES)) / view.surface_class.size
-                )
-                variety = -float(np.sum(share[share > 0] * np.log(share[share > 0])))
-                room = float(np.minimum(view.depth_m, 6.0).mean()) / 6.0
-                nearest = float(np.quantile(view.depth_m[view.depth_m > 0], 0.1))
-                score = variety + room + min(nearest, 1.5)
-                if score > best_score:
-                    best, best_score = pose, score
-        if best_score < 0:
+        poses = [pose for plan in plans for pose in self._start_candidates(plan)]
+        if not poses:
             raise RuntimeError("no free start was found")
-        return best
+        return max(poses, key=self._interest)
+
+    def _interest(self, world_T_camera: Transform) -> float:
+        """How much there is to see: many kinds of surface, and room in front."""
+        pinhole = Pinhole.from_fov(64, 36, START_FOV_RAD)
+        eye, at = _eye_of(world_T_camera, pinhole)
+        visible = self._look(eye, at)
+        for slot in visible:
+            self._ensure_built(int(slot))
+        seen = self._gather(eye, visible, self._movers(visible[:0], 0.0))
+        depth, index = np.empty((36, 64), np.float32), np.empty((36, 64), np.int32)
+        trace(seen, eye, self.textures.leaves, 0, 36, depth, index)
+        kinds = np.where(index >= 0, seen.ints[index, s.CLS], 0)
+        share = np.bincount(kinds.ravel()) / kinds.size
+        variety = -float(np.sum(share[share > 0] * np.log(share[share > 0])))
+        return variety + float(np.minimum(depth, 6.0).mean()) / 6.0 + min(float(np.quantile(depth, 0.1)), 1.5)
 
     def _start_candidates(self, plan: CellPlan) -> list[Transform]:
         """Poses at the sides of a cell that look across it, where one can stand."""
@@ -188,18 +201,7 @@ class Place:
         for slot in visible:
             self._ensure_lit(int(slot))
         movers = self._movers(visible, time_s)
-        first, num = gather(
-            self._cells,
-            self._order,
-            len(visible),
-            self._rects,
-            movers,
-            eye,
-            self._seen.floats,
-            self._seen.ints,
-            self._seen.rects,
-        )
-        seen = self._seen._replace(first_mover=first, num=num)
+        seen = self._gather(eye, visible, movers)
         return self._draw(seen, eye, movers, pinhole, threads)
 
     def make_ahead(self, world_T_camera: Transform, budget_s: float) -> bool:
@@ -304,6 +306,7 @@ class Place:
         for k, o in enumerate(plan.openings):
             cells.openings[slot, k] = (o.side, o.low, o.high, o.sill, o.top, o.kind == "open")
         cells.is_sunny[slot] = self._is_sunny(plan)
+        cells.cube[slot] = cube_bounds(plan.kind, plan.width, plan.depth, [plan.is_open(k) for k in range(4)])
 
     def _drop_outside(self) -> None:
         for key in [k for k in self._slots if k not in self._window]:
@@ -360,9 +363,16 @@ class Place:
             return
         for other in self._around(slot, range(-1, 2), range(-1, 2)):
             self._ensure_built(other)
-        if self.light.sun_color[0] > 0:
+        if self.light.sun_color[0] > 0 and self._needs_sun_map(slot):
             bake_sun(self._cells, slot, self.light, self.textures.leaves)
         self._state[slot] = max(self._state[slot], _SUNNED)
+
+    def _needs_sun_map(self, slot: int) -> bool:
+        """True if the sun shines into a cell, or a yard's walls cast their shade on its ground plan."""
+        plan = self._plans[slot]
+        assert plan is not None
+        to_the_sun = (self.plan.kind(plan.i + a, plan.j + b) for a, b in ((-1, 0), (0, -1), (-1, -1)))
+        return bool(self._cells.is_sunny[slot]) or s.YARD in to_the_sun
 
     def _before_light(self, slot: int) -> list[int]:
         """Cells whose sun maps a cell's own light depends on."""
@@ -468,6 +478,14 @@ class Place:
         dark = np.array(blobs, np.float32).reshape(-1, 4)
         return s.Movers(floats, ints, len(floats), shadow_floats, shadow_ints, first, count, bounds, dark, len(blobs))
 
+    def _gather(self, eye: s.Eye, visible: npt.NDArray[np.int64], movers: s.Movers) -> s.Seen:
+        """The primitives in view of the cells that ``_look`` found."""
+        out = self._seen
+        first, num = gather(
+            self._cells, self._order, len(visible), self._rects, movers, eye, out.floats, out.ints, out.rects
+        )
+        return out._replace(first_mover=first, num=num)
+
     def _draw(self, seen: s.Seen, eye: s.Eye, movers: s.Movers, pinhole: Pinhole, threads: int) -> PlaceView:
         height, width = pinhole.height, pinhole.width
         depth, index = np.empty((height, width), np.float32), np.empty((height, width), np.int32)
@@ -530,6 +548,7 @@ def _empty_cells() -> s.Cells:
         size=np.ones((n, 2), np.float32),
         origin=np.zeros((n, 3), np.float32),
         phase=np.zeros((n, 2), np.float32),
+        cube=np.zeros((n, 6), np.float32),
         neighbours=np.full((n, 4), -1, np.int64),
         openings=np.zeros((n, s.MAX_OPENINGS, 6), np.float32),
         num_openings=np.zeros(n, np.int64),

@@ -75,6 +75,7 @@ class Cells(NamedTuple):
         size: (S, 2) along x and y, metres.
         origin: (S, 3) south-west corner relative to the camera.
         phase: (S, 2) south-west corner modulo 1024 m, for textures that run on.
+        cube: (S, 6) where the ambient cubes lie: x0, x1, y0, y1, z0, z1.
         neighbours: (S, 4) slots to the south, east, north and west, -1 outside the window.
         openings: (S, MAX_OPENINGS, 6) side, low, high, sill, top, 1 if there is no wall at all.
         num_openings: (S,).
@@ -94,6 +95,7 @@ class Cells(NamedTuple):
     size: F32
     origin: F32
     phase: F32
+    cube: F32
     neighbours: I64
     openings: F32
     num_openings: I64

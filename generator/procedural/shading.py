@@ -6,7 +6,7 @@ import numpy as np
 from numba import njit
 
 from .kernels import MISS, OPTIONS, SHELL_GAP, F, hit
-from .light import cube_bounds, sky, sun_at
+from .light import sky, sun_at
 from .scene import (
     AX,
     AY,
@@ -74,11 +74,11 @@ def _lanes(texel):
 def _bilinear(texels, base, u, v, level):
     """Three lanes, each 256 times the texels' mean, at texture coordinates of one level."""
     side = TEXELS >> level
-    fu, fv = u * F(side) - F(0.5), v * F(side) - F(0.5)
-    iu, iv = math.floor(fu), math.floor(fv)
-    a, b = U(int((fu - iu) * F(16.0))), U(int((fv - iv) * F(16.0)))
+    fixed_u = math.floor(u * F(side * 16) - F(8.0))
+    fixed_v = math.floor(v * F(side * 16) - F(8.0))
+    a, b = U(fixed_u & 15), U(fixed_v & 15)
     mask = side - 1
-    x0, y0 = int(iu) & mask, int(iv) & mask
+    x0, y0 = (fixed_u >> 4) & mask, (fixed_v >> 4) & mask
     x1, y1 = (x0 + 1) & mask, (y0 + 1) & mask
     start = base + (TEXELS * TEXELS - side * side) // 3 * 4
     top, low = U(start + y0 * side), U(start + y1 * side)
@@ -86,6 +86,14 @@ def _bilinear(texels, base, u, v, level):
     upper = _lanes(texels[top + U(x0)]) * na + _lanes(texels[top + U(x1)]) * a
     lower = _lanes(texels[low + U(x0)]) * na + _lanes(texels[low + U(x1)]) * a
     return upper * nb + lower * b
+
+
+@njit(inline="always", **OPTIONS)
+def _log2(x):
+    """Logarithm to base 2 of a positive number, within 0.01: the exponent, and a parabola for the mantissa."""
+    bits = np.float32(x).view(np.int32)
+    m = np.int32((bits & 0x7FFFFF) | 0x3F800000).view(np.float32)
+    return F((bits >> 23) - 128) + (F(-0.33582878) * m + F(2.0)) * m - F(0.65871759)
 
 
 @njit(**OPTIONS)
@@ -112,16 +120,16 @@ def _albedo(texels, base, u, v, footprint, stretch, du, dv):
         stretch: How much longer it is along the view.
         du, dv: Direction of the view on the surface, of any length.
     """
-    if stretch > F(1.6) and footprint * stretch > F(1.0):
+    if stretch > F(2.2) and footprint * stretch > F(1.0):
         wide = footprint * max(F(1.0), min(stretch, F(8.0)) * F(0.5))
         step = footprint * min(stretch, F(16.0)) * F(0.25 / 512.0) / (math.sqrt(du * du + dv * dv) + F(1e-6))
-        lod = math.log2(wide) - F(0.15)
+        lod = _log2(wide) - F(0.15)
         e = _trilinear(texels, base, u - du * step, v - dv * step, lod) + _trilinear(
             texels, base, u + du * step, v + dv * step, lod
         )
         scale = F(1.0 / (255.0 * 8192.0))
     else:
-        e = _trilinear(texels, base, u, v, math.log2(footprint * min(stretch, F(1.6))) - F(0.1))
+        e = _trilinear(texels, base, u, v, _log2(footprint * min(stretch, F(1.6))) - F(0.1))
         scale = F(1.0 / (255.0 * 4096.0))
     r = F(e & _LANES) * scale
     g = F((e >> U(21)) & _LANES) * scale
@@ -132,7 +140,9 @@ def _albedo(texels, base, u, v, footprint, stretch, du, dv):
 @njit(**OPTIONS)
 def _ambient(cells, slot, x, y, z, nx, ny, nz):
     """Light from everywhere on a surface with a normal, from the eight ambient cubes around a point of a cell."""
-    x0, x1, y0, y1, z0, z1 = cube_bounds(cells, slot)
+    cube = cells.cube
+    x0, x1, y0 = cube[slot, 0], cube[slot, 1], cube[slot, 2]
+    y1, z0, z1 = cube[slot, 3], cube[slot, 4], cube[slot, 5]
     gx = min(max((x - x0) / (x1 - x0) * F(NX - 1), F(0.0)), F(NX - 1.001))
     gy = min(max((y - y0) / (y1 - y0) * F(NY - 1), F(0.0)), F(NY - 1.001))
     gz = min(max((z - z0) / (z1 - z0) * F(NZ - 1), F(0.0)), F(NZ - 1.001))
@@ -252,18 +262,20 @@ def _gleam(cells, slot, x, y, z, rx, ry, rz, light):
     return min(total, F(1.0))
 
 
-@njit(**OPTIONS)
-def _mover_blocks(movers, slot, x, y, z, nx, ny, nz, dx, dy, dz, limit, leaves):
-    """True if something that moves stands on the way from a point of a cell to a light."""
-    x, y, z = x + nx * F(0.02), y + ny * F(0.02), z + nz * F(0.02)
-    ball = movers.bounds
-    ox, oy, oz = ball[slot, 0] - x, ball[slot, 1] - y, ball[slot, 2] - z
+@njit(inline="always", **OPTIONS)
+def _near_mover(bounds, slot, x, y, z, dx, dy, dz):
+    """True if a ray passes through the sphere around a cell's movers."""
+    ox, oy, oz = bounds[slot, 0] - x, bounds[slot, 1] - y, bounds[slot, 2] - z
     along = (ox * dx + oy * dy + oz * dz) / (dx * dx + dy * dy + dz * dz)
     ox, oy, oz = ox - along * dx, oy - along * dy, oz - along * dz
-    if ox * ox + oy * oy + oz * oz > ball[slot, 3] * ball[slot, 3]:
-        return False
-    for m in range(movers.first[slot], movers.first[slot] + movers.count[slot]):
-        t, _ = hit(movers.shadow_floats, m, movers.shadow_ints[m, TYPE], x, y, z, dx, dy, dz, leaves)
+    return ox * ox + oy * oy + oz * oz < bounds[slot, 3] * bounds[slot, 3]
+
+
+@njit(**OPTIONS)
+def _mover_blocks(floats, ints, first, count, x, y, z, dx, dy, dz, limit, leaves):
+    """True if one of some primitives stands on the way from a point of a cell to a light."""
+    for m in range(first, first + count):
+        t, _ = hit(floats, m, ints[m, TYPE], x, y, z, dx, dy, dz, leaves)
         if t < limit:
             return True
     return False
@@ -299,6 +311,7 @@ def shade(seen, eye, cells, movers, light, tex, row0, row1, depth, index, color,
     pixel = F(1.0 / eye.fx)
     exposure, haze = light.levels[2], light.levels[3]
     floats, ints, texels = seen.floats, seen.ints, tex.texels
+    shadow_floats, shadow_ints = movers.shadow_floats, movers.shadow_ints
     per_material = texels.size // tex.inverse_size.size
     clouds, stains = _CLOUD * per_material + tex.offsets[1], _STAINS * per_material
     is_day = light.sun_color[0] > 0
@@ -485,9 +498,22 @@ def shade(seen, eye, cells, movers, light, tex, row0, row1, depth, index, color,
                     owner = int(lamp[slot, i, 4])
                     if owner >= 0 and e > F(0.004):
                         e *= _lamp_reaches(cells, owner, ox - mx * F(0.03), oy - my * F(0.03), oz - mz * F(0.03), dist)
-                        has_figure = movers.count[slot] > 0 and ints[k, MOV] == 0
-                        if has_figure and _mover_blocks(
-                            movers, slot, cx, cy, cz, mx, my, mz, ox, oy, oz, F(1.0), tex.leaves
+                        is_near = movers.count[slot] > 0 and ints[k, MOV] == 0
+                        is_near = is_near and _near_mover(movers.bounds, slot, cx, cy, cz, ox, oy, oz)
+                        sx, sy, sz = cx + mx * F(0.02), cy + my * F(0.02), cz + mz * F(0.02)
+                        if is_near and _mover_blocks(
+                            shadow_floats,
+                            shadow_ints,
+                            movers.first[slot],
+                            movers.count[slot],
+                            sx,
+                            sy,
+                            sz,
+                            ox,
+                            oy,
+                            oz,
+                            F(1.0),
+                            tex.leaves,
                         ):
                             e = F(0.0)
                     e *= F(0.4) + F(0.6) * contact
@@ -503,10 +529,25 @@ def shade(seen, eye, cells, movers, light, tex, row0, row1, depth, index, color,
                         facing = max(facing, F(0.25))
                     if facing > 0:
                         s = sun_at(cells, slot, cx + mx * F(0.03), cy + my * F(0.03), cz + mz * F(0.03), light)
-                        if s > 0 and movers.count[slot]:
-                            sx, sy, sz = light.sun[0], light.sun[1], light.sun[2]
-                            if _mover_blocks(movers, slot, cx, cy, cz, mx, my, mz, sx, sy, sz, MISS, tex.leaves):
-                                s = F(0.0)
+                        ox, oy, oz = light.sun[0], light.sun[1], light.sun[2]
+                        is_near = s > 0 and movers.count[slot] > 0
+                        is_near = is_near and _near_mover(movers.bounds, slot, cx, cy, cz, ox, oy, oz)
+                        sx, sy, sz = cx + mx * F(0.02), cy + my * F(0.02), cz + mz * F(0.02)
+                        if is_near and _mover_blocks(
+                            shadow_floats,
+                            shadow_ints,
+                            movers.first[slot],
+                            movers.count[slot],
+                            sx,
+                            sy,
+                            sz,
+                            ox,
+                            oy,
+                            oz,
+                            MISS,
+                            tex.leaves,
+                        ):
+                            s = F(0.0)
                         s *= facing
                         er, eg, eb = (
                             er + s * light.sun_color[0],
