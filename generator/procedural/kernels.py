@@ -104,10 +104,12 @@ def hit_round(floats, k, kind, ox, oy, oz, dx, dy, dz, leaves):
             t = (-b + (root if way else -root)) * inv
             if t <= NEAR or (way == 1 and (shell == SHELLS - 1 or b * b - a * (r2 - inner * inner) > 0)):
                 continue
-            is_core = shell == SHELLS - 1
-            if is_core or leaf_at(
-                leaves, rx + t * ex, ry + t * ey, rz + t * ez, scale, floats[k, AY] + F(0.37) * shell
-            ):
+            if shell == SHELLS - 1:
+                return t, 6 + shell
+            px, py, pz = rx + t * ex, ry + t * ey, rz + t * ez
+            # The outermost surface carries the fewest leaves, so that the outline is ragged.
+            is_leaf = leaf_at(leaves, px, py, pz, scale, floats[k, AY] + F(0.37) * F(shell))
+            if is_leaf and (shell > 0 or leaf_at(leaves, px, py, pz, scale * F(0.61), floats[k, AY] + F(0.5))):
                 return t, 6 + shell
     return MISS, 0
 

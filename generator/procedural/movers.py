@@ -90,7 +90,8 @@ def find_route(seed: int, plan: CellPlan, solid: npt.NDArray[np.uint8]) -> Route
     sizes = np.bincount(labels.ravel())
     sizes[0] = 0
     spots = np.argwhere(labels == int(sizes.argmax()))
-    stops = [tuple(int(v) for v in spots[rng.randrange(len(spots))]) for _ in range(6)]
+    chosen = [spots[rng.randrange(len(spots))] for _ in range(6)]
+    stops = [(int(row), int(col)) for row, col in chosen]
     corners = _join(labels == int(sizes.argmax()), stops)
     points = (np.array(corners, np.float64)[:, ::-1] + 0.5) * CELL_M
     steps = np.linalg.norm(np.roll(points, -1, axis=0) - points, axis=1)
@@ -232,6 +233,8 @@ def _person(cell: CellBuilder, x: float, y: float, heading: float, time_s: float
     cell.ellipsoid(at(0.02, 0, 1.66 + bob), (0.095, 0.08, 0.115), skin, heading)
     cell.ellipsoid(at(-0.012, 0, 1.69 + bob), (0.1, 0.088, 0.105), hair, heading)
     cell.ellipsoid(at(0.115, 0, 1.645 + bob), (0.02, 0.015, 0.022), skin, heading)
+    for side in (-1, 1):
+        cell.ellipsoid(at(0.098, 0.032 * side, 1.675 + bob), (0.014, 0.013, 0.009), shoe, heading)
 
 
 def _person_shadow(cell: CellBuilder, x: float, y: float, heading: float, time_s: float) -> None:

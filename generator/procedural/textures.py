@@ -10,6 +10,7 @@ import tempfile
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +19,7 @@ import scipy.fft
 
 from .scene import Textures
 
-Array = npt.NDArray[np.float32]
+Array = npt.NDArray[np.floating[Any]]
 TEXELS = 512
 LEVELS = 10
 VERSION = 6
@@ -78,7 +79,8 @@ class _Maker:
         k = np.hypot(self._fx * stretch[0], self._fy * stretch[1])
         gain = np.where((k >= low) & (k <= high * max(stretch)), np.maximum(k, 1) ** -slope, 0).astype(np.float32)
         white = self.rng.standard_normal((TEXELS, TEXELS)).astype(np.float32)
-        z = scipy.fft.irfft2(scipy.fft.rfft2(white) * gain, s=(TEXELS, TEXELS))
+        spectrum = np.asarray(scipy.fft.rfft2(white)) * gain
+        z = np.asarray(scipy.fft.irfft2(spectrum, s=(TEXELS, TEXELS)))
         return ((z - z.mean()) / (z.std() + 1e-9)).astype(np.float32)
 
     def wave(self, axis: str, count: float) -> Array:
@@ -89,6 +91,10 @@ class _Maker:
 def _blend(a: npt.ArrayLike, b: npt.ArrayLike, t: Array) -> Array:
     t = np.clip(t, 0, 1)[..., None]
     return (np.asarray(a, np.float32) * (1 - t) + np.asarray(b, np.float32) * t).astype(np.float32)
+
+
+def _f32(values: npt.ArrayLike) -> Array:
+    return np.asarray(values, np.float32)
 
 
 def _gray(z: Array) -> Array:
@@ -219,16 +225,16 @@ def _paving(m: _Maker) -> Array:
     pits, grains = m.noise(0.3, 50) > 2.1, m.noise(0.3, 50) > 2.1
     face = _gray(
         0.64 + 0.05 * tone + 0.045 * m.noise(0.6, 10) + 0.03 * m.noise(1.5) + 0.1 * grains - 0.12 * pits
-    ) * np.float32([1, 0.97, 0.92])
-    return _blend(np.float32([0.34, 0.36, 0.27]) + _gray(0.05 * m.noise(0.3, 40)), face, (e - 1.2) / 2)
+    ) * _f32([1, 0.97, 0.92])
+    return _blend(_f32([0.34, 0.36, 0.27]) + _gray(0.05 * m.noise(0.3, 40)), face, (e - 1.2) / 2)
 
 
 def _grass(m: _Maker) -> Array:
     blades = m.noise(0.3, 24, 300, (1.5, 0.6)) + m.noise(0.3, 24, 300, (0.7, 1.3))
     a = _blend((0.20, 0.30, 0.10), (0.52, 0.60, 0.27), 0.45 + 0.22 * blades + 0.13 * m.noise(1.4))
     dry, daisies = m.noise(0.6, 20) > 2.1, m.noise(0.7, 40) > 3.0
-    a = np.where(dry[..., None], a * 0.6 + np.float32([0.25, 0.22, 0.1]), a)
-    return np.where(daisies[..., None], np.float32([0.9, 0.88, 0.8]), a)
+    a = np.where(dry[..., None], a * 0.6 + _f32([0.25, 0.22, 0.1]), a)
+    return np.where(daisies[..., None], _f32([0.9, 0.88, 0.8]), a)
 
 
 def _fabric(m: _Maker) -> Array:
@@ -254,7 +260,7 @@ def _paint(m: _Maker) -> Array:
 def _books(m: _Maker) -> Array:
     """Four shelves of spines."""
     a = np.full((TEXELS, TEXELS, 3), 0.07, np.float32)
-    palette = np.float32(
+    palette = _f32(
         [
             (0.55, 0.2, 0.17),
             (0.2, 0.3, 0.42),
@@ -277,12 +283,12 @@ def _books(m: _Maker) -> Array:
             spine[:] = palette[m.rng.integers(len(palette))] * m.rng.uniform(0.75, 1.2) * curve
             for _ in range(int(m.rng.integers(1, 4))):
                 y = int(m.rng.integers(6, h - 10))
-                spine[y : y + int(m.rng.integers(2, 5))] = spine[y] * 0.4 + np.float32([0.42, 0.36, 0.2])
+                spine[y : y + int(m.rng.integers(2, 5))] = spine[y] * 0.4 + _f32([0.42, 0.36, 0.2])
             if w > 9:
                 y = int(m.rng.integers(16, h - 44))
                 for line in range(y, y + 28, 4):
                     if m.rng.random() < 0.75:
-                        spine[line : line + 2, 3 : max(4, x1 - x - 3)] = np.float32([0.8, 0.76, 0.66]) * m.rng.uniform(
+                        spine[line : line + 2, 3 : max(4, x1 - x - 3)] = _f32([0.8, 0.76, 0.66]) * m.rng.uniform(
                             0.75, 1.0
                         )
             x += w + int(m.rng.random() < 0.25) * 2
@@ -292,7 +298,7 @@ def _books(m: _Maker) -> Array:
 def _hills(m: _Maker, x: Array, y: Array, c: Array) -> Array:
     im = _blend(c[0] * 0.3 + 0.62, c[1] * 0.25 + 0.55, y)
     cx = m.rng.uniform(0.25, 0.75)
-    im = np.where((np.hypot(x - cx, y - 0.25) < 0.08)[..., None], np.float32([0.93, 0.84, 0.6]), im)
+    im = np.where((np.hypot(x - cx, y - 0.25) < 0.08)[..., None], _f32([0.93, 0.84, 0.6]), im)
     for layer in range(5):
         edge = (
             0.36
@@ -305,7 +311,7 @@ def _hills(m: _Maker, x: Array, y: Array, c: Array) -> Array:
 
 
 def _shapes(m: _Maker, x: Array, y: Array, c: Array) -> Array:
-    im = np.ones((*x.shape, 3), np.float32) * np.float32([0.9, 0.87, 0.8])
+    im = np.ones((*x.shape, 3), np.float32) * _f32([0.9, 0.87, 0.8])
     for layer in range(9):
         cx, cy, r = m.rng.uniform(0.15, 0.85), m.rng.uniform(0.15, 0.85), m.rng.uniform(0.08, 0.28)
         inside = (
@@ -323,18 +329,18 @@ def _stems(m: _Maker, x: Array, y: Array, c: Array) -> Array:
     for _ in range(11):
         tip, bend, top = m.rng.uniform(0.2, 0.8), m.rng.uniform(-0.1, 0.1), m.rng.uniform(0.14, 0.5)
         path = 0.5 + (tip - 0.5) * (0.72 - y) / (0.72 - top) + bend * np.sin((y - top) * 5)
-        im = np.where(((abs(x - path) < 0.008) & (y > top) & (y < 0.75))[..., None], np.float32([0.3, 0.42, 0.25]), im)
+        im = np.where(((abs(x - path) < 0.008) & (y > top) & (y < 0.75))[..., None], _f32([0.3, 0.42, 0.25]), im)
         im = np.where(
             (np.hypot(x - tip, y - top) < m.rng.uniform(0.04, 0.075))[..., None], c[int(m.rng.integers(1, 5))], im
         )
-        im = np.where((np.hypot(x - tip, y - top) < 0.02)[..., None], np.float32([0.85, 0.7, 0.3]), im)
+        im = np.where((np.hypot(x - tip, y - top) < 0.02)[..., None], _f32([0.85, 0.7, 0.3]), im)
     vase = (y > 0.7) & (y < 0.9) & (abs(x - 0.5) < 0.1 + 0.05 * np.sin((y - 0.7) * 14))
     return np.where(vase[..., None], c[3] * 0.9, im)
 
 
 def _page(m: _Maker, x: Array, y: Array, c: Array) -> Array:
     """A print with a picture and lines of text."""
-    im = np.ones((*x.shape, 3), np.float32) * np.float32([0.92, 0.9, 0.84])
+    im = np.ones((*x.shape, 3), np.float32) * _f32([0.92, 0.9, 0.84])
     art = (y < 0.5) & (y > 0.08) & (x > 0.1) & (x < 0.9)
     im = np.where(art[..., None], _blend(c[0], c[1], 0.5 + 0.5 * np.sin(9 * x + 14 * y * y)), im)
     ink = m.rng.random((32, 32))[(y * 31).astype(int), (x * 31).astype(int)] > 0.25
@@ -346,7 +352,7 @@ def _pictures(m: _Maker) -> Array:
     """Sixteen framed pictures in muted colours."""
     a = np.zeros((TEXELS, TEXELS, 3), np.float32)
     y, x = (np.mgrid[0:128, 0:128] / 128.0).astype(np.float32)
-    hues = np.float32(
+    hues = _f32(
         [
             (0.72, 0.42, 0.3),
             (0.32, 0.44, 0.5),
@@ -362,7 +368,7 @@ def _pictures(m: _Maker) -> Array:
         im = (_hills, _shapes, _stems, _page)[p % 4](m, x, y, c)
         edge = np.minimum(np.minimum(x, 1 - x), np.minimum(y, 1 - y))
         im = im * (1 + 0.04 * m.noise(0.5, 20)[:128, :128, None])
-        im = np.where((edge < 0.07)[..., None], np.float32([0.93, 0.92, 0.88]), im)
+        im = np.where((edge < 0.07)[..., None], _f32([0.93, 0.92, 0.88]), im)
         a[(p // 4) * 128 : (p // 4) * 128 + 128, (p % 4) * 128 : (p % 4) * 128 + 128] = im[::-1]
     return a
 
@@ -397,20 +403,20 @@ def _foliage(
     a[..., 0] *= warm
     vein = (np.abs(rib) < 0.05) | (np.abs((along - np.abs(rib) * 1.2) % 0.3) < 0.03)
     a = np.where((vein & (who > 0))[..., None], a * 1.18, a) * (1 - 0.7 * np.abs(rib))[..., None]
-    return np.where((who > 0)[..., None], a, np.float32(low) * 0.4).astype(np.float32), who
+    return np.where((who > 0)[..., None], a, _f32(low) * 0.4).astype(np.float32), who
 
 
 def _leaf(m: _Maker) -> Array:
-    return _foliage(m, 1500, (12, 24), 0.42, np.float32([0.26, 0.40, 0.15]), np.float32([0.50, 0.62, 0.27]))[0]
+    return _foliage(m, 1500, (12, 24), 0.42, _f32([0.26, 0.40, 0.15]), _f32([0.50, 0.62, 0.27]))[0]
 
 
 def _hedge(m: _Maker) -> Array:
-    return _foliage(m, 5200, (5, 10), 0.5, np.float32([0.20, 0.33, 0.14]), np.float32([0.40, 0.53, 0.24]))[0]
+    return _foliage(m, 5200, (5, 10), 0.5, _f32([0.20, 0.33, 0.14]), _f32([0.40, 0.53, 0.24]))[0]
 
 
 def _flowers(m: _Maker) -> Array:
-    a, _ = _foliage(m, 1500, (10, 18), 0.3, np.float32([0.20, 0.34, 0.12]), np.float32([0.42, 0.55, 0.22]))
-    kinds = np.float32([(0.86, 0.32, 0.38), (0.92, 0.78, 0.32), (0.85, 0.62, 0.85), (0.95, 0.93, 0.9)])
+    a, _ = _foliage(m, 1500, (10, 18), 0.3, _f32([0.20, 0.34, 0.12]), _f32([0.42, 0.55, 0.22]))
+    kinds = _f32([(0.86, 0.32, 0.38), (0.92, 0.78, 0.32), (0.85, 0.62, 0.85), (0.95, 0.93, 0.9)])
     for _ in range(130):
         cx, cy, r, c = (
             m.rng.uniform(0, TEXELS),
@@ -439,25 +445,23 @@ def _rug(m: _Maker) -> Array:
     lattice = np.cos(m.x * 2 * np.pi / 64) * np.cos(m.y * 2 * np.pi / 64)
     field = np.where(
         (lattice > 0.45)[..., None],
-        np.float32([0.78, 0.68, 0.5]),
-        np.where((lattice < -0.55)[..., None], np.float32([0.2, 0.25, 0.36]), np.float32([0.52, 0.23, 0.2])),
+        _f32([0.78, 0.68, 0.5]),
+        np.where((lattice < -0.55)[..., None], _f32([0.2, 0.25, 0.36]), _f32([0.52, 0.23, 0.2])),
     )
     frieze = np.where(
-        (((m.x // 16 + m.y // 16) % 2) == 0)[..., None], np.float32([0.22, 0.26, 0.36]), np.float32([0.76, 0.66, 0.5])
+        (((m.x // 16 + m.y // 16) % 2) == 0)[..., None], _f32([0.22, 0.26, 0.36]), _f32([0.76, 0.66, 0.5])
     )
     a = np.where(((d > 200) & (d < 236))[..., None], frieze, field)
-    a = np.where((((d > 196) & (d < 200)) | (d > 246))[..., None], np.float32([0.82, 0.76, 0.62]), a)
+    a = np.where((((d > 196) & (d < 200)) | (d > 246))[..., None], _f32([0.82, 0.76, 0.62]), a)
     return a * _gray(1 + 0.12 * m.noise(0.1, 40) + 0.05 * m.noise(1.5))
 
 
 def _kilim(m: _Maker) -> Array:
     band = (m.y // 64).astype(int)
     zig = ((m.y % 64) + 32 * np.abs(((m.x / 64) % 1) * 2 - 1)) % 64 // 16
-    colors = np.float32(
-        [(0.72, 0.62, 0.46), (0.62, 0.32, 0.24), (0.28, 0.36, 0.42), (0.8, 0.74, 0.62), (0.5, 0.52, 0.38)]
-    )
+    colors = _f32([(0.72, 0.62, 0.46), (0.62, 0.32, 0.24), (0.28, 0.36, 0.42), (0.8, 0.74, 0.62), (0.5, 0.52, 0.38)])
     a = colors[(band * 2 + zig.astype(int)) % 5]
-    a = np.where((np.abs(m.y % 64 - 32) > 30)[..., None], np.float32([0.85, 0.8, 0.7]), a)
+    a = np.where((np.abs(m.y % 64 - 32) > 30)[..., None], _f32([0.85, 0.8, 0.7]), a)
     return a * _gray(0.94 + 0.12 * m.noise(0.1, 40) + 0.06 * np.sign(m.wave("x", 128)))
 
 
@@ -473,7 +477,7 @@ def _ceiling(m: _Maker) -> Array:
 
 def _screen(m: _Maker) -> Array:
     im = _blend((0.10, 0.14, 0.2), (0.16, 0.26, 0.36), m.y / TEXELS)
-    colors = np.float32([(0.75, 0.78, 0.8), (0.45, 0.72, 0.56), (0.8, 0.66, 0.4), (0.5, 0.64, 0.85)])
+    colors = _f32([(0.75, 0.78, 0.8), (0.45, 0.72, 0.56), (0.8, 0.66, 0.4), (0.5, 0.64, 0.85)])
     for line in range(14):
         im[
             60 + line * 28 : 70 + line * 28, 40 + 30 * (line % 3) : 60 + 30 * (line % 3) + int(m.rng.integers(60, 380))
@@ -517,7 +521,7 @@ def _quilt(m: _Maker) -> Array:
         0.1 * np.sign(m.wave("x", 40)),
         np.where(kind == 2, 0.14 * (m.wave("x", 32) * m.wave("y", 32) > 0.3), 0.0),
     )
-    tone = np.float32([0.8, 0.66, 0.74, 0.9])[kind] + print_
+    tone = _f32([0.8, 0.66, 0.74, 0.9])[kind] + print_
     return _gray(tone * (0.78 + 0.22 * np.clip(seam / 14, 0, 1)) + 0.03 * m.noise(0.3, 30))
 
 
