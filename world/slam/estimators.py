@@ -102,6 +102,7 @@ class GeometryEstimate:
         is_metric: False where the scale is a guess.
         sees_free_space: True where the depth is evidence enough that what lies in front of it is free.
         layers: Further surface that the frames hide.
+        is_up_to_scale: True if the depth must be brought to memory's scale first, as that of one picture at a time.
     """
 
     depth_m: npt.NDArray[np.float32]
@@ -112,6 +113,7 @@ class GeometryEstimate:
     is_metric: bool = True
     sees_free_space: bool = True
     layers: tuple[HiddenLayer, ...] = ()
+    is_up_to_scale: bool = False
 
 
 class GeometryEstimator(Protocol):
@@ -146,14 +148,24 @@ def _make_diorama() -> GeometryEstimator:
     return Diorama()
 
 
-_BUILT_IN: dict[str, Callable[[], GeometryEstimator]] = {"given": _make_given, "diorama": _make_diorama}
+def _make_multiview() -> GeometryEstimator:
+    from .multiview import MultiView
+
+    return MultiView()
+
+
+_BUILT_IN: dict[str, Callable[[], GeometryEstimator]] = {
+    "given": _make_given,
+    "diorama": _make_diorama,
+    "multiview": _make_multiview,
+}
 
 
 def make_estimator(name: str) -> GeometryEstimator:
     """Make the estimator of a name.
 
     Args:
-        name: "given", "diorama", or one that an installed package registers.
+        name: "given", "diorama", "multiview", or one that an installed package registers.
 
     Raises:
         ValueError: No estimator has this name; the message lists those that there are.

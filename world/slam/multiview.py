@@ -16,7 +16,7 @@ from .estimators import FrameStack, GeometryEstimate
 from .features import find_corners
 from .given import depth_confidence, find_flying
 from .lift import choose_frames
-from .sweep import GrayView, SweptDepth, sweep_planes
+from .sweep import HAND_HELD, STEREO, GrayView, SweptDepth, sweep_planes
 
 WORK_WIDTH, PAIR_WORK_WIDTH = 320, 800
 """Depth is swept at this width and enlarged; a lone pair of pictures at up to its full one."""
@@ -28,11 +28,11 @@ MAX_TURN_RAD = float(np.deg2rad(25.0))
 KNOWN_SPREAD = 0.15
 SAME_DEPTH = 0.03
 """Depths of two views agree within this share."""
-PAIR_SAME_DEPTH = 0.02
+PAIR_SAME_DEPTH = 0.01
 """The same where there is only one other view to ask."""
 VIEWS_THAT_AGREE = 2
 MAX_WITNESSES = 8
-CONTINUED_PX, CONTINUED_SHARE, CONTINUED_DEPTH = 9, 0.3, 0.02
+CONTINUED_PX, CONTINUED_SHARE, PAIR_CONTINUED_SHARE, CONTINUED_DEPTH = 9, 0.25, 0.5, 0.02
 """A pixel is believed where this share of the 9x9 around is confirmed and has its depth on average."""
 MAX_MATCH_COST, MAX_DISTINCT = 0.75, 0.98
 NEAR_RIM, FAR_RIM = 0.75, 1.4
@@ -40,7 +40,8 @@ NEAR_RIM, FAR_RIM = 0.75, 1.4
 DEFAULT_RANGE_M = (0.6, 10.0)
 MIN_PLANES, MAX_PLANES = 64, 128
 SPECKLE_PX = 60
-SHADOW_SHARE, FILLED_CONFIDENCE = .12, 0.03
+FILL_AGREES = 0.02
+SHADOW_SHARE, FILLED_CONFIDENCE = 0.12, 0.03
 MAX_CONFIDENCE = 0.7
 """Estimated depth never counts as much as measured depth."""
 
@@ -72,10 +73,13 @@ class MultiView:
         views = _key_views(frames, memory)
         bundle = _adjusted(frames, views, memory)
         inverse_depths = _planes(views, bundle, memory)
+        matching = STEREO if len(views.indices) <= 2 else HAND_HELD
         swept = []
         for k in range(len(views.indices)):
             others = [_gray_view(views, bundle, j) for j in views.neighbours[k]]
-            swept.append(sweep_planes(_gray_view(views, bundle, k), others, inverse_depths) if others else None)
+            swept.append(
+                sweep_planes(_gray_view(views, bundle, k), others, inverse_depths, matching) if others else None
+            )
         return _estimate_of(frames, views, bundle, swept)
 
 
@@ -178,7 +182,8 @@ def _estimate_of(frames: FrameStack, views: _Views, bundle: Bundle, swept: list[
         matched = (this.match < MAX_MATCH_COST) & (this.distinct < MAX_DISTINCT)
         votes, num_others = _votes(views, bundle, swept, k)
         agreed = votes >= min(VIEWS_THAT_AGREE, max(num_others, 1))
-        agreed |= matched & _continues(this.depth_m, matched & agreed)
+        share = PAIR_CONTINUED_SHARE if num_others == 1 else CONTINUED_SHARE
+        agreed |= matched & _continues(this.depth_m, matched & agreed, share)
         kept = _cleaned(np.where(matched & agreed, this.depth_m, np.float32(0)))
         counts["unmatched"] += float((~matched).mean()) / len(views.indices)
         counts["inconsistent"] += float((matched & ~agreed).mean()) / len(views.indices)
@@ -217,13 +222,15 @@ def _witnesses(poses: npt.NDArray[np.float64], k: int) -> list[int]:
     return sorted(near, key=lambda j: float(np.linalg.norm(steps[j][:3, 3])) + turned[j])[:MAX_WITNESSES]
 
 
-def _continues(depth_m: npt.NDArray[np.float32], agreed: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+def _continues(
+    depth_m: npt.NDArray[np.float32], agreed: npt.NDArray[np.bool_], least_share: float
+) -> npt.NDArray[np.bool_]:
     """(H, W) bool: pixels on the surface of enough neighbours that other views confirm, though no one confirms them."""
     window = (CONTINUED_PX, CONTINUED_PX)
     share = cv2.blur(agreed.astype(np.float32), window)
     inverse = cv2.blur(np.where(agreed, 1 / np.maximum(depth_m, 1e-6), 0).astype(np.float32), window)
     mean = share / np.maximum(inverse, 1e-9)
-    return (share > CONTINUED_SHARE) & (np.abs(depth_m - mean) < CONTINUED_DEPTH * depth_m)
+    return (share > least_share) & (np.abs(depth_m - mean) < CONTINUED_DEPTH * depth_m)
 
 
 def _cleaned(depth_m: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
@@ -247,7 +254,7 @@ def _shadows_filled(
     (left, from_left), (right, from_right) = (last_known(depth_m, 1, is_backward) for is_backward in (False, True))
     is_narrow = (left > 0) & (right > 0) & (from_left + from_right <= SHADOW_SHARE * depth_m.shape[1])
     behind = np.maximum(left, right)
-    fill = (depth_m <= 0) & is_narrow & (np.abs(swept_m - behind) < SAME_DEPTH * behind)
+    fill = (depth_m <= 0) & is_narrow & (np.abs(swept_m - behind) < FILL_AGREES * behind)
     return np.where(fill, swept_m, depth_m), np.where(fill, np.float32(FILLED_CONFIDENCE), confidence)
 
 

@@ -1,6 +1,6 @@
 """The scale of a clip's depth, found on the surface that memory shows to the same cameras."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -181,3 +181,28 @@ def _surface(
     if (depth > 0).mean() < MIN_OBSERVED:
         depth = render_depth(memory, pinhole, world_T_camera, front_m=FRONT_M).depth_m
     return depth
+
+
+def lock_scale(
+    frames: FrameStack, estimate: GeometryEstimate, moving: npt.NDArray[np.bool_], memory: MemorySnapshot
+) -> tuple[GeometryEstimate, ScaleLock]:
+    """Bring an estimate that is up to scale to memory's.
+
+    Returns:
+        The estimate in metres and how it was found. Where memory holds nothing, it stays as it is, not metric. Where
+        ``rejected`` says why no scale was found, it must not be merged.
+    """
+    if not memory.chunks:
+        return replace(estimate, is_metric=False), ScaleLock()
+    lock = fit_scale(*covisible_depths(frames, estimate, moving, memory))
+    if lock.rejected or (abs(lock.scale - 1) < LOCKED and lock.shift_m == 0):
+        return estimate, lock
+    depth = np.where(estimate.depth_m > 0, lock.scale * estimate.depth_m + lock.shift_m, 0).astype(np.float32)
+    depth = np.maximum(depth, 0)
+    confidence = np.where(depth > 0, estimate.confidence, np.float32(0))
+    layers = tuple(
+        replace(x, depth_m=np.where(x.depth_m > 0, lock.scale * x.depth_m + lock.shift_m, 0).astype(np.float32))
+        for x in estimate.layers
+    )
+    scale = estimate.scale * lock.scale
+    return replace(estimate, depth_m=depth, confidence=confidence, layers=layers, scale=scale), lock

@@ -12,12 +12,30 @@ from ..transforms import Transform, invert
 
 WINDOW = 5
 """The kernel's window is unrolled for this side."""
-FLATNESS = 4.0
-"""Added to the product of the deviations, in squared grey levels, so that noise on even surfaces matches nothing."""
-PENALTY_STEP, PENALTY_JUMP = 0.12, 1.2
 OUTSIDE, MIDDLE_GRAY = -1000.0, 128.0
 UNSEEN_COST = 0.6
 """Cost of a plane that a view does not see: neither a match nor a contradiction."""
+
+
+@dataclass(frozen=True, slots=True)
+class Matching:
+    """How pictures are compared.
+
+    Attributes:
+        flatness: Added to the product of the variances, so that noise on even surfaces matches nothing.
+        penalty_step: Cost of a change of depth by one plane from pixel to pixel.
+        penalty_jump: Cost of a larger one on an even surface.
+    """
+
+    flatness: float
+    penalty_step: float
+    penalty_jump: float
+
+
+HAND_HELD = Matching(4.0, 0.12, 1.2)
+"""For many views with noise and poses that are not exact."""
+STEREO = Matching(0.3, 0.25, 0.8)
+"""For a lone pair of good pictures."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -51,17 +69,21 @@ class SweptDepth:
 
 
 def sweep_planes(
-    reference: GrayView, others: Sequence[GrayView], inverse_depths: npt.NDArray[np.float64]
+    reference: GrayView,
+    others: Sequence[GrayView],
+    inverse_depths: npt.NDArray[np.float64],
+    matching: Matching = HAND_HELD,
 ) -> SweptDepth:
     """Find the depth at which other views agree with a picture.
 
-    Zero-mean normalised cross-correlation over 7x7 pixels at planes of equal depth, the mean of the two views that
+    Zero-mean normalised cross-correlation over 5x5 pixels at planes of equal depth, the mean of the two views that
     agree best, smoothed by semi-global matching.
 
     Args:
         reference: The view whose depth is wanted.
         others: One or more views that see the same surface.
         inverse_depths: (D,) evenly spaced, 1/m, three or more.
+        matching: How pictures are compared.
 
     Raises:
         ValueError: No other view, or too few planes.
@@ -70,9 +92,9 @@ def sweep_planes(
         raise ValueError(f"sweep: expected other views and 3 planes or more, got {len(others)}, {len(inverse_depths)}")
     from . import sweep_kernels as kernels  # imports Numba, which takes most of a second
 
-    cost = _cost_volume(reference, others, inverse_depths)
+    cost = _cost_volume(reference, others, inverse_depths, matching.flatness)
     aggregated = np.zeros_like(cost)
-    kernels.aggregate(cost, reference.gray, PENALTY_STEP, PENALTY_JUMP, aggregated)
+    kernels.aggregate(cost, reference.gray, matching.penalty_step, matching.penalty_jump, aggregated)
     shape = reference.gray.shape
     plane, match, distinct = np.empty(shape, np.float32), np.empty(shape, np.float32), np.empty(shape, np.float32)
     kernels.best_planes(cost, aggregated, plane, match, distinct)
@@ -82,7 +104,7 @@ def sweep_planes(
 
 
 def _cost_volume(
-    reference: GrayView, others: Sequence[GrayView], inverse_depths: npt.NDArray[np.float64]
+    reference: GrayView, others: Sequence[GrayView], inverse_depths: npt.NDArray[np.float64], flatness: float
 ) -> npt.NDArray[np.float32]:
     """(H, W, D) float32 cost of each plane."""
     from . import sweep_kernels as kernels
@@ -92,7 +114,7 @@ def _cost_volume(
     mean = _window_sum(gray) / counts
     variance = np.maximum(_window_sum(gray * gray) / counts - mean * mean, 0)
     per_pixel = (gray, mean, variance, 1 / counts)
-    limits = (np.float32(FLATNESS), np.float32(UNSEEN_COST))
+    limits = (np.float32(flatness), np.float32(UNSEEN_COST))
     first, second = np.empty_like(gray), np.empty_like(gray)
     volume = np.empty((*gray.shape, len(inverse_depths)), np.float32)
     poses = [invert(other.world_T_camera) @ reference.world_T_camera for other in others]

@@ -25,8 +25,22 @@ def _go_on(cost, before, after, aggregated, p1, p2):
 
 
 @njit(cache=True, nogil=True)
+def _begin(cost, after, aggregated):
+    """The first step of a path."""
+    for d in range(len(cost)):
+        after[d + 1] = cost[d]
+        aggregated[d] += cost[d]
+
+
+@njit(cache=True, nogil=True)
+def _jump_penalty(step, p1, penalty_jump):
+    """Of a large change of depth, less across an edge of the picture."""
+    return max(np.float32(1.5) * p1, np.float32(penalty_jump / (1.0 + abs(step) / 8.0)))
+
+
+@njit(cache=True, nogil=True)
 def aggregate(cost, gray, penalty_step, penalty_jump, aggregated):
-    """Sum path costs from left, right, above and below (Hirschmueller, 2008).
+    """Sum the costs of paths from eight directions (Hirschmueller, 2008).
 
     A jump costs less where the picture has an edge.
 
@@ -39,35 +53,28 @@ def aggregate(cost, gray, penalty_step, penalty_jump, aggregated):
     """
     height, width, planes = cost.shape
     p1 = np.float32(penalty_step)
-    one = np.full((2, planes + 2), FAR_AWAY, np.float32)
-    column = np.full((2, width, planes + 2), FAR_AWAY, np.float32)
+    along = np.full((2, planes + 2), FAR_AWAY, np.float32)
+    rows = np.full((2, 3, width, planes + 2), FAR_AWAY, np.float32)
     for is_backward in range(2):
         for i in range(height):
             y = height - 1 - i if is_backward else i
             y_before = y + 1 if is_backward else y - 1
+            now, then = i % 2, (i + 1) % 2
             for j in range(width):
                 x = width - 1 - j if is_backward else j
                 x_before = x + 1 if is_backward else x - 1
                 if j == 0:
-                    for d in range(planes):
-                        one[1, d + 1] = cost[y, x, d]
-                        aggregated[y, x, d] += cost[y, x, d]
+                    _begin(cost[y, x], along[j % 2], aggregated[y, x])
                 else:
-                    step = abs(gray[y, x] - gray[y, x_before])
-                    p2 = max(np.float32(1.5) * p1, np.float32(penalty_jump / (1.0 + step / 8.0)))
-                    _go_on(cost[y, x], one[0], one[1], aggregated[y, x], p1, p2)
-                for d in range(planes):
-                    one[0, d + 1] = one[1, d + 1]
-                if i == 0:
-                    for d in range(planes):
-                        column[1, x, d + 1] = cost[y, x, d]
-                        aggregated[y, x, d] += cost[y, x, d]
-                else:
-                    step = abs(gray[y, x] - gray[y_before, x])
-                    p2 = max(np.float32(1.5) * p1, np.float32(penalty_jump / (1.0 + step / 8.0)))
-                    _go_on(cost[y, x], column[0, x], column[1, x], aggregated[y, x], p1, p2)
-                for d in range(planes):
-                    column[0, x, d + 1] = column[1, x, d + 1]
+                    p2 = _jump_penalty(gray[y, x] - gray[y, x_before], p1, penalty_jump)
+                    _go_on(cost[y, x], along[(j + 1) % 2], along[j % 2], aggregated[y, x], p1, p2)
+                for slant in range(3):
+                    x_from = x + slant - 1
+                    if i == 0 or x_from < 0 or x_from >= width:
+                        _begin(cost[y, x], rows[now, slant, x], aggregated[y, x])
+                    else:
+                        p2 = _jump_penalty(gray[y, x] - gray[y_before, x_from], p1, penalty_jump)
+                        _go_on(cost[y, x], rows[then, slant, x_from], rows[now, slant, x], aggregated[y, x], p1, p2)
 
 
 @njit(cache=True, nogil=True)
@@ -107,8 +114,8 @@ def best_planes(cost, aggregated, plane, match, distinct):
 def compare(gray, mean, variance, inverse_counts, warped, flatness, unseen_cost, first, second):
     """Compare a picture with another that was warped to it, and keep the two least costs of each pixel.
 
-    The cost is 1 minus the zero-mean normalised cross-correlation over 7x7 pixels, at least 0 and at most 1. Sums of
-    columns slide down; each row adds seven of them, without branches so that it runs as vector operations.
+    The cost is 1 minus the zero-mean normalised cross-correlation over 5x5 pixels, at least 0 and at most 1. Sums of
+    columns slide down; each row adds five of them, without branches so that it runs as vector operations.
 
     Args:
         gray: (H, W) float32, 128 subtracted.

@@ -1,6 +1,6 @@
 """From frames to a ``MapUpdate``: estimate, align, mask, lift, and say what space is free."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -11,18 +11,16 @@ from ..memory import MemorySnapshot
 from ..points import PointBatch, PointClass, priority_of
 from ..transforms import invert
 from ..updates import DepthView, MapUpdate, UpdateReport
-from .alignment import Alignment, align_to_memory
+from .alignment import Alignment
 from .completion import complete_depth
 from .estimators import FrameStack, GeometryEstimate, GeometryEstimator, make_estimator
+from .fit import settle_motion, settle_poses, why_all_moves
 from .given import clean_depth
 from .lift import choose_frames, lift_pixels
 from .lifter import Lifter, Origin
 from .masks import join_moving
+from .scale import ScaleLock, lock_scale
 
-MAX_TRANSLATION_M, MAX_ROTATION_RAD = 0.15, float(np.deg2rad(6.0))
-"""Alignment converges from here; a clip that is farther off shows another place."""
-MAX_REJECTED_SHARE = 0.5
-"""If more of a clip's frames do not fit memory, none is merged."""
 BLANK_DEVIATION = 0.5
 """Standard deviation of 8-bit colour below which a clip shows nothing."""
 COMPLETED_CONFIDENCE = 0.02
@@ -48,6 +46,7 @@ def build_update(
     keep_depth: bool = True,
     keep_visible: Sequence[DepthView] = (),
     user_moving: npt.NDArray[np.bool_] | None = None,
+    find_moving: bool | None = None,
 ) -> MapUpdate:
     """Turn a clip into what memory should take over. Changes nothing; runs in the worker.
 
@@ -69,6 +68,8 @@ def build_update(
         keep_depth: Keep the depth with the keyframes.
         keep_visible: Views, such as observed keyframes, whose surface no invented point may hide.
         user_moving: (H, W) or (F, H, W) bool, True where the user says that something moves.
+        find_moving: Leave out what stands where memory, or other frames of the clip, saw free space. By default for
+            clips that show the whole view (no ``new_surface``), are aligned, and whose depth is more than a guess.
 
     Returns:
         The update; empty where ``report.rejected`` says why, or where ``new_surface`` marks nothing.
@@ -91,16 +92,32 @@ def build_update(
     blank = _why_blank(part, estimate, moving)
     if blank:
         return _rejected(frames, engine.name, blank)
-    alignments = _align(part, estimate, moving, memory) if align else [Alignment(p) for p in estimate.world_T_camera]
-    poses, reason = _settle(alignments, estimate.world_T_camera)
+    lock = ScaleLock()
+    if estimate.is_up_to_scale:
+        estimate, lock = lock_scale(part, estimate, moving, memory)
+        if lock.rejected:
+            return _rejected(frames, engine.name, lock.rejected, tests=_scale_tests(lock))
+    looks = (
+        align and part.new_surface is None and estimate.sees_free_space and bool(memory.chunks)
+        if find_moving is None
+        else find_moving
+    )
+    masks, alignments = settle_motion(part, estimate, moving, memory, align=align, looks=looks)
+    poses, reason = settle_poses(alignments, estimate.world_T_camera)
+    shares = {"moving_marked": float(moving.mean()), "moving_found": float((masks & ~moving).mean())}
+    if not reason and looks:
+        reason = why_all_moves(estimate, masks & ~moving)
     if reason:
-        return _rejected(frames, engine.name, reason, alignments)
+        return _rejected(frames, engine.name, reason, alignments, shares)
+    moving = masks
     lifter = Lifter(part, estimate, moving, poses, memory, origin, tuple(keep_visible), max_points_per_frame)
     points = [lifter.lift(k, chosen[k]) for k in range(len(chosen)) if not alignments[k].rejected]
     keyframes = tuple(
         lifter.keyframe(k, chosen[k], keep_depth) for k in range(len(chosen)) if not alignments[k].rejected
     )
-    tests = {**estimate.tests, **lifter.tests(), "frames_lifted": float(len(points))}
+    tests = {**estimate.tests, **lifter.tests(), **shares, "frames_lifted": float(len(points))}
+    if estimate.is_up_to_scale:
+        tests |= _scale_tests(lock)
     report = _report(engine.name, estimate, alignments, float(moving.mean()), tests)
     free = tuple(v for k in range(len(chosen)) if not alignments[k].rejected for v in lifter.free_space(k))
     return MapUpdate(
@@ -224,44 +241,6 @@ def _why_blank(frames: FrameStack, estimate: GeometryEstimate, moving: npt.NDArr
     return ""
 
 
-def _align(
-    frames: FrameStack, estimate: GeometryEstimate, moving: npt.NDArray[np.bool_], memory: MemorySnapshot
-) -> list[Alignment]:
-    """Align each frame by what stands still and is not new."""
-    result = []
-    for k in range(len(frames)):
-        trusted = ~moving[k] if frames.new_surface is None else ~moving[k] & ~frames.new_surface[k]
-        result.append(
-            align_to_memory(
-                estimate.depth_m[k],
-                np.where(trusted, estimate.confidence[k], np.float32(0)),
-                frames.pinhole,
-                estimate.world_T_camera[k],
-                memory,
-                max_translation_m=MAX_TRANSLATION_M,
-                max_rotation_rad=MAX_ROTATION_RAD,
-            )
-        )
-    return result
-
-
-def _settle(alignments: list[Alignment], asked: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.float64], str]:
-    """Poses of the lifted frames and, if too many do not fit, why all is rejected.
-
-    A frame that memory says nothing about takes the correction of the nearest frame that has one.
-    """
-    bad = [a for a in alignments if a.rejected]
-    if len(bad) > MAX_REJECTED_SHARE * len(alignments):
-        return asked, f"{bad[0].rejected} ({len(bad)} of {len(alignments)} frames)"
-    poses = np.stack([a.world_T_camera for a in alignments])
-    firm = [k for k, a in enumerate(alignments) if np.isfinite(a.residual) and not a.rejected]
-    for k, a in enumerate(alignments):
-        if firm and not np.isfinite(a.residual):
-            near = min(firm, key=lambda j: abs(j - k))
-            poses[k] = poses[near] @ invert(asked[near]) @ asked[k]
-    return poses, ""
-
-
 def _spread(
     asked: npt.NDArray[np.float64], chosen: list[int], poses: npt.NDArray[np.float64]
 ) -> npt.NDArray[np.float64]:
@@ -290,7 +269,14 @@ def _report(
     )
 
 
-def _rejected(frames: FrameStack, name: str, reason: str, alignments: Sequence[Alignment] = ()) -> MapUpdate:
+def _rejected(
+    frames: FrameStack,
+    name: str,
+    reason: str,
+    alignments: Sequence[Alignment] = (),
+    tests: Mapping[str, float] | None = None,
+) -> MapUpdate:
+    """An empty update that says why. ``tests`` names the reason as a figure: ``rejected_by_…`` is 1."""
     residuals = [a.residual for a in alignments if np.isfinite(a.residual)]
     report = UpdateReport(
         name,
@@ -298,8 +284,32 @@ def _rejected(frames: FrameStack, name: str, reason: str, alignments: Sequence[A
         pose_correction_m=max((a.correction_m for a in alignments), default=0.0),
         pose_correction_rad=max((a.correction_rad for a in alignments), default=0.0),
         residual=float(np.median(residuals)) if residuals else float("nan"),
+        tests={**(tests or {}), "frames_rejected": float(len(frames)), f"rejected_by_{_test_of(reason)}": 1.0},
     )
     return _empty(frames, report)
+
+
+def _scale_tests(lock: ScaleLock) -> dict[str, float]:
+    return {
+        "scale_factor": lock.scale,
+        "scale_shift_m": lock.shift_m,
+        "scale_agreement": lock.agreement,
+        "scale_samples": float(lock.num_samples),
+    }
+
+
+def _test_of(reason: str) -> str:
+    """The test behind a reason, in one word."""
+    words = {
+        "blank": "blank",
+        "nothing stands still": "motion",
+        "scale": "scale",
+        "median residual": "residual",
+        "would move": "translation",
+        "would turn": "rotation",
+        "have to move": "motion",
+    }
+    return next((test for text, test in words.items() if text in reason), "other")
 
 
 def _empty(frames: FrameStack, report: UpdateReport) -> MapUpdate:

@@ -28,7 +28,7 @@ def test_names_give_their_estimators():
 
 
 def test_unknown_name_lists_the_choices():
-    with pytest.raises(ValueError, match=r"expected one of diorama, given, got 'magic'"):
+    with pytest.raises(ValueError, match=r"expected one of diorama, given, multiview, got 'magic'"):
         make_estimator("magic")
 
 
@@ -46,7 +46,7 @@ def test_installed_package_can_register_an_estimator(monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(estimators, "entry_points", lambda group: [Entry] if group == "spatia.estimators" else [])
     assert isinstance(make_estimator("third"), Third)
-    with pytest.raises(ValueError, match="diorama, given, third"):
+    with pytest.raises(ValueError, match="diorama, given, multiview, third"):
         make_estimator("magic")
 
 
