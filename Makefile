@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 # Torch is pinned: this release has CPU builds small enough for a test machine.
 TORCH := torch==2.13.0
 
-.PHONY: walk test lint types unit bench system-packages clean
+.PHONY: walk test lint types unit bench soak system-packages clean
 
 walk: $(VENV)/walk-ready
 	@$(BIN)/spatia walk $(ARGS)
@@ -26,6 +26,9 @@ types: $(VENV)/test-ready
 
 unit: $(VENV)/test-ready
 	$(BIN)/python -m pytest $(ARGS)
+
+soak: $(VENV)/test-ready
+	SPATIA_SOAK=1 $(BIN)/python -m pytest tests/saves --timeout 3600 $(ARGS)
 
 bench: $(VENV)/bench-ready
 	$(BIN)/python benchmarks/run_all.py $(ARGS)
