@@ -14,7 +14,8 @@ from ..input.intents import Intent
 from ..renderer.interface import DrawOptions, Renderer
 from ..renderer.software import SoftwareRenderer
 from ..world.camera import Pinhole
-from ..world.keyframes import FrameBank
+from ..world.keyframes import FrameBank, Keyframe
+from ..world.points import PointClass
 from ..world.transforms import Transform, interpolate
 from .checkpoint import Checkpoint, copy_walk
 from .clips import ClipLoop
@@ -38,6 +39,8 @@ DEFAULT_GENERATOR = "outpaint"
 PLACE_GENERATOR = "procedural"
 """What pictures a procedural place where nothing else is asked for."""
 TRACE_STEP_M = 0.10
+FINER_SHARE = 0.5
+"""An invented keyframe is sampled if a pixel's footprint is below this share of a voxel."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -125,6 +128,7 @@ class Session:
         self._recorder = recorder
         self._looked = (0.0, 0.0)
         self._pace = 1.0
+        self._sampled_of: tuple[tuple[Keyframe, ...], tuple[Keyframe, ...]] = ((), ())
         self._previous = self.rig.state
         self._predict: Callable[[float], Transform] | None = None
         self._is_closed = False
@@ -255,7 +259,7 @@ class Session:
         renderer, pinhole = self.renderer, pinhole or self.pinhole
         # simulated clips arrive between two frames: nothing fades in where the session waits
         now_s = -1e9 if self.is_waiting else self.tick_count * self.tick_s
-        renderer.update(self.world.memory.snapshot(), self.world.bank.keyframes, budget_s=budget_s, now_s=now_s)
+        renderer.update(self.world.memory.snapshot(), self._sampled(), budget_s=budget_s, now_s=now_s)
         options = self._options(tint)
         if reuse and isinstance(renderer, SoftwareRenderer):
             view = renderer.render(pose, pinhole, options, reuse=True)
@@ -263,6 +267,14 @@ class Session:
         else:
             view, words = renderer.render(pose, pinhole, options), None
         return Frame(view.color, view.depth_m, view.coverage, pose, self.tick_count, words)
+
+    def _sampled(self) -> tuple[Keyframe, ...]:
+        """Keyframes whose pixels are finer than memory's voxels; sampling others costs time and shows no more."""
+        everyone = self.world.bank.keyframes
+        if everyone is not self._sampled_of[0]:
+            size_m = self.world.memory.voxel_size_m
+            self._sampled_of = (everyone, tuple(k for k in everyone if _is_finer(k, size_m)))
+        return self._sampled_of[1]
 
     def _options(self, tint: bool) -> DrawOptions:
         floor = self.world.info.floor
@@ -396,3 +408,12 @@ class Session:
         self._is_closed = True
         self.clips.close()
         self.renderer.close()
+
+
+def _is_finer(keyframe: Keyframe, voxel_size_m: float) -> bool:
+    """Whether a keyframe shows more than the points lifted from it: photos always, inventions by their footprint."""
+    if keyframe.point_class is not PointClass.INVENTED or keyframe.depth_m is None:
+        return True
+    known = keyframe.depth_m[::8, ::8]
+    known = known[known > 0]
+    return len(known) == 0 or float(np.median(known)) / keyframe.pinhole.fx < FINER_SHARE * voxel_size_m
