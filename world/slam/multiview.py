@@ -32,7 +32,7 @@ PAIR_SAME_DEPTH = 0.01
 """The same where there is only one other view to ask."""
 VIEWS_THAT_AGREE = 2
 MAX_WITNESSES = 8
-CONTINUED_PX, CONTINUED_SHARE, PAIR_CONTINUED_SHARE, CONTINUED_DEPTH = 9, 0.25, 0.5, 0.02
+CONTINUED_PX, CONTINUED_SHARE, PAIR_CONTINUED_SHARE, CONTINUED_DEPTH = 9, 0.35, 0.5, 0.02
 """A pixel is believed where this share of the 9x9 around is confirmed and has its depth on average."""
 MAX_MATCH_COST, MAX_DISTINCT = 0.75, 0.98
 NEAR_RIM, FAR_RIM = 0.75, 1.4

@@ -85,7 +85,7 @@ def _vote_and_refine(log_ratio: npt.NDArray[np.float64], rng: np.random.Generato
     best = float(candidates[np.argmin(cost)])
     for _ in range(IRLS_STEPS):
         off = log_ratio - best
-        weight = np.where(np.abs(off) < 3 * RATIO_TOLERANCE, 1 / (1 + (off / (RATIO_TOLERANCE / 2)) ** 2) ** 2, 0)
+        weight = np.where(np.abs(off) < 3 * RATIO_TOLERANCE, 1 / (1 + (off / RATIO_TOLERANCE) ** 2) ** 2, 0)
         best += float((weight * off).sum() / max(weight.sum(), 1e-12))
     return best
 

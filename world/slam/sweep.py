@@ -10,8 +10,6 @@ import numpy.typing as npt
 from ..camera import Pinhole
 from ..transforms import Transform, invert
 
-WINDOW = 5
-"""The kernel's window is unrolled for this side."""
 OUTSIDE, MIDDLE_GRAY = -1000.0, 128.0
 UNSEEN_COST = 0.6
 """Cost of a plane that a view does not see: neither a match nor a contradiction."""
@@ -22,19 +20,21 @@ class Matching:
     """How pictures are compared.
 
     Attributes:
+        radius: Of the square window, pixels.
         flatness: Added to the product of the variances, so that noise on even surfaces matches nothing.
         penalty_step: Cost of a change of depth by one plane from pixel to pixel.
         penalty_jump: Cost of a larger one on an even surface.
     """
 
+    radius: int
     flatness: float
     penalty_step: float
     penalty_jump: float
 
 
-HAND_HELD = Matching(4.0, 0.12, 1.2)
+HAND_HELD = Matching(3, 4.0, 0.12, 1.2)
 """For many views with noise and poses that are not exact."""
-STEREO = Matching(0.3, 0.25, 0.8)
+STEREO = Matching(2, 0.3, 0.25, 0.8)
 """For a lone pair of good pictures."""
 
 
@@ -76,7 +76,7 @@ def sweep_planes(
 ) -> SweptDepth:
     """Find the depth at which other views agree with a picture.
 
-    Zero-mean normalised cross-correlation over 5x5 pixels at planes of equal depth, the mean of the two views that
+    Zero-mean normalised cross-correlation over a window at planes of equal depth, the mean of the two views that
     agree best, smoothed by semi-global matching.
 
     Args:
@@ -92,7 +92,7 @@ def sweep_planes(
         raise ValueError(f"sweep: expected other views and 3 planes or more, got {len(others)}, {len(inverse_depths)}")
     from . import sweep_kernels as kernels  # imports Numba, which takes most of a second
 
-    cost = _cost_volume(reference, others, inverse_depths, matching.flatness)
+    cost = _cost_volume(reference, others, inverse_depths, matching)
     aggregated = np.zeros_like(cost)
     kernels.aggregate(cost, reference.gray, matching.penalty_step, matching.penalty_jump, aggregated)
     shape = reference.gray.shape
@@ -104,17 +104,17 @@ def sweep_planes(
 
 
 def _cost_volume(
-    reference: GrayView, others: Sequence[GrayView], inverse_depths: npt.NDArray[np.float64], flatness: float
+    reference: GrayView, others: Sequence[GrayView], inverse_depths: npt.NDArray[np.float64], matching: Matching
 ) -> npt.NDArray[np.float32]:
     """(H, W, D) float32 cost of each plane."""
     from . import sweep_kernels as kernels
 
     gray = reference.gray - np.float32(MIDDLE_GRAY)
-    counts = _window_sum(np.ones_like(gray))
-    mean = _window_sum(gray) / counts
-    variance = np.maximum(_window_sum(gray * gray) / counts - mean * mean, 0)
+    counts = _window_sum(np.ones_like(gray), matching.radius)
+    mean = _window_sum(gray, matching.radius) / counts
+    variance = np.maximum(_window_sum(gray * gray, matching.radius) / counts - mean * mean, 0)
     per_pixel = (gray, mean, variance, 1 / counts)
-    limits = (np.float32(flatness), np.float32(UNSEEN_COST))
+    limits = (matching.radius, np.float32(matching.flatness), np.float32(UNSEEN_COST))
     first, second = np.empty_like(gray), np.empty_like(gray)
     volume = np.empty((*gray.shape, len(inverse_depths)), np.float32)
     poses = [invert(other.world_T_camera) @ reference.world_T_camera for other in others]
@@ -129,9 +129,9 @@ def _cost_volume(
     return volume
 
 
-def _window_sum(image: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+def _window_sum(image: npt.NDArray[np.float32], radius: int) -> npt.NDArray[np.float32]:
     """(H, W) float32 sum over the window, as far as it lies in the picture."""
-    size = (WINDOW, WINDOW)
+    size = (2 * radius + 1, 2 * radius + 1)
     return np.asarray(cv2.boxFilter(image, -1, size, normalize=False, borderType=cv2.BORDER_CONSTANT), np.float32)
 
 

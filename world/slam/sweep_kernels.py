@@ -111,11 +111,11 @@ def best_planes(cost, aggregated, plane, match, distinct):
 
 
 @njit(cache=True, nogil=True, fastmath=True)
-def compare(gray, mean, variance, inverse_counts, warped, flatness, unseen_cost, first, second):
+def compare(gray, mean, variance, inverse_counts, warped, radius, flatness, unseen_cost, first, second):
     """Compare a picture with another that was warped to it, and keep the two least costs of each pixel.
 
-    The cost is 1 minus the zero-mean normalised cross-correlation over 5x5 pixels, at least 0 and at most 1. Sums of
-    columns slide down; each row adds five of them, without branches so that it runs as vector operations.
+    The cost is 1 minus the zero-mean normalised cross-correlation over a square window, at least 0 and at most 1.
+    Sums of columns slide down; each row adds some of them, without branches so that it runs as vector operations.
 
     Args:
         gray: (H, W) float32, 128 subtracted.
@@ -123,13 +123,18 @@ def compare(gray, mean, variance, inverse_counts, warped, flatness, unseen_cost,
         variance: (H, W) float32, likewise.
         inverse_counts: (H, W) float32, one over the number of pixels in the window.
         warped: (H, W) float32, 128 subtracted; below -500 where the other shows nothing.
+        radius: Of the window, pixels.
         flatness: Added to the product of the variances.
         unseen_cost: Cost where the other shows nothing.
         first: (H, W) float32, least cost so far.
         second: (H, W) float32, second least.
     """
     height, width = gray.shape
-    b, bb, ab = np.zeros(width + 6, np.float32), np.zeros(width + 6, np.float32), np.zeros(width + 6, np.float32)
+    b, bb, ab = (
+        np.zeros(width + 2 * radius, np.float32),
+        np.zeros(width + 2 * radius, np.float32),
+        np.zeros(width + 2 * radius, np.float32),
+    )
     sb, sbb, sab, cost = (
         np.empty(width, np.float32),
         np.empty(width, np.float32),
@@ -138,28 +143,30 @@ def compare(gray, mean, variance, inverse_counts, warped, flatness, unseen_cost,
     )
     black, edge = np.float32(-128.0), np.float32(-500.0)
     zero, one = np.float32(0.0), np.float32(1.0)
-    for y in range(-2, height):
-        enters, leaves = y + 2, y - 3
+    for y in range(-radius, height):
+        enters, leaves = y + radius, y - radius - 1
         if enters < height:
             for x in range(width):
                 w = max(warped[enters, x], black)
-                b[x + 3] += w
-                bb[x + 3] += w * w
-                ab[x + 3] += w * gray[enters, x]
+                b[x + radius] += w
+                bb[x + radius] += w * w
+                ab[x + radius] += w * gray[enters, x]
         if leaves >= 0:
             for x in range(width):
                 w = max(warped[leaves, x], black)
-                b[x + 3] -= w
-                bb[x + 3] -= w * w
-                ab[x + 3] -= w * gray[leaves, x]
+                b[x + radius] -= w
+                bb[x + radius] -= w * w
+                ab[x + radius] -= w * gray[leaves, x]
         if y < 0:
             continue
-        for x in range(width):
-            sb[x] = b[x + 1] + b[x + 2] + b[x + 3] + b[x + 4] + b[x + 5]
-        for x in range(width):
-            sbb[x] = bb[x + 1] + bb[x + 2] + bb[x + 3] + bb[x + 4] + bb[x + 5]
-        for x in range(width):
-            sab[x] = ab[x + 1] + ab[x + 2] + ab[x + 3] + ab[x + 4] + ab[x + 5]
+        sb[:], sbb[:], sab[:] = zero, zero, zero
+        for k in range(2 * radius + 1):
+            for x in range(width):
+                sb[x] += b[x + k]
+            for x in range(width):
+                sbb[x] += bb[x + k]
+            for x in range(width):
+                sab[x] += ab[x + k]
         n_row, v_row, m_row, w_row = inverse_counts[y], variance[y], mean[y], warped[y]
         for x in range(width):
             n = n_row[x]

@@ -1,57 +1,10 @@
 """A camera is followed by its pictures and depth; what does not fit is lost, and found again."""
 
-from dataclasses import dataclass
-
 import numpy as np
 import pytest
-from spatia.world.camera import Pinhole
+from spatia.tests.world.slam.corner import BLANK, PINHOLE, POSES, View, noise, view
 from spatia.world.slam.tracking import Tracker, track_recording
 from spatia.world.transforms import invert, look, rotation_angle_rad
-
-
-@dataclass(frozen=True)
-class View:
-    color: np.ndarray
-    depth_m: np.ndarray | None
-    pinhole: Pinhole
-    moving: np.ndarray | None = None
-
-
-PINHOLE = Pinhole(320, 240, 260.0, 260.0, 160.0, 120.0)
-
-
-def _noise(shape: tuple[int, int], seed: int) -> np.ndarray:
-    """Smooth random texture."""
-    import cv2
-
-    rng = np.random.default_rng(seed)
-    layers = [cv2.resize(rng.random((n, n)).astype(np.float32), shape[::-1]) for n in (24, 60, 150)]
-    return np.clip(sum(layers) / 3 * 330 - 40, 0, 255).astype(np.uint8)
-
-
-TEXTURES = [_noise((600, 600), seed) for seed in range(3)]
-
-
-def view(pose: np.ndarray) -> View:
-    """A corner of a room: back wall at 3 m, left wall at -1.5 m, floor at 1 m, all textured."""
-    rays = PINHOLE.rays().astype(np.float64) @ pose[:3, :3].T
-    eye = pose[:3, 3]
-    depth = np.full(rays.shape[:2], np.inf)
-    color = np.zeros((*rays.shape[:2], 3), np.uint8)
-    for k, (axis, place) in enumerate(((2, 3.0), (0, -1.5), (1, 1.0))):
-        with np.errstate(divide="ignore", invalid="ignore"):
-            z = (place - eye[axis]) / rays[..., axis]
-        nearer = (z > 0) & (z < depth)
-        hit = eye + rays * np.where(nearer, z, 1.0)[..., None]
-        a, b = [np.floor((hit[..., i] + 3) * 100).astype(int) % 600 for i in range(3) if i != axis]
-        depth = np.where(nearer, z, depth)
-        color[nearer] = np.repeat(TEXTURES[k][a, b][..., None], 3, axis=2)[nearer]
-    depth[~np.isfinite(depth) | (depth > 8)] = 0
-    return View(color, depth.astype(np.float32), PINHOLE)
-
-
-POSES = [look((0.05 * k, -0.02 * k, 0.04 * k), 0.03 * k, 0.01 * k) for k in range(8)]
-BLANK = View(np.full((240, 320, 3), 128, np.uint8), np.zeros((240, 320), np.float32), PINHOLE)
 
 
 def _errors(found: np.ndarray, truth: np.ndarray) -> tuple[float, float]:
@@ -99,7 +52,7 @@ def test_lost_frames_repeat_the_pose_before():
 
 def test_a_frame_from_elsewhere_is_lost():
     rng = np.random.default_rng(5)
-    color = np.repeat(_noise((240, 320), 77)[..., None], 3, axis=2)
+    color = np.repeat(noise((240, 320), 77)[..., None], 3, axis=2)
     elsewhere = View(color, rng.uniform(1, 4, (240, 320)).astype(np.float32), PINHOLE)
     trajectory = track_recording([view(POSES[0]), view(POSES[1]), elsewhere])
     assert not trajectory.is_tracked[2]
@@ -110,7 +63,7 @@ def test_what_is_masked_does_not_draw_the_camera_along():
         plain = view(pose)
         color, depth, mask = plain.color.copy(), plain.depth_m.copy(), np.zeros((240, 320), bool)
         mask[30:210, 60 + shift : 220 + shift] = True
-        patch = np.repeat(_noise((180, 160), 9)[..., None], 3, axis=2)
+        patch = np.repeat(noise((180, 160), 9)[..., None], 3, axis=2)
         color[mask], depth[mask] = patch.reshape(-1, 3), 0.8
         return View(color, depth, PINHOLE, mask)
 

@@ -1,0 +1,140 @@
+"""A clip that does not fit leaves memory as it was, and the report says which test said no."""
+
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import pytest
+from spatia.tests.world.slam.corner import PINHOLE, POSES, noise, view
+from spatia.world.camera import Pinhole, unproject
+from spatia.world.memory import SpatialMemory
+from spatia.world.merge import stage_update
+from spatia.world.points import PointBatch, PointClass, priority_of
+from spatia.world.slam.estimators import FrameStack
+from spatia.world.slam.update import build_update
+from spatia.world.transforms import look
+from spatia.world.updates import MapUpdate
+from spatia.world.visibility import render_depth
+
+
+def _clip(poses: list[np.ndarray]) -> FrameStack:
+    views = [view(p) for p in poses]
+    color, depth = np.stack([v.color for v in views]), np.stack([v.depth_m for v in views])
+    return FrameStack(color, depth, None, None, None, np.stack(poses), PINHOLE)
+
+
+def _memory() -> SpatialMemory:
+    memory = SpatialMemory(0.01)
+    for pose in POSES[::3]:
+        points = unproject(view(pose).depth_m, PINHOLE, pose)
+        colors = view(pose).color[view(pose).depth_m > 0]
+        memory.insert(PointBatch.uniform(points, colors, priority=priority_of(PointClass.INVENTED, 30), keyframe=1))
+    return memory
+
+
+def _lift(frames: FrameStack, memory: SpatialMemory, estimator: str = "given") -> MapUpdate:
+    return build_update(
+        frames,
+        memory=memory.snapshot(),
+        estimator=estimator,
+        point_class=PointClass.INVENTED,
+        rank=40,
+        request_id=1,
+        first_keyframe_id=9,
+    )
+
+
+def _check_unharmed(memory: SpatialMemory, update: MapUpdate) -> None:
+    """Merging changes nothing of what memory shows from where it was seen."""
+    before = [render_depth(memory.snapshot(), PINHOLE, pose).depth_m for pose in POSES[::3]]
+    memory.apply(stage_update(memory.snapshot(), update))
+    for pose, depth in zip(POSES[::3], before, strict=True):
+        after = render_depth(memory.snapshot(), PINHOLE, pose).depth_m
+        known = depth > 0
+        assert (np.abs(after[known] - depth[known]) > 0.03 * depth[known]).mean() < 0.01
+
+
+def _check_rejected(memory: SpatialMemory, update: MapUpdate, test: str) -> None:
+    assert update.report.rejected
+    assert update.report.tests[f"rejected_by_{test}"] == 1.0
+    digest = memory.content_hash()
+    memory.apply(stage_update(memory.snapshot(), update))
+    assert memory.content_hash() == digest
+
+
+@pytest.mark.parametrize("estimator", ["given", "multiview"])
+def test_blank_frames_are_rejected(estimator: str):
+    memory, frames = _memory(), _clip(POSES[:3])
+    blank = replace(frames, color=np.full_like(frames.color, 120))
+    _check_rejected(memory, _lift(blank, memory, estimator), "blank")
+
+
+def test_a_camera_that_only_turns_gives_no_depth_to_merge():
+    memory = _memory()
+    frames = replace(_clip([look((0, 0, 0), 0.1 * k, 0.0) for k in range(4)]), depth_m=None)
+    _check_rejected(memory, _lift(frames, memory, "multiview"), "blank")
+
+
+def test_motion_blur_harms_nothing():
+    memory, frames = _memory(), _clip(POSES[:4])
+    blurred = np.stack([cv2.blur(c, (41, 1)) for c in frames.color])
+    update = _lift(replace(frames, color=blurred, depth_m=None), memory, "multiview")
+    _check_unharmed(memory, update)
+
+
+def test_a_mover_over_half_of_the_picture_is_left_out():
+    memory, frames = _memory(), _clip(POSES[:4])
+    depth, mask = frames.depth_m.copy(), np.zeros(frames.depth_m.shape, bool)
+    for k in range(4):
+        mask[k, 20:220, 40 + 20 * k : 220 + 20 * k] = True
+    depth[mask] = 0.7
+    update = _lift(replace(frames, depth_m=depth), memory)
+    assert update.report.rejected == ""
+    assert update.report.moving_share > 0.4
+    z = [PINHOLE.project(update.points.positions_world, pose)[1] for pose in POSES[:1]]
+    assert (np.abs(z[0] - 0.7) < 0.03).mean() < 0.01
+    _check_unharmed(memory, update)
+
+
+def _with_focal(frames: FrameStack, factor: float) -> FrameStack:
+    p = frames.pinhole
+    return replace(frames, pinhole=Pinhole(p.width, p.height, factor * p.fx, factor * p.fy, p.cx, p.cy))
+
+
+def test_a_focal_length_that_is_too_short_is_rejected():
+    memory = _memory()
+    update = _lift(_with_focal(_clip(POSES[:4]), 0.8), memory)
+    _check_rejected(memory, update, "translation")
+
+
+def test_a_focal_length_that_is_too_long_harms_nothing():
+    memory = _memory()
+    update = _lift(_with_focal(_clip(POSES[:4]), 1.4), memory)
+    assert update.report.tests["moving_found"] > 0.05
+    _check_unharmed(memory, update)
+
+
+def test_a_clip_from_elsewhere_is_rejected():
+    memory, frames = _memory(), _clip(POSES[:4])
+    color = np.repeat(noise(PINHOLE.size[::-1], 99)[None, ..., None], 3, axis=3).repeat(4, axis=0)
+    bumps = 1.2 + 2.5 * (noise(PINHOLE.size[::-1], 98).astype(np.float32) / 255)
+    depth = np.repeat(bumps[None], 4, axis=0)
+    update = _lift(replace(frames, color=color, depth_m=depth), memory)
+    assert update.report.rejected.startswith("does not fit memory")
+    assert update.report.tests["frames_rejected"] == 4.0
+    _check_unharmed(memory, update)
+
+
+def test_a_clip_that_stands_all_in_front_of_memory_is_rejected():
+    memory, frames = _memory(), _clip(POSES[:4])
+    near = np.where(frames.depth_m > 0, np.float32(0.5), np.float32(0))
+    _check_rejected(memory, _lift(replace(frames, depth_m=near), memory), "residual")
+
+
+def test_a_clip_that_is_far_off_its_path_is_rejected():
+    memory, frames = _memory(), _clip(POSES[:3])
+    shifted = frames.world_T_camera.copy()
+    shifted[:, 2, 3] -= 0.4
+    update = _lift(replace(frames, world_T_camera=shifted), memory)
+    assert update.report.rejected
+    _check_unharmed(memory, update)
