@@ -183,10 +183,11 @@ def hit(floats, k, kind, ox, oy, oz, dx, dy, dz, leaves):
 
 
 @njit(**OPTIONS)
-def _clip_rect(corners, num, eye, out):
+def _clip_rect(corners, eye, out):
     """Pixel rectangle of a convex polygon in camera coordinates, clipped at the near plane; False if behind."""
     u0, u1, v0, v1 = 1e9, -1e9, 1e9, -1e9
     near = 0.02
+    num = corners.shape[0]
     for q in range(num):
         ax, ay, az = corners[q, 0], corners[q, 1], corners[q, 2]
         r = q + 1 if q + 1 < num else 0
@@ -279,7 +280,7 @@ def walk_portals(cells, start, eye, reach_m, order, rects):
                     wx, wy = (ox + a, plane) if side == 0 or side == 2 else (plane, oy + a)
                     for e in range(3):
                         corners[q, e] = axes[e, 0] * wx + axes[e, 1] * wy + axes[e, 2] * wz
-                if not _clip_rect(corners, 4, eye, got):
+                if not _clip_rect(corners, eye, got):
                     continue
                 u0, u1, v0, v1 = max(got[0], x0), min(got[1], x1), max(got[2], y0), min(got[3], y1)
             if u0 < u1 and v0 < v1 and top < 599:
@@ -342,7 +343,7 @@ def gather(cells, order, num_cells, rects, movers, eye, floats, ints, boxes):
                         if corners[q, 2] < 0.02 <= corners[w, 2]:
                             for e in range(3):
                                 flat[0, e], flat[1, e] = corners[q, e], corners[w, e]
-                            if _clip_rect(flat, 2, eye, got):
+                            if _clip_rect(flat, eye, got):
                                 u0, u1 = min(u0, float(got[0])), max(u1, float(got[1]))
                                 v0, v1 = min(v0, float(got[2])), max(v1, float(got[3]))
             x0, x1 = max(int(max(u0, -2.0)), rects[c, 0]), min(int(min(u1, 1e5)) + 2, rects[c, 1])

@@ -51,6 +51,7 @@ from .scene import (
 
 Vector = tuple[float, ...]
 INSET_M = 0.14
+NO_CLOUDS = np.int64(-1)
 YARD_CUBES_M = 3.8
 """Height that a yard's ambient cubes reach."""
 _LAMP_CLASS = CLASS_INDEX["lamp"]
@@ -335,7 +336,7 @@ def _escaped(cells, slot, px, py, pz, dx, dy, dz, light, tex):
         t = min(tx, ty)
         side = (1 if dx > 0 else 3) if tx < ty else (2 if dy > 0 else 0)
         if is_yard and dz > 0 and pz + dz * t > F(ROOF_M):
-            return sky(dx, dy, dz, light, tex, -1)
+            return sky(dx, dy, dz, light, tex, NO_CLOUDS)
         other = cells.neighbours[slot, side]
         if joined(cells, slot, side) < 0:
             break
@@ -345,7 +346,7 @@ def _escaped(cells, slot, px, py, pz, dx, dy, dz, light, tex):
         return light.indoor[0], light.indoor[1], light.indoor[2]
     gain = F(1.0) if is_yard else light.levels[0]
     if dz > F(-0.02):
-        r, g, b = sky(dx, dy, min(dz + F(0.15), F(1.0)), light, tex, -1)
+        r, g, b = sky(dx, dy, min(dz + F(0.15), F(1.0)), light, tex, NO_CLOUDS)
         return r * gain, g * gain, b * gain
     return light.ground[0] * gain, light.ground[1] * gain, light.ground[2] * gain
 

@@ -394,6 +394,10 @@ class Place:
                         return
                 self._ensure_sunned(other)
                 return
+        for other in self._lamp_owners(slot):
+            if other not in self._lamped:
+                self._bake_lamp(other)
+                return
         layer = int(self._layers[slot])
         if layer == 0:
             self._join_lamps(slot)
@@ -404,42 +408,42 @@ class Place:
         fill_ambient(self._cells, slot)
         self._state[slot] = _LIT
 
+    def _lamp_owners(self, slot: int) -> list[int]:
+        """A lit cell and those that no wall parts from it: their first lamps shine in."""
+        plan = self._plans[slot]
+        assert plan is not None
+        if self._cells.num_lamps[slot] == 0:
+            return []
+        return [slot, *(int(self._cells.neighbours[slot, side]) for side in range(4) if plan.is_open(side))]
+
     def _join_lamps(self, slot: int) -> None:
-        """Bake a cell's own lamp and add those of cells that no wall parts from it."""
+        """Add the lamps of cells that no wall parts from a cell to its own."""
         cells, plan = self._cells, self._plans[slot]
         assert plan is not None
         num = int(cells.num_lamps[slot])
         if num == 0:
             return
-        self._bake_lamp(slot)
         for side in range(4):
             if not plan.is_open(side):
                 continue
             other = int(cells.neighbours[slot, side])
-            self._bake_lamp(other)
             moved = cells.lamps[other, 0].copy()
-            offset = (
-                (0, -cells.size[other, 1]),
-                (cells.size[slot, 0], 0),
-                (0, cells.size[slot, 1]),
-                (-cells.size[other, 0], 0),
-            )
-            moved[0] += offset[side][0]
-            moved[1] += offset[side][1]
-            cells.lamps[slot, num] = moved
+            ox = (0.0, cells.size[slot, 0], 0.0, -cells.size[other, 0])[side]
+            oy = (-cells.size[other, 1], 0.0, cells.size[slot, 1], 0.0)[side]
+            cells.lamps[slot, num] = moved + np.array((ox, oy, 0.0, 0.0, 0.0, 0.0), np.float32)
             num += 1
         cells.num_lamps[slot] = num
 
     def _bake_lamp(self, slot: int) -> None:
+        """Bake the shadow map of a cell's first lamp."""
         plan = self._plans[slot]
         assert plan is not None
         self._ensure_built(slot)
         for side in range(4):
             if plan.is_open(side):
                 self._ensure_built(int(self._cells.neighbours[slot, side]))
-        if slot not in self._lamped:
-            bake_lamp(self._cells, slot, self.textures.leaves)
-            self._lamped.add(slot)
+        bake_lamp(self._cells, slot, self.textures.leaves)
+        self._lamped.add(slot)
 
     def _nearby(self, at: npt.NDArray[np.float64]) -> list[int]:
         """Slots as near as ``AHEAD_M``, nearest first."""

@@ -60,6 +60,7 @@ from .textures import MATERIAL_INDEX, TEXELS
 
 U = np.uint64
 _LOW, _LANES = U(0xFF), U(0x1FFFFF)
+_STAIN_LEVEL = np.int64(4)
 _CLOUD, _STAINS = MATERIAL_INDEX["cloud"], MATERIAL_INDEX["plaster"]
 
 
@@ -339,7 +340,7 @@ def shade(seen, eye, cells, movers, light, tex, row0, row1, depth, index, color,
                     color[y, x, 2] = np.uint8(_tone(bl, exposure))
                     key[y, x], surface[y, x], moving[y, x] = -1, 0, False
                     continue
-                kind, slot, uv = ints[k, TYPE], ints[k, SLOT], ints[k, UV]
+                kind, slot, uv = ints[k, TYPE], np.int64(ints[k, SLOT]), ints[k, UV]
                 surface[y, x], moving[y, x] = ints[k, CLS], ints[k, MOV] != 0
                 t = depth[y, x]
                 px, py, pz = dx * t, dy * t, dz * t
@@ -443,7 +444,7 @@ def shade(seen, eye, cells, movers, light, tex, row0, row1, depth, index, color,
                 )
                 r, g, bl = r * floats[k, TR], g * floats[k, TG], bl * floats[k, TB]
                 if uv == UV_PLACE:
-                    e = _bilinear(texels, stains, v * F(0.23) + F(0.3), u * F(0.17), 4)
+                    e = _bilinear(texels, stains, v * F(0.23) + F(0.3), u * F(0.17), _STAIN_LEVEL)
                     e = F(0.80) + F(0.24 / 65280.0) * F(e & _LANES)
                     r, g, bl = r * e, g * e, bl * e
                 # Normal in the place.
