@@ -132,7 +132,7 @@ def adjust(links: Sequence[Link], world_T_camera: npt.NDArray[np.float64], pinho
             if system is not None:
                 hessian[np.ix_(system.rows, system.rows)] += system.hessian
                 gradient[system.rows] += system.gradient
-        step = -np.linalg.solve(hessian, gradient)
+        step = np.asarray(-np.linalg.solve(hessian, gradient), np.float64)
         for k in range(len(poses)):
             poses[k] = poses[k] @ _small(step[6 * k : 6 * k + 6])
         for k, system in enumerate(systems):

@@ -106,8 +106,8 @@ def estimate_diorama(color: npt.NDArray[np.uint8], pinhole: Pinhole, seed: int =
     factor = min(1.0, LOOK_SIDE / max(pinhole.size))
     w, h = max(8, round(pinhole.width * factor)), max(8, round(pinhole.height * factor))
     small = pinhole.resized(w, h)
-    view = cv2.resize(color, (w, h), interpolation=cv2.INTER_AREA)
-    level = find_down(cv2.cvtColor(color, cv2.COLOR_RGB2GRAY), pinhole)
+    view = np.asarray(cv2.resize(color, (w, h), interpolation=cv2.INTER_AREA), np.uint8)
+    level = find_down(np.asarray(cv2.cvtColor(color, cv2.COLOR_RGB2GRAY), np.uint8), pinhole)
     horizon = np.full(w, -np.inf) if level is None else _horizon_rows(level.down, small)
     sky = find_sky(view, np.where(np.isfinite(horizon), horizon, h))
     edge = find_ground_edge(view, np.maximum(HIGHEST_EDGE * h, horizon + 0.02 * h), seed)
@@ -236,9 +236,10 @@ def _sky_behind(frame_index: int, color: npt.NDArray[np.uint8], guess: DioramaDe
     distance, labels = cv2.distanceTransformWithLabels(
         1 - clear, cv2.DIST_L2, cv2.DIST_MASK_5, labelType=cv2.DIST_LABEL_PIXEL
     )
+    labels = np.asarray(labels, np.intp)
     source = np.zeros(int(labels.max()) + 1, np.intp)
     source[labels[clear > 0]] = np.flatnonzero(clear)
-    carried = cv2.blur(color.reshape(-1, 3)[source[labels]], (5, 5))
+    carried = np.asarray(cv2.blur(color.reshape(-1, 3)[source[labels]], (5, 5)), np.uint8)
     behind = ~guess.sky & (distance < SKY_BEHIND * color.shape[1])
     depth = np.where(behind, guess.depth_m[guess.sky].max(), 0).astype(np.float32)
     return [HiddenLayer(frame_index, carried, depth)]

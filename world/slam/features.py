@@ -66,11 +66,11 @@ def find_corners(
     """
     gray = cv2.cvtColor(color, cv2.COLOR_RGB2GRAY)
     mask = None if ignore is None else (~ignore).astype(np.uint8)
-    detector = cv2.ORB_create(max_corners, fastThreshold=FAST_THRESHOLD)
+    detector = cv2.ORB.create(max_corners, fastThreshold=FAST_THRESHOLD)
     keypoints, descriptors = detector.detectAndCompute(gray, mask)
     if descriptors is None or len(keypoints) == 0:
         return Corners(np.empty((0, 2), np.float32), np.empty((0, 32), np.uint8))
-    return Corners(cv2.KeyPoint_convert(keypoints).reshape(-1, 2) + np.float32(0.5), descriptors)
+    return Corners(cv2.KeyPoint.convert(keypoints).reshape(-1, 2) + np.float32(0.5), descriptors)
 
 
 def match_corners(a: Corners, b: Corners) -> npt.NDArray[np.intp]:

@@ -132,7 +132,7 @@ def _cleaned(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
     count, labels, stats, _ = cv2.connectedComponentsWithStats(opened)
     kept = np.zeros(count, bool)
     kept[1:] = stats[1:, cv2.CC_STAT_AREA] >= MIN_AREA_SHARE * mask.size
-    large = kept[labels].astype(np.uint8)
+    large = kept[np.asarray(labels, np.intp)].astype(np.uint8)
     return cv2.morphologyEx(large, cv2.MORPH_CLOSE, np.ones((CLOSED_PX, CLOSED_PX), np.uint8)) > 0
 
 

@@ -38,7 +38,7 @@ MAX_MATCH_COST, MAX_DISTINCT = 0.75, 0.98
 NEAR_RIM, FAR_RIM = 0.75, 1.4
 """Planes reach from this share of the nearest corner to this share of the farthest."""
 DEFAULT_RANGE_M = (0.6, 10.0)
-MIN_PLANES, MAX_PLANES = 64, 128
+MIN_PLANES, MAX_PLANES, PAIR_MAX_PLANES = 64, 80, 96
 SPECKLE_PX = 60
 FILL_AGREES = 0.02
 SHADOW_SHARE, FILLED_CONFIDENCE = 0.12, 0.03
@@ -163,8 +163,9 @@ def _planes(views: _Views, bundle: Bundle, memory: MemorySnapshot) -> npt.NDArra
         ),
         default=0.0,
     )
+    most = PAIR_MAX_PLANES if len(views.indices) <= 2 else MAX_PLANES
     span_px = views.pinhole.fx * baseline * (high - low)
-    return np.linspace(low, high, int(np.clip(np.ceil(span_px), MIN_PLANES, MAX_PLANES)))
+    return np.linspace(low, high, int(np.clip(np.ceil(span_px), MIN_PLANES, most)))
 
 
 def _gray_view(views: _Views, bundle: Bundle, k: int) -> GrayView:

@@ -71,7 +71,8 @@ def find_sky(color: npt.NDArray[np.uint8], horizon_row: npt.NDArray[np.float64])
     _, parts = cv2.connectedComponents(blue | pale.astype(np.uint8))
     at_top = np.unique(parts[top_rows][blue[top_rows] > 0])
     sky = np.isin(parts, at_top[at_top > 0])
-    sky = _without_specks(cv2.morphologyEx(sky.astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)))
+    opened = cv2.morphologyEx(sky.astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
+    sky = _without_specks(np.asarray(opened, np.uint8))
     below = sky & (np.arange(h)[:, None] > horizon_row[None, :] + 0.06 * h)
     if sky.mean() < MIN_SKY_SHARE or below.sum() > MAX_BELOW_HORIZON * sky.sum():
         return none
@@ -83,7 +84,7 @@ def _without_specks(sky: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
     _, parts, statistics, _ = cv2.connectedComponentsWithStats(1 - sky, connectivity=4)
     is_speck = statistics[:, cv2.CC_STAT_AREA] <= MAX_SPECK_SHARE * sky.size
     is_speck[0] = False
-    return (sky > 0) | is_speck[parts]
+    return (sky > 0) | is_speck[np.asarray(parts, np.intp)]
 
 
 def _features(color: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:

@@ -116,7 +116,7 @@ def _cost_volume(
     per_pixel = (gray, mean, variance, 1 / counts)
     limits = (matching.radius, np.float32(matching.flatness), np.float32(UNSEEN_COST))
     first, second = np.empty_like(gray), np.empty_like(gray)
-    volume = np.empty((*gray.shape, len(inverse_depths)), np.float32)
+    planar = np.empty((len(inverse_depths), *gray.shape), np.float32)
     poses = [invert(other.world_T_camera) @ reference.world_T_camera for other in others]
     pictures = [replace(other, gray=other.gray - np.float32(MIDDLE_GRAY)) for other in others]
     for d, inverse in enumerate(inverse_depths):
@@ -125,7 +125,9 @@ def _cost_volume(
         for other, other_T_reference in zip(pictures, poses, strict=True):
             warped = _warp(other, reference, other_T_reference, float(inverse))
             kernels.compare(*per_pixel, warped, *limits, first, second)
-        kernels.mean_of_best(first, second, d, volume)
+        kernels.mean_of_best(first, second, planar[d])
+    volume = np.empty((*gray.shape, len(inverse_depths)), np.float32)
+    kernels.interleave(planar, volume)
     return volume
 
 

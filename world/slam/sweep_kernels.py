@@ -123,7 +123,7 @@ def compare(gray, mean, variance, inverse_counts, warped, radius, flatness, unse
         variance: (H, W) float32, likewise.
         inverse_counts: (H, W) float32, one over the number of pixels in the window.
         warped: (H, W) float32, 128 subtracted; below -500 where the other shows nothing.
-        radius: Of the window, pixels.
+        radius: Of the window, 2 or 3 pixels: the sums are unrolled.
         flatness: Added to the product of the variances.
         unseen_cost: Cost where the other shows nothing.
         first: (H, W) float32, least cost so far.
@@ -143,30 +143,39 @@ def compare(gray, mean, variance, inverse_counts, warped, radius, flatness, unse
     )
     black, edge = np.float32(-128.0), np.float32(-500.0)
     zero, one = np.float32(0.0), np.float32(1.0)
+    one_row = np.empty(width, np.float32)
+    b_in, bb_in, ab_in = b[radius : radius + width], bb[radius : radius + width], ab[radius : radius + width]
     for y in range(-radius, height):
-        enters, leaves = y + radius, y - radius - 1
-        if enters < height:
+        for is_leaving in range(2):
+            row = y - radius - 1 if is_leaving else y + radius
+            if row < 0 or row >= height:
+                continue
+            sign = -one if is_leaving else one
+            g_row, w_row = gray[row], warped[row]
             for x in range(width):
-                w = max(warped[enters, x], black)
-                b[x + radius] += w
-                bb[x + radius] += w * w
-                ab[x + radius] += w * gray[enters, x]
-        if leaves >= 0:
+                one_row[x] = w_row[x] if w_row[x] > black else black
             for x in range(width):
-                w = max(warped[leaves, x], black)
-                b[x + radius] -= w
-                bb[x + radius] -= w * w
-                ab[x + radius] -= w * gray[leaves, x]
+                b_in[x] += sign * one_row[x]
+            for x in range(width):
+                bb_in[x] += sign * one_row[x] * one_row[x]
+            for x in range(width):
+                ab_in[x] += sign * one_row[x] * g_row[x]
         if y < 0:
             continue
-        sb[:], sbb[:], sab[:] = zero, zero, zero
-        for k in range(2 * radius + 1):
+        if radius == 3:
             for x in range(width):
-                sb[x] += b[x + k]
+                sb[x] = b[x] + b[x + 1] + b[x + 2] + b[x + 3] + b[x + 4] + b[x + 5] + b[x + 6]
             for x in range(width):
-                sbb[x] += bb[x + k]
+                sbb[x] = bb[x] + bb[x + 1] + bb[x + 2] + bb[x + 3] + bb[x + 4] + bb[x + 5] + bb[x + 6]
             for x in range(width):
-                sab[x] += ab[x + k]
+                sab[x] = ab[x] + ab[x + 1] + ab[x + 2] + ab[x + 3] + ab[x + 4] + ab[x + 5] + ab[x + 6]
+        else:
+            for x in range(width):
+                sb[x] = b[x] + b[x + 1] + b[x + 2] + b[x + 3] + b[x + 4]
+            for x in range(width):
+                sbb[x] = bb[x] + bb[x + 1] + bb[x + 2] + bb[x + 3] + bb[x + 4]
+            for x in range(width):
+                sab[x] = ab[x] + ab[x + 1] + ab[x + 2] + ab[x + 3] + ab[x + 4]
         n_row, v_row, m_row, w_row = inverse_counts[y], variance[y], mean[y], warped[y]
         for x in range(width):
             n = n_row[x]
@@ -181,20 +190,35 @@ def compare(gray, mean, variance, inverse_counts, warped, radius, flatness, unse
 
 
 @njit(cache=True, nogil=True)
-def mean_of_best(first, second, plane, volume):
-    """Write the mean of the two least costs, or the only one, as one plane of the volume.
+def mean_of_best(first, second, mean):
+    """Write the mean of the two least costs, or the only one.
 
     Args:
         first: (H, W) float32.
         second: (H, W) float32, ``FAR_AWAY`` where there was one view only.
-        plane: Index of the plane.
-        volume: (H, W, D) float32.
+        mean: (H, W) float32.
     """
     height, width = first.shape
     for y in range(height):
         for x in range(width):
-            other = second[y, x]
-            volume[y, x, plane] = first[y, x] if other >= FAR_AWAY else np.float32(0.5) * (first[y, x] + other)
+            other = second[y, x] if second[y, x] < FAR_AWAY else first[y, x]
+            mean[y, x] = np.float32(0.5) * (first[y, x] + other)
+
+
+@njit(cache=True, nogil=True)
+def interleave(planar, volume):
+    """Turn costs by plane into costs by pixel, row by row so that it stays in cache.
+
+    Args:
+        planar: (D, H, W) float32.
+        volume: (H, W, D) float32.
+    """
+    planes, height, width = planar.shape
+    for y in range(height):
+        for start in range(0, width, 16):
+            for d in range(planes):
+                for x in range(start, min(start + 16, width)):
+                    volume[y, x, d] = planar[d, y, x]
 
 
 @njit(cache=True, nogil=True)
