@@ -194,7 +194,8 @@ def _unpack(keyframe: Keyframe, level: int, make_depth: DepthMaker, revision: in
         inverse = cv2.resize(inverse, (width, height), interpolation=cv2.INTER_NEAREST)
         pinhole = pinhole.resized(width, height)
     words = cv2.cvtColor(np.ascontiguousarray(color), cv2.COLOR_RGB2RGBA).view(np.uint32).reshape(-1)
-    return Photo(keyframe, pinhole, words, inverse.reshape(-1), revision if completed else -1)
+    depth = np.asarray(inverse, np.float32).reshape(-1)
+    return Photo(keyframe, pinhole, words, depth, revision if completed else -1)
 
 
 def _inverse_depth(keyframe: Keyframe, make_depth: DepthMaker) -> tuple[npt.NDArray[np.float32], bool]:

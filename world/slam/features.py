@@ -70,7 +70,8 @@ def find_corners(
     keypoints, descriptors = detector.detectAndCompute(gray, mask)
     if descriptors is None or len(keypoints) == 0:
         return Corners(np.empty((0, 2), np.float32), np.empty((0, 32), np.uint8))
-    return Corners(cv2.KeyPoint.convert(keypoints).reshape(-1, 2) + np.float32(0.5), descriptors)
+    places = np.asarray(cv2.KeyPoint.convert(keypoints), np.float32).reshape(-1, 2) + np.float32(0.5)
+    return Corners(places, np.asarray(descriptors, np.uint8))
 
 
 def match_corners(a: Corners, b: Corners) -> npt.NDArray[np.intp]:
