@@ -1,8 +1,8 @@
 """Make a world of one photo, look at it from beside, and export it.
 
 Usage: python examples/photo_to_ply.py PHOTO [FOLDER]. Without a photo, scikit-image's picture of a rocket is taken.
-You will see ``beside.png``, drawn from half a metre to the right, and ``world.ply``, which MeshLab, Blender and CloudCompare
-open. A lone photo's depth is guessed from its layout: the world is not metric, and says so.
+You will see ``beside.png``, drawn from half a metre to the right, and ``world.ply``, which MeshLab, Blender and
+CloudCompare open. A lone photo's depth is guessed from its layout: the world is not metric, and says so.
 """
 
 import sys
