@@ -31,6 +31,8 @@ OPTIONS = {"fastmath": True, "error_model": "numpy", "cache": True, "nogil": Tru
 F = np.float32
 MISS = F(1e9)
 NEAR = F(0.01)
+MIN_CONTRAST = 7
+"""Edges between colours that differ by less, of 255, are left as they are."""
 SHELLS = 3
 SHELL_GAP = 0.17
 """Nested surfaces of foliage, and how far apart; the outer ones are pierced between leaves."""
@@ -458,6 +460,13 @@ def smooth_edges(seen, eye, leaves, row0, row1, key, color, out):
                 if not known:
                     keys[num], xs[num], ys[num] = other, nx, ny
                     num += 1
+            contrast = 0
+            for q in range(1, num):
+                for c in range(3):
+                    contrast = max(contrast, abs(np.int64(color[y, x, c]) - np.int64(color[ys[q], xs[q], c])))
+            if contrast < MIN_CONTRAST:
+                out[y, x, 0], out[y, x, 1], out[y, x, 2] = color[y, x, 0], color[y, x, 1], color[y, x, 2]
+                continue
             for q in range(num):
                 weights[q] = 0
                 p, known = keys[q] >> 4, keys[q] < 0

@@ -37,14 +37,14 @@ KINDS = ("rooms", "yard")
 LIGHTS = {"day": day, "evening": evening}
 REACH_M = 24.0
 """Cells further off are not drawn."""
-WINDOW_I, WINDOW_J = 9, 8
-"""Columns and rows of cells that are known on each side of the camera's; two more than can be seen."""
+WINDOW_I, WINDOW_J = 11, 8
+"""Columns and rows of cells that are known on each side of the camera's: two more than ``AHEAD_M`` can span."""
 RAYS = 40
 """Rays of each ambient cube."""
 MAX_SEEN = 16_000
 EYE_HEIGHT_M = 1.55
 START_PITCH_RAD, START_FOV_RAD = -0.12, 1.3
-AHEAD_M = REACH_M + 3.0
+AHEAD_M = REACH_M + 5.0
 """Cells as near as this are made ahead of the walker."""
 _FRESH, _BUILT, _SUNNED, _LIT = range(4)
 _SCREENS = [CLASS_INDEX[name] for name in ("screen", "appliance")]

@@ -130,15 +130,17 @@ def _build_inside(seed: int, cell: CellBuilder) -> None:
     cell.box(x, y, (-0.2, 0.0), Look(floor, floor_tint, "floor", uv=s.UV_PLACE, gloss=gloss, flags=s.NO_SHADOW))
     cell.box(x, y, (s.CEILING_M, s.ROOF_M), Look("ceiling", (1, 1, 1), "ceiling", uv=s.UV_PLACE))
     _walls(room, s.CEILING_M)
-    _ceiling_lamp(cell, use)
+    shares = (0.28, 0.72) if plan.kind == s.PASSAGE else (0.5,)
+    for share in shares:
+        _ceiling_lamp(cell, use, plan.depth * share)
     if plan.kind == s.CORRIDOR:
         _furnish_corridor(room)
     else:
         _furnish_room(room, use)
 
 
-def _ceiling_lamp(cell: CellBuilder, use: str) -> None:
-    cx, cy, z = cell.plan.width / 2, cell.plan.depth / 2, s.CEILING_M
+def _ceiling_lamp(cell: CellBuilder, use: str, cy: float) -> None:
+    cx, z = cell.plan.width / 2, s.CEILING_M
     cord = Look("paint", (0.12, 0.12, 0.12), "lamp", flags=s.SMALL | s.NO_SHADOW)
     cell.rod((cx, cy, z - 0.34), (cx, cy, z), 0.008, cord)
     glass = Look("flat", (1.0, 0.93, 0.8), "lamp", emission=1.0, flags=s.NO_SHADOW)
@@ -152,7 +154,7 @@ def _ceiling_lamp(cell: CellBuilder, use: str) -> None:
             cell.ellipsoid(p, (0.075, 0.075, 0.075), glass)
     else:
         cell.ellipsoid((cx, cy, z - 0.42), (0.17, 0.17, 0.14), glass)
-    cell.lamps.insert(0, Lamp(cx, cy, z - 0.46, 1.0))
+    cell.lamps.append(Lamp(cx, cy, z - 0.46, 1.0))
 
 
 def _walls(room: _Room, top: float) -> None:

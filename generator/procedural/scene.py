@@ -39,7 +39,7 @@ SOUTH, EAST, NORTH, WEST = range(4)
 MAX_PRIMS = 400
 MAX_OPENINGS = 10
 MAX_LAMPS = 8
-MAX_SLOTS = 520
+MAX_SLOTS = 560
 MAX_COARSE = 160
 """Boxes of a cell that light is bounced off."""
 NUM_COARSE = 10

@@ -103,10 +103,12 @@ def _trilinear(texels, base, u, v, lod):
     lod = min(max(lod, F(0.0)), F(7.9))
     level = int(lod)
     w = U(int((lod - F(level)) * F(16.0)))
-    near = _bilinear(texels, base, u, v, level)
-    if w == U(0):
-        return near << U(4)
-    return near * (U(16) - w) + _bilinear(texels, base, u, v, level + 1) * w
+    if w < U(2):
+        return _bilinear(texels, base, u, v, level) << U(4)
+    far = _bilinear(texels, base, u, v, level + 1)
+    if w > U(13):
+        return far << U(4)
+    return _bilinear(texels, base, u, v, level) * (U(16) - w) + far * w
 
 
 @njit(**OPTIONS)
@@ -321,7 +323,7 @@ def shade(seen, eye, cells, movers, light, tex, row0, row1, depth, index, color,
     wall_of = -1
     for by in range(row0, row1, 2):
         for bx in range(0, width, 2):
-            last_key = -2
+            last_key, stain = -2, F(1.0)
             ar, ag, ab = F(0.0), F(0.0), F(0.0)
             for part in range(4):
                 x, y = bx + (part & 1), by + (part >> 1)
@@ -443,10 +445,6 @@ def shade(seen, eye, cells, movers, light, tex, row0, row1, depth, index, color,
                     texels, material * per_material, u, v, footprint, F(1.0) / max(slant, F(0.06)), du, dv
                 )
                 r, g, bl = r * floats[k, TR], g * floats[k, TG], bl * floats[k, TB]
-                if uv == UV_PLACE:
-                    e = _bilinear(texels, stains, v * F(0.23) + F(0.3), u * F(0.17), _STAIN_LEVEL)
-                    e = F(0.80) + F(0.24 / 65280.0) * F(e & _LANES)
-                    r, g, bl = r * e, g * e, bl * e
                 # Normal in the place.
                 mx, my, mz = co * nx - si * ny, si * nx + co * ny, nz
                 if kind == LEAVES:
@@ -459,6 +457,10 @@ def shade(seen, eye, cells, movers, light, tex, row0, row1, depth, index, color,
                 if last_key != this_key or face >= 5:
                     last_key = this_key
                     off = F(0.1)
+                    stain = F(1.0)
+                    if uv == UV_PLACE:
+                        e = _bilinear(texels, stains, v * F(0.23) + F(0.3), u * F(0.17), _STAIN_LEVEL)
+                        stain = F(0.80) + F(0.24 / 65280.0) * F(e & _LANES)
                     ar, ag, ab = _ambient(cells, slot, cx + mx * off, cy + my * off, cz + mz * off, mx, my, mz)
                     if wall_of != slot:
                         wall_of = slot
@@ -469,6 +471,7 @@ def shade(seen, eye, cells, movers, light, tex, row0, row1, depth, index, color,
                     axis = face if kind == BOX else 3
                     s = _crease(cells, slot, cx, cy, cz, axis, wall)
                     ar, ag, ab = ar * s, ag * s, ab * s
+                r, g, bl = r * stain, g * stain, bl * stain
                 er, eg, eb = ar, ag, ab
                 # Contact shadows on the floor.
                 if cz < F(0.05) and mz > F(0.5):
