@@ -109,10 +109,10 @@ def _cost_volume(
     """(H, W, D) float32 cost of each plane."""
     from . import sweep_kernels as kernels
 
-    gray = reference.gray - np.float32(MIDDLE_GRAY)
+    gray = np.asarray(reference.gray - np.float32(MIDDLE_GRAY), np.float32)
     counts = _window_sum(np.ones_like(gray), matching.radius)
     mean = _window_sum(gray, matching.radius) / counts
-    variance = np.maximum(_window_sum(gray * gray, matching.radius) / counts - mean * mean, 0)
+    variance = np.maximum(_window_sum(np.square(gray), matching.radius) / counts - mean * mean, 0)
     per_pixel = (gray, mean, variance, 1 / counts)
     limits = (matching.radius, np.float32(matching.flatness), np.float32(UNSEEN_COST))
     first, second = np.empty_like(gray), np.empty_like(gray)
