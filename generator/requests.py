@@ -52,6 +52,7 @@ class ClipRequest:
         floor: (4,) plane n·x + d = 0, n upwards, or None where no floor is known.
         purpose: "way" ahead of the walker, "ring" around a standing one, "reroll" of an undone region.
         tick: Simulation tick of the request.
+        time_s: Simulated seconds since the world began, for what moves by itself.
         place: Name of the procedural place that the world is, such as "rooms:7:day"; empty for any other world.
     """
 
@@ -71,6 +72,7 @@ class ClipRequest:
     purpose: str = "way"
     tick: int = 0
     place: str = ""
+    time_s: float = 0.0
 
     @property
     def num_frames(self) -> int:

@@ -285,6 +285,7 @@ class ClipLoop:
             tail=None if plan.tail is None else plan.tail.frames,
             tail_world_T_camera=None if plan.tail is None else plan.tail.world_T_camera,
             tick=moment.tick,
+            time_s=moment.tick * self._tick_s,
             place=self._world.info.place,
         )
 

@@ -9,9 +9,6 @@ from .collision import BODY_RADIUS_M
 if TYPE_CHECKING:
     from .session import Session
 
-TICKS_PER_S = 24.0
-"""Things that move in a place move by the ticks of a simulated walk."""
-
 
 class Truth:
     """Pictures the place itself at the agent's pose.
@@ -37,7 +34,7 @@ class Truth:
             world_T_camera, "is_blocked": a body here would touch a wall or a thing.
         """
         pose = session.rig.world_T_camera
-        view = self._place.render(pose, session.pinhole, session.tick_count / TICKS_PER_S)
+        view = self._place.render(pose, session.pinhole, session.tick_count * session.tick_s)
         x, y, z = (float(v) for v in pose[:3, 3])
         return {
             "rgb": view.color,

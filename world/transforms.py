@@ -74,9 +74,7 @@ def rotation_vector(rotation: npt.NDArray[np.float64]) -> npt.NDArray[np.float64
     if np.pi - angle < 1e-6:  # the antisymmetric part vanishes: the axis is in R + I
         column = (rotation + np.eye(3))[:, int(np.argmax(np.diag(rotation)))]
         return angle * column / np.linalg.norm(column)
-    s = np.array(
-        [rotation[2, 1] - rotation[1, 2], rotation[0, 2] - rotation[2, 0], rotation[1, 0] - rotation[0, 1]]
-    )
+    s = np.array([rotation[2, 1] - rotation[1, 2], rotation[0, 2] - rotation[2, 0], rotation[1, 0] - rotation[0, 1]])
     return s * (angle / (2.0 * np.sin(angle)))
 
 

@@ -10,8 +10,8 @@ from .place import Place, PlaceSpec
 
 COVERED = 0.5
 """Share of coverage from which memory counts as having a pixel."""
-TICKS_PER_S = 24.0
-"""Simulation ticks a second that things move by, whatever the walk's own rate."""
+FRAMES_PER_S = 24.0
+"""Of a clip."""
 SKY_M = 90.0
 """How far off a clip puts the sky, so that memory can hold it; it is seen through, and so removed, from nearer by."""
 SKY_CONFIDENCE = 0.1
@@ -49,7 +49,7 @@ class ProceduralGenerator:
         views = []
         for k, pose in enumerate(request.world_T_camera):
             progress.check("picture", 0.5 + 0.5 * k / request.num_frames)
-            at_s = (request.tick + k) / TICKS_PER_S
+            at_s = request.time_s + k / FRAMES_PER_S
             views.append(place.render(pose, request.pinhole, at_s, self._threads))
         progress.check("picture", 1.0)
         depth_m, moving = np.stack([v.depth_m for v in views]), np.stack([v.moving for v in views])

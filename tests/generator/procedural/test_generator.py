@@ -56,7 +56,7 @@ def test_the_request_names_the_place() -> None:
 def test_depth_is_the_places_and_the_sky_is_far() -> None:
     request = place_request()
     clip = ProceduralGenerator().generate(request, nothing(request), RecordingProgress())
-    view = Place(PlaceSpec("yard", 3)).render(request.world_T_camera[0], request.pinhole, request.tick / 24.0)
+    view = Place(PlaceSpec("yard", 3)).render(request.world_T_camera[0], request.pinhole, request.time_s)
     known = view.depth_m > 0
     assert (clip.depth_m[0][known] == view.depth_m[known]).all()
     assert (~known).any()
