@@ -290,10 +290,16 @@ class ClipLoop:
         )
 
     def _references(self, moment: _Moment, plan: ClipPlan) -> list[Keyframe]:
-        """Source frames first (the place is modelled from them), then what shares surface with the path."""
+        """Source frames first (the place is modelled from them), then what shares surface with the path.
+
+        A generator of single views gets the source frames alone: it continues what memory shows, and retrieval takes a
+        good part of a second.
+        """
         bank = FrameBank()
         bank.restore(moment.bank)
         sources = [k for k in bank.keyframes if k.request_id == 0][:4]
+        if self.director.wants_key_views and sources:
+            return sources
         shared = bank.retrieve(moment.memory, plan.pinhole, plan.world_T_camera, k=7)
         seen = {k.keyframe_id for k in sources}
         return (sources + [k for k in shared if k.keyframe_id not in seen])[:7]
