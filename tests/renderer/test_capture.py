@@ -132,7 +132,9 @@ def test_a_slow_encoder_does_not_hold_up_the_walk(tmp_path, monkeypatch):
         live.write(grey(index), index / 30)  # would never return if it waited for the encoder
     may_go_on.set()
     live.close()
-    assert 1 <= len(read_video(tmp_path / "video.mp4")) <= 4
+    video = read_video(tmp_path / "video.mp4")  # what was left out stands still, however the threads were timed
+    assert 1 <= len(video) <= 50
+    assert len(np.unique(video[:, 8, 16, 0])) <= 4
 
 
 def test_a_live_video_that_fails_says_so_and_leaves_nothing(tmp_path, monkeypatch):
