@@ -25,14 +25,12 @@ from ..world.transforms import Transform
 from ..world.updates import MapUpdate
 from .checkpoint import UndoStep
 from .clock import Clock
-from .director import ClipPlan, Director, Tail, predict_along
+from .director import CLIP_RATE_HZ, ClipPlan, Director, Tail, predict_along
 from .metrics import Metrics
 from .process import release_free_memory
 from .record import RecordedRequest, Recorder, Recording
 from .world import World
 
-PATH_RATE_HZ = 24.0
-"""Poses a second of predicted paths."""
 PLAN_EVERY_S = 0.25
 MAX_OUTSTANDING = 2
 MAX_CLIPS_PER_PLAN = 6
@@ -184,8 +182,8 @@ class ClipLoop:
         is_due = (self._tick - self.last_plan_tick) * self._tick_s >= pause_s
         if is_due and len(self._requests) < MAX_OUTSTANDING and self.queue.state not in ("failed", "closed"):
             self.last_plan_tick = self._tick
-            predicted = [self._predict(s / PATH_RATE_HZ) for s in range(97)]
-            predict = predict_along(predicted, PATH_RATE_HZ)
+            predicted = [self._predict(s / CLIP_RATE_HZ) for s in range(97)]
+            predict = predict_along(predicted, CLIP_RATE_HZ)
             self._planning = self._background.submit(self._draft, self._moment(), predict, True)
 
     def _cancel_irrelevant(self) -> None:

@@ -32,7 +32,6 @@ SETTLED_TOLERANCE = 0.02
 """A settled direction is asked again only if it lacks this share more than its clip left behind."""
 CLIP_FRAMES_FIRST = 81
 CLIP_FRAMES_NEXT = 72
-TAIL_FRAMES = 9
 MAX_TAILS = 6
 """Tails that are kept: nine frames of 832x480 take 11 MB."""
 MAX_TAIL_DISTANCE_M = 0.5

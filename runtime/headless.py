@@ -92,7 +92,7 @@ def run_rollout(world: World, rollout: Rollout, report: Report) -> dict[str, Any
     ):
         tiles = _walk(session, rollout, report)
         facts = session_facts(session, "rollout", rollout.size, time.perf_counter() - started)
-    write_png(rollout.out / "contact.png", contact_sheet([t for _, t in tiles], [n for n, _ in tiles], columns=4))
+    write_contact_sheet(rollout.out / "contact.png", tiles)
     report("saving", 0.99)
     world.save(rollout.out / "world.spatia")
     write_report(rollout.out / "report.json", facts)
@@ -111,7 +111,7 @@ def saved_on_interrupt(world: World, path: Path) -> Iterator[None]:
 
 def _walk(session: Session, rollout: Rollout, report: Report) -> list[tuple[str, npt.NDArray[np.uint8]]]:
     poses = list(rollout.poses)
-    keep = set(np.linspace(0, len(poses) - 1, min(CONTACT_TILES, len(poses))).round().astype(int).tolist())
+    keep = tiled_frames(len(poses))
     tiles = []
     with VideoWriter(rollout.out / "video.mp4", rollout.size, fps=int(ROLLOUT_RATE_HZ)) as video:
         for i in range(len(poses)):
@@ -129,6 +129,16 @@ def _walk(session: Session, rollout: Rollout, report: Report) -> list[tuple[str,
                 tiles.append((f"frame {i}", color))
             report(f"frame {i + 1} of {len(poses)}", (i + 1) / len(poses))
     return tiles
+
+
+def tiled_frames(num_frames: int) -> set[int]:
+    """Which frames a contact sheet shows: the first, the last and some evenly between."""
+    return set(np.linspace(0, num_frames - 1, min(CONTACT_TILES, num_frames)).round().astype(int).tolist())
+
+
+def write_contact_sheet(path: Path, tiles: Sequence[tuple[str, npt.NDArray[np.uint8]]]) -> None:
+    """Write labelled pictures as one PNG."""
+    write_png(path, contact_sheet([image for _, image in tiles], [label for label, _ in tiles], columns=4))
 
 
 def void_share(frame: Frame) -> float:

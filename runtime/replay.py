@@ -5,15 +5,22 @@ from pathlib import Path
 
 import numpy as np
 
-from ..renderer.capture import VideoWriter, contact_sheet, write_png
+from ..renderer.capture import VideoWriter
 from . import commands
 from .errors import UserError
-from .headless import ROLLOUT_RATE_HZ, opening_photo, saved_on_interrupt, session_facts, void_share, write_report
+from .headless import (
+    ROLLOUT_RATE_HZ,
+    opening_photo,
+    saved_on_interrupt,
+    session_facts,
+    tiled_frames,
+    void_share,
+    write_contact_sheet,
+    write_report,
+)
 from .record import RecordedTick, Recording
 from .session import Session
 from .world import Progress, World
-
-CONTACT_TILES = 12
 
 
 def check_start(world: World, recording: Recording) -> None:
@@ -57,7 +64,7 @@ def run_replay(command: commands.Rollout, world: World, recording: Recording, re
     with saved_on_interrupt(world, command.out / "world.spatia"), session:
         tiles = _play(session, ticks, command.out, size, report)
         facts = session_facts(session, "replay", size, time.perf_counter() - started)
-    write_png(command.out / "contact.png", contact_sheet([t for _, t in tiles], [n for n, _ in tiles], columns=4))
+    write_contact_sheet(command.out / "contact.png", tiles)
     world.save(command.out / "world.spatia")
     write_report(command.out / "report.json", facts)
 
@@ -68,7 +75,7 @@ def _play(
     """Run every tick; draw those that fall on a frame of 24 a second."""
     per_frame = max(1, round(1.0 / (ROLLOUT_RATE_HZ * session.tick_s)))
     num_frames = -(-len(ticks) // per_frame)
-    keep = set(np.linspace(0, num_frames - 1, min(CONTACT_TILES, num_frames)).round().astype(int).tolist())
+    keep = tiled_frames(num_frames)
     tiles = []
     with VideoWriter(out / "video.mp4", size, fps=int(ROLLOUT_RATE_HZ)) as video:
         for i, recorded in enumerate(ticks):

@@ -12,14 +12,14 @@ import numpy as np
 import numpy.typing as npt
 
 from ..input.intents import Intent
-from ..renderer.capture import VideoWriter, contact_sheet, write_png
+from ..renderer.capture import VideoWriter
 from ..renderer.present import NullPresenter
 from ..saves.sources import load_source
 from ..world.images import cover
 from . import commands
 from .clock import SimulatedClock
 from .errors import UserError
-from .headless import photo_here, session_facts, write_report
+from .headless import photo_here, session_facts, tiled_frames, write_contact_sheet, write_report
 from .persistence import damage_text, open_world
 from .progress import progress_bar
 from .record import Recorder
@@ -31,7 +31,6 @@ from .world import World
 
 WALKS_FOLDER = Path("walk")
 DEFAULT_SIZE = (832, 480)
-CONTACT_TILES = 12
 
 SCRIPT: tuple[tuple[Intent, float], ...] = (
     (Intent(), 0.5),
@@ -218,8 +217,7 @@ def run_script(
         if not command.frozen:
             world.save(place.file)
     if not command.frozen:
-        sheet = contact_sheet([t for _, t in tiles], [n for n, _ in tiles], columns=4)
-        write_png(place.folder / "contact.png", sheet)
+        write_contact_sheet(place.folder / "contact.png", tiles)
         write_report(place.folder / "report.json", facts)
     return 0
 
@@ -255,7 +253,7 @@ def _walk_script(
     session: Session, place: WalkPlace, command: commands.Walk, size: tuple[int, int], report: Any
 ) -> list[tuple[str, npt.NDArray[np.uint8]]]:
     intents = list(scripted_intents(command.seconds, ROLLOUT_RATE_HZ))
-    keep = set(np.linspace(0, len(intents) - 1, CONTACT_TILES).round().astype(int).tolist())
+    keep = tiled_frames(len(intents))
     film = _Film(None if command.frozen else place.folder / "video.mp4", size, keep, photo_here(session, size))
     script = iter(intents)
     hooks = LoopHooks(lambda events: next(script))
