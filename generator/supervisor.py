@@ -11,6 +11,7 @@ import threading
 import time
 from dataclasses import dataclass
 
+from .cores import leave_first_core
 from .errors import ChannelClosedError, TransportError
 from .ledger import Ledger, Outcome
 from .pipeline import ClipResult
@@ -124,6 +125,7 @@ class Supervisor:
         return not self._thread.is_alive()
 
     def _run(self) -> None:
+        leave_first_core()  # the worker inherits it
         try:
             while True:
                 self._run_worker()
