@@ -5,17 +5,15 @@
 Nothing is generated: with a generator an action takes as long as the clips that it asks for.
 """
 
-import argparse
-import json
 import time
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from statistics import median
 from typing import cast
 
 import gymnasium
 import spatia
+from comparison import Result, describe_machine, parse_options, report
 from spatia.runtime.agent_actions import Action
 from spatia.runtime.environment import WalkEnv
 
@@ -58,16 +56,16 @@ def measure(num_actions: int) -> list[dict[str, float | str]]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="How fast agents walk the garage.")
-    parser.add_argument("--quick", action="store_true", help="a tenth of the actions")
-    parser.add_argument("--json", type=Path, help="also write the figures here")
-    arguments = parser.parse_args()
-    rows = measure(20 if arguments.quick else 200)
-    print("garage, 160x120 pictures, nothing generated")
-    for row in rows:
-        print("  ".join(f"{k} {v:.2f}" if isinstance(v, float) else f"{v:12}" for k, v in row.items()))
-    if arguments.json is not None:
-        arguments.json.write_text(json.dumps({"rows": rows}, indent=2) + "\n", encoding="utf-8")
+    """Measure and report."""
+    arguments = parse_options("How fast agents walk the garage.")
+    machine = describe_machine()
+    results = []
+    for row in measure(20 if arguments.quick else 200):
+        figures = {k: v for k, v in row.items() if isinstance(v, float)}
+        for name, value in figures.items():
+            what, unit = name.rsplit("_", 1) if name.endswith("_ms") else ("actions", "1/s")
+            results.append(Result(f"{row['task']}, 160x120: {what}", unit, value, None, "", None, None, machine))
+    report(results, arguments.json)
 
 
 if __name__ == "__main__":

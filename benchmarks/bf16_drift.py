@@ -1,6 +1,6 @@
 """How far the network in bfloat16 is from float32: relative error of one velocity, random weights.
 
-    python benchmarks/bf16_drift.py
+    python benchmarks/bf16_drift.py [--quick] [--json FILE]
 
 Rows are arithmetic: what is shipped, the stream between blocks in bfloat16, and all weights in bfloat16 as well.
 """
@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import torch
+from comparison import Result, describe_machine, parse_options, report
 from spatia.generator.spatia.config import PRESETS, NetworkConfig
 from spatia.generator.spatia.transformer import FLOAT32_PARTS, SpatiaTransformer3DModel
 
@@ -55,12 +56,18 @@ def velocity(config: NetworkConfig, *, float32_stream: bool, float32_parts: tupl
 
 
 def main() -> None:
-    """Print the table."""
+    """Measure and report."""
+    options, machine = parse_options((__doc__ or "").splitlines()[0]), describe_machine()
+    results = []
     for name, config in sizes():
         exact = velocity(config, float32_stream=True, float32_parts=None)
         for row, (float32_stream, parts) in ROWS.items():
             made = velocity(config, float32_stream=float32_stream, float32_parts=parts)
-            print(f"{name:10}  {row:46}  {float((made - exact).norm() / exact.norm()):.2%}")
+            drift = 100.0 * float((made - exact).norm() / exact.norm())
+            results.append(Result(f"{name}, {row}: drift", "%", drift, None, "", None, None, machine))
+        if options.quick:
+            break
+    report(results, options.json)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What the drawing benchmarks share: rows of a comparison, alternating repetitions, the table and the file."""
+"""What the benchmarks share: rows of a comparison, alternating repetitions, the table and the file."""
 
 import argparse
 import json
@@ -40,6 +40,18 @@ class Result:
     target: float | None
     machine: str
 
+    @property
+    def is_met(self) -> bool | None:
+        """Whether the target is reached; None where there is none, or nothing was measured."""
+        figure = self.ratio if self.ratio is not None else self.ours
+        return None if self.target is None else figure >= self.target
+
+
+def within(name: str, unit: str, ours: float, limit: float, machine: str, *, at_most: bool = True) -> Result:
+    """A figure against a fixed limit, as a ratio that is 1 or more where the limit is kept."""
+    ratio = limit / max(ours, 1e-12) if at_most else 1.0 + (ours - limit) / abs(limit)  # a limit may be negative
+    return Result(name, unit, ours, limit, "at most" if at_most else "at least", ratio, 1.0, machine)
+
 
 def describe_machine() -> str:
     """Processor, cores and Python."""
@@ -51,15 +63,16 @@ def describe_machine() -> str:
 
 
 def measure_ms(contestants: dict[str, Callable[[], object]], repetitions: int) -> dict[str, float]:
-    """Median milliseconds of each, taking turns; one untimed call each first."""
+    """Median milliseconds of each, taking turns; one untimed call each first. Dropping a result is not timed."""
     for run in contestants.values():
         run()
     seconds: dict[str, list[float]] = {name: [] for name in contestants}
     for _ in range(repetitions):
         for name, run in contestants.items():
             start = time.perf_counter()
-            run()
+            kept = run()
             seconds[name].append(time.perf_counter() - start)
+            del kept
     return {name: 1e3 * float(np.median(values)) for name, values in seconds.items()}
 
 
@@ -76,24 +89,42 @@ def compare_ms(
     ]
 
 
-def parse_options(description: str) -> argparse.Namespace:
-    """``--quick`` and ``--json``."""
+def options_parser(description: str) -> argparse.ArgumentParser:
+    """A parser of ``--quick`` and ``--json``, to which a benchmark may add its own."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--quick", action="store_true", help="fewer points and repetitions, under 45 s")
     parser.add_argument("--json", type=Path, help="write the results to this file")
-    return parser.parse_args()
+    return parser
+
+
+def parse_options(description: str) -> argparse.Namespace:
+    """``--quick`` and ``--json``."""
+    return options_parser(description).parse_args()
+
+
+def table_of(results: list[Result]) -> Table:
+    """The rows for people; a missed target says so."""
+    table = Table("what", "unit", "ours", "other", "", "ratio", "target")
+    for r in results:
+        baseline = "" if r.baseline is None else f"{r.baseline:.3g}"
+        ratio, target = ("" if v is None else f"{v:.3g}" for v in (r.ratio, r.target))
+        missed = " missed" if r.is_met is False else ""
+        table.add_row(r.name, r.unit, f"{r.ours:.3g}", baseline, r.baseline_name, ratio, target + missed)
+    return table
 
 
 def report(results: list[Result], json_path: Path | None) -> None:
     """Print the table and write the file."""
-    table = Table("what", "unit", "ours", "other", "", "ratio", "target")
-    for r in results:
-        met = r.target is None or (r.ratio if r.ratio is not None else r.ours) >= r.target
-        baseline = "" if r.baseline is None else f"{r.baseline:.3g}"
-        ratio, target = ("" if v is None else f"{v:.3g}" for v in (r.ratio, r.target))
-        table.add_row(
-            r.name, r.unit, f"{r.ours:.3g}", baseline, r.baseline_name, ratio, target + ("" if met else " missed")
-        )
-    Console().print(table)
+    Console(width=None if Console().is_terminal else 180).print(table_of(results))
     if json_path is not None:
-        json_path.write_text(json.dumps([asdict(r) for r in results], indent=1) + "\n")
+        write_results(results, json_path)
+
+
+def write_results(results: list[Result], json_path: Path) -> None:
+    """Write the rows as a list of objects."""
+    json_path.write_text(json.dumps([asdict(r) for r in results], indent=1) + "\n")
+
+
+def read_results(json_path: Path) -> list[Result]:
+    """The rows of a file that ``report`` wrote."""
+    return [Result(**row) for row in json.loads(json_path.read_text())]

@@ -6,18 +6,14 @@ Ours keeps class, rank, keyframe and weights and can go on merging; the others a
 Every repetition runs all contestants in turn; figures are medians. What is not installed is named as absent.
 """
 
-import argparse
-import json
+import itertools
 import os
-import platform
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
-from rich.console import Console
-from rich.table import Table
+from comparison import DATA, Result, describe_machine, measure_ms, options_parser, report, within
 from spatia.world.camera import Pinhole, unproject
 from spatia.world.carve import stage_carve
 from spatia.world.memory import SpatialMemory
@@ -27,32 +23,9 @@ from spatia.world.transforms import as_rigid, look
 from spatia.world.updates import DepthView
 
 VOXEL_SIZE_M = 0.01
-KITCHEN = Path(os.environ.get("SPATIA_DATA_DIR", "../shared/data")) / "rgbd" / "kitchen"
+KITCHEN = DATA / "rgbd" / "kitchen"
 RANKS = np.array([priority_of(PointClass.OBSERVED), priority_of(PointClass.ESTIMATED)]
                  + [priority_of(PointClass.INVENTED, rank) for rank in (1, 40)], np.uint8)  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    """One comparison; ``ratio`` above 1 means that ours is better."""
-
-    name: str
-    unit: str
-    ours: float
-    baseline: float | None
-    baseline_name: str
-    ratio: float | None
-    target: float | None
-    machine: str
-
-
-def describe_machine() -> str:
-    """Processor, cores and Python."""
-    model = platform.processor()
-    if (info := Path("/proc/cpuinfo")).exists():
-        names = [line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if "model name" in line]
-        model = names[0] if names else model
-    return f"{model}, {len(os.sched_getaffinity(0))} cores, Python {platform.python_version()}"
 
 
 # ---------------------------------------------------------------------------------------------------- data
@@ -122,6 +95,21 @@ def ours(num_threads: int) -> Callable[[PointBatch], object]:
         memory = SpatialMemory(VOXEL_SIZE_M)
         memory.apply(stage_insert({}, VOXEL_SIZE_M, batch, revision=1, num_threads=num_threads))
         return memory
+
+    return run
+
+
+def plain_copy(num_threads: int) -> Callable[[PointBatch], object]:
+    """No merge at all: every input array copied, and 16 bytes a point moved once from one place to another."""
+
+    def copy(batch: PointBatch, some: slice) -> object:
+        kept = [a[some].copy() for a in (batch.positions_world, batch.colors, batch.weights, batch.keyframe)]
+        return kept, np.zeros((len(kept[0]), 2), np.uint64).copy()
+
+    def run(batch: PointBatch) -> object:
+        edges = np.linspace(0, len(batch), num_threads + 1).astype(int).tolist()
+        with ThreadPoolExecutor(num_threads) as pool:
+            return list(pool.map(lambda edge: copy(batch, slice(*edge)), itertools.pairwise(edges)))
 
     return run
 
@@ -201,8 +189,9 @@ def polars_group() -> Callable[[PointBatch], object]:
     return run
 
 
+OPEN3D = "Open3D voxel_down_sample (legacy)"
 BASELINES: dict[str, tuple[Callable[[], Callable[[PointBatch], object]], float]] = {
-    "Open3D voxel_down_sample (legacy)": (open3d_legacy, 20.0),
+    OPEN3D: (open3d_legacy, 20.0),
     "Open3D voxel_down_sample (tensor)": (open3d_tensor, 20.0),
     "small_gicp voxelgrid_sampling": (small_gicp, 2.0),
     "torch unique + index_add": (torch_unique, 2.0),
@@ -232,30 +221,17 @@ def _prepared(prepare: Callable, run: Callable) -> Callable[[PointBatch], object
 # ---------------------------------------------------------------------------------------------- measuring
 
 
-def median_times(runs: dict[str, Callable[[], object]], repetitions: int) -> dict[str, float]:
-    """Median seconds of each, taking turns after one unmeasured turn."""
-    times: dict[str, list[float]] = {name: [] for name in runs}
-    for turn in range(repetitions + 1):
-        for name, run in runs.items():
-            start = time.perf_counter()
-            kept = run()
-            if turn:
-                times[name].append(time.perf_counter() - start)
-            del kept
-    return {name: float(np.median(values)) for name, values in times.items()}
-
-
 def compare_merging(results: list[Result], label: str, batch: PointBatch, *, repetitions: int) -> list[str]:
     """Ours with one and two threads against every library that is there; returns the names of those that are not."""
-    runs = {"1 thread": ours(1), "2 threads": ours(2)}
+    runs = {"1 thread": ours(1), "2 threads": ours(2), "plain copy": plain_copy(2)}
     absent = []
     for name, (make, _) in BASELINES.items():
         try:
             runs[name] = make()
         except ImportError:
             absent.append(name)
-    seconds = median_times({name: (lambda run=run: run(batch)) for name, run in runs.items()}, repetitions)
-    rate = {name: len(batch) / s / 1e6 for name, s in seconds.items()}
+    times = measure_ms({name: (lambda run=run: run(batch)) for name, run in runs.items()}, repetitions)
+    rate = {name: len(batch) / ms / 1e3 for name, ms in times.items()}
     machine = describe_machine()
     for threads in ("1 thread", "2 threads"):
         for name, (_, target) in BASELINES.items():
@@ -264,6 +240,10 @@ def compare_merging(results: list[Result], label: str, batch: PointBatch, *, rep
                 result = Result(f"merge {label}, {threads}", "million points/s", rate[threads], rate[name], name, ratio,
                                 target if threads == "2 threads" else None, machine)  # fmt: skip
                 results.append(result)
+    if OPEN3D in rate:
+        bound = rate["plain copy"] / rate[OPEN3D]
+        results.append(Result(f"bound: copying {label}, 2 threads", "million points/s", rate["plain copy"],
+                              rate[OPEN3D], OPEN3D, bound, None, machine))  # fmt: skip
     return absent
 
 
@@ -286,12 +266,12 @@ def compare_world_sizes(results: list[Result], *, clip_points: int, small: int, 
         memory = worlds[name]
         staged[name] = stage_insert(memory.chunks, VOXEL_SIZE_M, clip, revision=memory.revision + 1)
 
-    seconds = median_times({name: (lambda name=name: stage(name)) for name in worlds}, repetitions)
+    times = measure_ms({name: (lambda name=name: stage(name)) for name in worlds}, repetitions)
     machine = describe_machine()
     sizes = f"{worlds['large'].num_points / 1e6:.1f} M against {worlds['small'].num_points / 1e6:.1f} M voxels"
-    results.append(Result(f"merge a clip of {clip_points / 1e6:g} M points, {sizes}", "ms", seconds["large"] * 1e3,
-                          seconds["small"] * 1e3, "the same clip into the small world",
-                          seconds["small"] / seconds["large"], 1 / 1.15, machine))  # fmt: skip
+    results.append(Result(f"merge a clip of {clip_points / 1e6:g} M points, {sizes}", "ms", times["large"],
+                          times["small"], "the same clip into the small world", times["small"] / times["large"],
+                          1 / 1.15, machine))  # fmt: skip
     pauses = []
     for _ in range(repetitions):
         stage("large")
@@ -300,8 +280,7 @@ def compare_world_sizes(results: list[Result], *, clip_points: int, small: int, 
         pauses.append(time.perf_counter() - start)
         worlds["large"].snapshot()
     pause = float(np.median(pauses)) * 1e3
-    results.append(Result("pause of the session's thread when a clip is taken over", "ms", pause, 4.0, "the limit",
-                          4.0 / pause, 1.0, machine))  # fmt: skip
+    results.append(within("pause of the session's thread when a clip is taken over", "ms", pause, 4.0, machine))
 
 
 def measure_edits(results: list[Result], *, num_points: int, repetitions: int) -> None:
@@ -314,34 +293,14 @@ def measure_edits(results: list[Result], *, num_points: int, repetitions: int) -
     snapshot = memory.snapshot()
     poses = np.stack([view.world_T_camera for view in views])
     touched = snapshot.subset(snapshot.chunks_in_frusta(pinhole, poses, far_m=6.3)).num_points
-    seconds = median_times({"carve": lambda: stage_carve(snapshot, views)}, repetitions)["carve"]
-    results.append(Result("carve against 4 views", "ms per million voxels in sight", seconds * 1e9 / max(touched, 1),
+    ms = measure_ms({"carve": lambda: stage_carve(snapshot, views)}, repetitions)["carve"]
+    results.append(Result("carve against 4 views", "ms per million voxels in sight", ms * 1e6 / max(touched, 1),
                           None, f"{touched / 1e6:.2f} M voxels", None, None, describe_machine()))  # fmt: skip
-
-
-def show(results: list[Result]) -> None:
-    """Print a table."""
-    table = Table("what", "unit", "ours", "baseline", "of", "ratio", "target")
-    for r in results:
-        missed = r.ratio is not None and r.target is not None and r.ratio < r.target
-        table.add_row(
-            r.name,
-            r.unit,
-            f"{r.ours:.3g}" if r.ours else "",
-            "" if r.baseline is None else f"{r.baseline:.3g}",
-            r.baseline_name,
-            "" if r.ratio is None else f"{r.ratio:.2f}" + (" missed" if missed else ""),
-            "" if r.target is None else f"{r.target:.3g}",
-        )
-    console = Console(width=None if Console().is_terminal else 180)
-    console.print(table)
 
 
 def main() -> None:
     """Run the comparison."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="one size, three repetitions, under 45 s")
-    parser.add_argument("--json", type=Path, help="write the results to this file")
+    parser = options_parser((__doc__ or "").splitlines()[0])
     parser.add_argument("--points", default="", help="sizes, such as 1e6,5e6,20e6")
     options = parser.parse_args()
     sizes = [int(float(n)) for n in options.points.split(",") if n] or (
@@ -367,9 +326,7 @@ def main() -> None:
     large = 3_000_000 if options.quick else 50_000_000
     compare_world_sizes(results, clip_points=sizes[0], small=1_000_000, large=large, repetitions=2 * repetitions)
     measure_edits(results, num_points=sizes[0], repetitions=repetitions)
-    show(results)
-    if options.json is not None:
-        options.json.write_text(json.dumps([asdict(r) for r in results], indent=1) + "\n")
+    report(results, options.json)
 
 
 if __name__ == "__main__":

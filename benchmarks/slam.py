@@ -6,17 +6,16 @@ The recording is a folder in the 7-Scenes layout with poses; its pose files are 
 """
 
 import argparse
-import json
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
-from comparison import DATA, describe_machine
+from comparison import DATA, Result, describe_machine, within, write_results
 from rich.console import Console
 from rich.table import Table
 from scipy.spatial import cKDTree
@@ -346,10 +345,14 @@ def report(rows: list[Row], json_path: Path | None) -> None:
         table.add_row(row.name, f"{row.value:.3g}", target, f"{row.stretch:g}", verdict)
     Console().print(table)
     if json_path is not None:
-        entries = [asdict(r) | {"is_met": r.is_met} for r in rows if np.isfinite(r.target)]
-        entries += [{"name": r.name, "value": r.value} for r in rows if np.isinf(r.target)]
-        data = {"machine": describe_machine(), "rows": entries}
-        json_path.write_text(json.dumps(data, indent=1) + "\n")
+        machine = describe_machine()
+        results = [
+            Result(r.name, "", r.value, None, "", None, None, machine)
+            if np.isinf(r.target)
+            else within(r.name, "", r.value, r.target, machine, at_most=r.at_most)
+            for r in rows
+        ]
+        write_results(results, json_path)
 
 
 def main() -> None:

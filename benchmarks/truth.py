@@ -11,7 +11,6 @@ local standard deviation of the fill over that of the covered part; depth agains
 
 import argparse
 import importlib.util
-import json
 import pickle
 import time
 from collections.abc import Callable
@@ -21,7 +20,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import numpy.typing as npt
-from comparison import DATA, describe_machine
+from comparison import DATA, Result, describe_machine, within, write_results
 from rich.console import Console
 from rich.table import Table
 from scipy import ndimage
@@ -389,9 +388,24 @@ def main() -> None:
     found = checks(means)
     show(means, found)
     if arguments.json:
-        goals = [{"what": w, "figure": v, "target": t, "met": ok} for w, v, t, ok in found]
-        report = {"machine": describe_machine(), "scenes": rows, "means": means, "targets": goals}
-        arguments.json.write_text(json.dumps(report, indent=1))
+        write_results(as_results(means, found), arguments.json)
+
+
+def as_results(
+    means: dict[str, dict[str, dict[str, float]]], found: list[tuple[str, float, str, bool]]
+) -> list[Result]:
+    """Targets and means as rows."""
+    machine = describe_machine()
+    results = []
+    for what, value, target, _ in found:
+        sign, limit = target.split()
+        results.append(within(what, "", value, float(limit), machine, at_most=sign == "<="))
+    for group, fills in means.items():
+        for fill, figures in fills.items():
+            results += [
+                Result(f"{group}, {fill}: {k}", "", v, None, "", None, None, machine) for k, v in figures.items()
+            ]
+    return results
 
 
 def show(means: dict[str, dict[str, dict[str, float]]], found: list[tuple[str, float, str, bool]]) -> None:
