@@ -18,6 +18,8 @@ STALL_TIMEOUT_S = 10.0
 EXIT_TIMEOUT_S = 1.0
 """A killed process is gone in milliseconds."""
 LOG_TAIL_BYTES = 4000
+PERHAPS_OUT_OF_MEMORY = "perhaps the machine ran out of memory"
+"""Said of a worker that was killed outright, as the kernel does where memory runs out."""
 
 _COMMAND = (sys.executable, "-P", "-m", f"{__package__}.worker")
 """A fresh interpreter: it does not run the user's script again, which spawn would."""
@@ -54,7 +56,7 @@ class WorkerProcess:
         status = self._end(EXIT_TIMEOUT_S)
         if status < 0:
             name = signal.Signals(-status).name if -status in set(signal.Signals) else f"signal {-status}"
-            hint = " (perhaps the machine ran out of memory)" if -status == signal.SIGKILL else ""
+            hint = f" ({PERHAPS_OUT_OF_MEMORY})" if -status == signal.SIGKILL else ""
             reason = f"the worker was killed by {name}{hint}"
         else:
             reason = f"the worker ended by itself with status {status}"

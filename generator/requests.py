@@ -31,6 +31,30 @@ class ReferenceFrame:
     keyframe_id: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Effort:
+    """How much work a clip may take. Generators without such settings ignore it.
+
+    Attributes:
+        num_steps: Denoising steps.
+        guidance: Factor of (conditional - unconditional); 1 or less needs one pass a step instead of two.
+        max_pixels: Of a frame; a larger one is made smaller, then enlarged.
+    """
+
+    num_steps: int
+    guidance: float
+    max_pixels: int
+
+    @property
+    def num_passes(self) -> int:
+        """Passes through the network."""
+        return self.num_steps * (2 if self.guidance > 1.0 else 1)
+
+    def pixels_of(self, num_pixels: int) -> int:
+        """Pixels of a frame as it is made, of those asked for."""
+        return min(num_pixels, self.max_pixels)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class ClipRequest:
     """One clip to generate, as the director asks for it. Values only: it crosses a process border.
@@ -54,6 +78,7 @@ class ClipRequest:
         tick: Simulation tick of the request.
         time_s: Simulated seconds since the world began, for what moves by itself.
         place: Name of the procedural place that the world is, such as "rooms:7:day"; empty for any other world.
+        effort: How much work the clip may take, or None for the generator's own setting.
     """
 
     request_id: int
@@ -73,6 +98,7 @@ class ClipRequest:
     tick: int = 0
     place: str = ""
     time_s: float = 0.0
+    effort: Effort | None = None
 
     @property
     def num_frames(self) -> int:

@@ -30,7 +30,7 @@ from ..world.points import PointBatch, PointClass
 from ..world.updates import DepthView, MapUpdate, UpdateReport
 from .errors import ChannelClosedError, TransportError
 from .pipeline import ClipResult
-from .requests import ClipRequest, ReferenceFrame
+from .requests import ClipRequest, Effort, ReferenceFrame
 
 MAX_HEADER_BYTES = 1 << 26
 """Far above any real message (some kilobytes); a longer one is garbage."""
@@ -49,6 +49,7 @@ _VALUES: dict[str, type] = {
         UpdateReport,
         MapUpdate,
         ReferenceFrame,
+        Effort,
         ClipRequest,
         ClipResult,
     )

@@ -9,6 +9,7 @@ Messages out: ("ready", None), ("unfit", fault), ("progress", (request_id, phase
 (reason, traceback, kind).
 """
 
+import contextlib
 import ctypes
 import faulthandler
 import math
@@ -24,7 +25,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
 
-from .errors import ChannelClosedError, GarbageClipError, MissingExtraError, TransportError
+from .errors import ChannelClosedError, GarbageClipError, MissingExtraError, TransportError, UnusableModelError
 from .pipeline import ClipResult, new_renderer, run_request
 from .registry import explain_import_error, generator_class
 from .requests import ClipRequest, GenerationCancelledError, Generator, Progress
@@ -36,6 +37,8 @@ OOM_SCORE = 800
 """When memory runs out the kernel should take the worker, not the walk; its range is ±1000."""
 PROGRESS_INTERVAL_S = 0.05
 """Steps may be a thousand a second; the walker sees twenty."""
+OUT_OF_MEMORY = "out of memory"
+"""What the reason of a fault begins with where an allocation failed."""
 MAX_PHASE_LENGTH = 80
 MAX_TRACEBACK_LENGTH = 20_000
 
@@ -90,10 +93,10 @@ def fault_of(error: BaseException) -> Fault:
     text = "".join(traceback.format_exception(error))[-MAX_TRACEBACK_LENGTH:]
     reason = " ".join(f"{type(error).__name__}: {error}".split())[:500]
     if isinstance(error, MemoryError) or "OutOfMemory" in type(error).__name__:
-        return Fault(f"out of memory: {reason}", text, FaultKind.WORKER)
+        return Fault(f"{OUT_OF_MEMORY}: {reason}", text, FaultKind.WORKER)
     if isinstance(error, GarbageClipError):
         return Fault(f"garbage: {' '.join(str(error).split())[:500]}", text, FaultKind.WORKER)
-    if isinstance(error, MissingExtraError):
+    if isinstance(error, MissingExtraError | UnusableModelError):
         return Fault(str(error), "", FaultKind.PERMANENT)
     return Fault(reason, text, FaultKind.REQUEST)
 
@@ -216,11 +219,18 @@ class Worker:
             os._exit(1)
 
 
+def _lower_priority() -> None:
+    """Be nice, also as a session of its own: Linux shares time among sessions first (sched_autogroup, sched(7))."""
+    os.nice(NICENESS)
+    with contextlib.suppress(OSError), open("/proc/self/autogroup", "w", encoding="ascii") as file:
+        file.write(str(NICENESS))
+
+
 def _prepare_process(parent_pid: int) -> None:
     """Lower the priority, leave Ctrl-C to the parent, and make sure never to outlive it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     faulthandler.enable()
-    os.nice(NICENESS)
+    _lower_priority()
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL))
         try:

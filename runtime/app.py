@@ -18,6 +18,8 @@ from ..renderer.overlay import Overlay, OverlayState
 from ..renderer.present import Presenter, open_presenter
 from ..saves.autosave import Saver
 from ..saves.codec import warm_up
+from ..world.memory import MemorySnapshot
+from ..world.paging import Pager
 from . import commands
 from .clock import WallClock
 from .headless import session_facts, write_report
@@ -25,13 +27,17 @@ from .persistence import adopt_file, state_of
 from .process import resident_bytes
 from .record import Recorder
 from .session import Session
-from .walk import DEFAULT_SIZE, WalkPlace, check_memory_limit, first_picture, new_recorder, open_or_make
+from .walk import DEFAULT_SIZE, WalkPlace, first_picture, new_recorder, open_or_make
 from .window import LoopHooks, WalkLoop
 from .world import World
 
 TITLE = "spatia"
 OPENING_RATE_HZ = 30.0
 MAP_EVERY_FRAMES = 6
+MAP_LOOK_UP_FRAMES = 30
+MAP_RADIUS_M = 3.0
+FIRST_VIEW_S = 2.0
+"""A saved world is shown when what is in view was read, or after this time."""
 
 
 def run_window(place: WalkPlace, command: commands.Walk, size: tuple[int, int] | None, memory_limit: int | None) -> int:
@@ -66,18 +72,15 @@ def _open_behind_the_photo(
     share: list[tuple[str, float]] = [("opening", 0.0)]
     overlay, clock = Overlay(), WallClock()
     with ThreadPoolExecutor(1, "spatia-opening") as pool:
-        pictures: list[npt.NDArray[np.uint8]] = []
-        job = pool.submit(
-            _prepare, place, command, size, memory_limit, lambda what, at: share.append((what, at)), pictures.append
-        )
-        pictures.insert(0, first_picture(place, command, size))
+        job = pool.submit(_prepare, place, command, size, memory_limit, lambda what, at: share.append((what, at)))
+        picture = first_picture(place, command, size)
         next_s = clock.now_s()
         is_leaving = False
         while not job.done():
             devices.handle(presenter.events())
             is_leaving |= "quit" in devices.intent().commands
             state = OverlayState(status=f"{share[-1][0]} …", is_busy=True)
-            presenter.present(pictures[-1], overlay.draw(state, presenter.drawable_size, presenter.scale))
+            presenter.present(picture, overlay.draw(state, presenter.drawable_size, presenter.scale))
             next_s += 1.0 / OPENING_RATE_HZ
             clock.wait_until(next_s)
         session, recorder = job.result()
@@ -93,11 +96,8 @@ def _prepare(
     size: tuple[int, int],
     memory_limit: int | None,
     report: Callable[[str, float], None],
-    show: Callable[[npt.NDArray[np.uint8]], None],
 ) -> tuple[Session, Recorder | None]:
-    world = open_or_make(command, place, report, lambda world: show(_first_view(world, size)))
-    if memory_limit is not None:
-        check_memory_limit(world, memory_limit)
+    world = open_or_make(command, place, report, memory_limit)
     if not command.frozen:
         adopt_file(world, place.file)
     report("preparing to draw", 0.9)
@@ -106,17 +106,19 @@ def _prepare(
         recorder = new_recorder(command.record, world, command.generator, size, 1.0 / 60.0)
     renderer = create_renderer("auto")  # a graphics card where there is one, otherwise the compiled loops
     session = Session(
-        world, command.generator, wait=False, size=size, renderer=renderer, recorder=recorder, memory_limit=memory_limit
+        world,
+        command.generator,
+        wait=False,
+        size=size,
+        renderer=renderer,
+        recorder=recorder,
+        memory_limit=memory_limit,
+        quality=command.quality,
     )
     session.draw()  # loads what draws from its cache, or compiles it
+    session.wait_for_view(FIRST_VIEW_S)
     warm_up()
     return session, recorder
-
-
-def _first_view(world: World, size: tuple[int, int]) -> npt.NDArray[np.uint8]:
-    """Where the walk stands, from what is read so far."""
-    with Session(world, "none", wait=True, size=size) as session:
-        return session.draw().color
 
 
 def _shut(session: Session, recorder: Recorder | None) -> None:
@@ -157,6 +159,7 @@ class Application:
         self._size = size
         self._overlay = Overlay()
         self._map = Minimap(session.world.info.up_world, session.world.info.world_T_start[:3, 3])
+        self._around: MemorySnapshot | None = None
         self._map_tile: npt.NDArray[np.uint8] | None = None
         self._frames = 0
         self._saver = None if session.world.file is None or self._is_frozen else Saver(session.world.file)
@@ -215,12 +218,28 @@ class Application:
 
     def _autosave(self) -> None:
         if self._saver is not None and not self._saver.is_dirty:
+            self._release_saved()
             self._saver.request(state_of(self._session.world))
+
+    def _mapped(self) -> MemorySnapshot:
+        """What the map may show: of a world on the disk what is around and in memory, looked up now and then."""
+        memory = self._session.world.memory
+        if memory.pager is None:
+            return memory.snapshot()
+        if self._around is None or self._frames % MAP_LOOK_UP_FRAMES == 0:
+            self._around = memory.held_near(self._session.rig.world_T_camera[:3, 3], MAP_RADIUS_M)
+        return self._around
+
+    def _release_saved(self) -> None:
+        """What is on the disk may be dropped from memory."""
+        result = None if self._saver is None else self._saver.last_result
+        if result is not None and result.report is not None:
+            self._session.world.memory.release(result.report.stored)
 
     def _draw_overlay(self, loop: WalkLoop) -> npt.NDArray[np.uint8] | None:
         self._frames += 1
         world = self._session.world
-        changed = self._map.update(world.memory.snapshot(), max_chunks=2)
+        changed = self._map.update(self._mapped(), max_chunks=2)
         if self._map_tile is None or self._frames % MAP_EVERY_FRAMES == 0 or (changed and self._frames % 3 == 0):
             path = [p[1:] for p in world.walk.path[-2000:]]
             self._map_tile = self._map.draw(self._session.rig.world_T_camera, path)
@@ -253,6 +272,8 @@ class Application:
             )
         elif status.phase:
             parts.append(f"generating {status.fraction * 100:.0f} %")
+        if self._session.clips.fallback is not None:
+            parts.insert(0, f"{self._session.clips.fallback.generator} took over")
         if status.merged_clips:
             parts.append(f"{status.merged_clips} clips merged")
         parts.append(self._saving_text())
@@ -281,6 +302,7 @@ class Application:
             ("picture", f"{loop.scale * 100:.0f} % of {self._size[0]}x{self._size[1]}"),
             ("ticks dropped", str(loop.step.dropped_ticks)),
             ("points", f"{world.memory.num_points:,} in {len(world.memory.chunks):,} chunks"),
+            *_paging_row(world.memory.pager),
             ("keyframes", str(len(world.bank.keyframes))),
             ("process", f"{resident_bytes() / 2**20:.0f} MiB"),
             ("clip", f"{session.status.phase or 'none'} {session.status.fraction * 100:.0f} %"),
@@ -299,3 +321,12 @@ class Application:
         if session.status.last_error:
             rows.append(("last error", session.status.last_error.splitlines()[0][:60]))
         return tuple(rows)
+
+
+def _paging_row(pager: Pager | None) -> tuple[tuple[str, str], ...]:
+    """What is in memory of a world that lies on the disk."""
+    if pager is None:
+        return ()
+    s = pager.status()
+    share = f"{s.full_points + s.coarse_points:,} of {s.num_points:,} drawn, {s.held_points:,} held"
+    return (("in memory", f"{share}, in full to {s.reach_m:.0f} m"),)

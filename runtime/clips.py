@@ -11,30 +11,39 @@ from typing import Any, Literal
 
 import numpy as np
 
+from ..generator.cores import leave_first_core
 from ..generator.pipeline import ClipResult
 from ..generator.queue import Ended, GenerationQueue, Outcome
 from ..generator.registry import generator_class
-from ..generator.requests import ClipRequest, ReferenceFrame
+from ..generator.requests import ClipRequest, Effort, ReferenceFrame
+from ..renderer.photos import Photo
+from ..renderer.software import SoftwareRenderer
+from ..saves.journal import JournalEntry
 from ..world.camera import Pinhole
 from ..world.chunks import ChunkKey
 from ..world.keyframes import BankSnapshot, FrameBank, Keyframe, StagedFrames
 from ..world.memory import MemorySnapshot
 from ..world.merge import StagedChange, stage_update
+from ..world.paged_views import conditioning_view, coverage_view
 from ..world.points import PointClass, priority_of
 from ..world.transforms import Transform
 from ..world.updates import MapUpdate
 from .checkpoint import UndoStep
 from .clock import Clock
-from .director import CLIP_RATE_HZ, ClipPlan, Director, Tail, predict_along
+from .director import ClipPlan, Director, Tail
+from .fallback import Fallback, fallback_for, is_kill, why_give_up
 from .metrics import Metrics
+from .pacer import Pacer
 from .process import release_free_memory
-from .record import RecordedRequest, Recorder, Recording
+from .record import RecordedFallback, RecordedRequest, Recorder, Recording
 from .world import World
 
 PLAN_EVERY_S = 0.25
 MAX_OUTSTANDING = 2
 MAX_CLIPS_PER_PLAN = 6
 """A waiting session makes at most so many clips before it walks on."""
+MAX_PHOTOS_AT_ONCE = 2
+"""Photos unpacked in one go: some 20 ms each, for which staging a clip may have to wait."""
 MAX_UNDO = 4
 """Clips that can be taken back; each keeps the chunks that it replaced."""
 IRRELEVANT_S = 2.0
@@ -88,11 +97,12 @@ class ClipLoop:
         pinhole: The walker's camera; may be changed.
         clock: Measures latencies.
         metrics: Counts what becomes of clips.
-        predict: Pose in so many seconds if the walker goes on like this.
+        prediction: Gives the pose in so many seconds if the walker goes on as now; what it gives is used on any thread.
         on_changed: Told which chunks a merge or an undo changed.
         recorder: Receives requests and merges.
         recording: Requests and merges happen at this log's ticks instead of being planned.
         memory_limit: Bytes of points above which nothing more is generated.
+        quality: "draft", "balanced" or "best"; adapted to the speed that is measured unless clips are waited for.
     """
 
     def __init__(
@@ -106,41 +116,53 @@ class ClipLoop:
         pinhole: Pinhole,
         clock: Clock,
         metrics: Metrics,
-        predict: Callable[[float], Transform],
+        prediction: Callable[[], Callable[[float], Transform]],
         on_changed: Callable[[Iterable[ChunkKey]], None],
         recorder: Recorder | None = None,
         recording: Recording | None = None,
         memory_limit: int | None = None,
+        quality: str = "best",
     ) -> None:
-        kind = generator_class(generator)
         self._world, self.generator, self.seed = world, generator, seed
         self._is_waiting, self._tick_s, self.pinhole = wait, tick_s, pinhole
         self.clock, self.metrics = clock, metrics
-        self._predict, self._on_changed = predict, on_changed
+        self._prediction, self._on_changed = prediction, on_changed
         self._recorder, self._recording, self._memory_limit = recorder, recording, memory_limit
         self.status = ClipStatus(notice=_notice_of(world))
-        self.director = Director(
-            wants_key_views=kind.wants_key_views,
-            native_speed=kind.native_speed,
-            min_priority=priority_of(PointClass.INVENTED, kind.rank),
-            up_world=world.info.up_world,
-            picture_width=pinhole.width,
-        )
-        self.director.settled = list(world.walk.settled)
-        self.director.held = list(world.walk.held)
-        self.director.tails = list(world.walk.tails)
-        backend: Literal["inline", "process"] = "inline" if wait else "process"
-        self.queue = GenerationQueue(generator, backend=backend, clock=clock)
-        self._background = ThreadPoolExecutor(1, "spatia-background")
+        self.fallback: Fallback | None = None
+        self._pacer = Pacer(quality, is_adaptive=not wait)
+        self.director = self._new_director()
+        self.queue = self._new_queue()
+        self._background = ThreadPoolExecutor(1, "spatia-background", initializer=None if wait else leave_first_core)
         self._planning: Future[tuple[ClipPlan, ClipRequest] | None] | None = None
+        self._photos: Future[list[Photo]] | None = None
         self._merging: list[_Merge] = []
         self._requests: dict[int, tuple[ClipRequest, ClipPlan]] = {}
         self._replay_drafts: dict[int, ClipRequest] = {}
         self._irrelevant_since: tuple[int, int] | None = None
         self._num_drafts = 0
-        self._failures_in_a_row = 0
+        self._failures_in_a_row = self._kills_in_a_row = 0
+        self._why_give_up = ""
         self.undo_steps: list[UndoStep] = []
         self.last_plan_tick = -(10**9)
+        self.is_paused = False
+        """While True nothing new is asked for."""
+
+    def _new_director(self) -> Director:
+        kind, walk = generator_class(self.generator), self._world.walk
+        director = Director(
+            wants_key_views=kind.wants_key_views,
+            native_speed=kind.native_speed,
+            min_priority=priority_of(PointClass.INVENTED, kind.rank),
+            up_world=self._world.info.up_world,
+            picture_width=self.pinhole.width,
+        )
+        director.settled, director.held, director.tails = list(walk.settled), list(walk.held), list(walk.tails)
+        return director
+
+    def _new_queue(self, epoch: int = 0) -> GenerationQueue:
+        backend: Literal["inline", "process"] = "inline" if self._is_waiting else "process"
+        return GenerationQueue(self.generator, backend=backend, clock=self.clock, epoch=epoch)
 
     @property
     def _tick(self) -> int:
@@ -166,7 +188,7 @@ class ClipLoop:
         if self._recording is not None:
             self._replay_events(self._recording)
             return
-        if self.generator == "none":
+        if self.generator == "none" or self.is_paused:
             return
         if self._is_waiting:
             self._plan_and_wait()
@@ -182,9 +204,16 @@ class ClipLoop:
         is_due = (self._tick - self.last_plan_tick) * self._tick_s >= pause_s
         if is_due and len(self._requests) < MAX_OUTSTANDING and self.queue.state not in ("failed", "closed"):
             self.last_plan_tick = self._tick
-            predicted = [self._predict(s / CLIP_RATE_HZ) for s in range(97)]
-            predict = predict_along(predicted, CLIP_RATE_HZ)
-            self._planning = self._background.submit(self._draft, self._moment(), predict, True)
+            self._planning = self._background.submit(self._draft, self._moment(), self._prediction(), True)
+
+    def serve_photos(self, renderer: SoftwareRenderer) -> None:
+        """Have the photos that a live loop's pictures lack unpacked on the background thread."""
+        if self._photos is not None and self._photos.done():
+            made, self._photos = self._photos.result(), None
+            renderer.take_photos(made)
+        if self._photos is None and (wanted := renderer.wanted_photos):
+            around = coverage_view(self._world.memory.snapshot(), self._world.walk.world_T_camera[:3, 3])
+            self._photos = self._background.submit(self.director.make_photos, around, wanted[:MAX_PHOTOS_AT_ONCE])
 
     def _cancel_irrelevant(self) -> None:
         """Give up a clip that has led nowhere for two seconds and is not yet half done."""
@@ -192,7 +221,7 @@ class ClipLoop:
         if progress is None or progress.request_id not in self._requests:
             return
         plan = self._requests[progress.request_id][1]
-        if plan.purpose != "way" or self.director.is_relevant(plan, self._predict):
+        if plan.purpose != "way" or self.director.is_relevant(plan, self._prediction()):
             self._irrelevant_since = None
             return
         if self._irrelevant_since is None or self._irrelevant_since[0] != progress.request_id:
@@ -214,20 +243,21 @@ class ClipLoop:
         if self._is_full(moment.memory):
             self.status.notice = "the memory limit is reached: nothing more is generated"
             return None
-        plan = self.director.plan(moment.memory, self.pinhole, predict, ring=ring)
+        around = coverage_view(moment.memory, predict(0.0)[:3, 3])
+        plan = self.director.plan(around, self.pinhole, predict, ring=ring)
         return None if plan is None else (plan, self._request_of(plan, moment))
 
     def _is_full(self, memory: MemorySnapshot) -> bool:
         if self._memory_limit is None:
             return False
-        return sum(chunk.num_bytes for chunk in memory.chunks.values()) > self._memory_limit
+        return memory.held_bytes > self._memory_limit
 
     def _plan_and_wait(self) -> None:
         if (self._tick - self.last_plan_tick) * self._tick_s < PLAN_EVERY_S - 1e-9:
             return
         self.last_plan_tick = self._tick
         for _ in range(MAX_CLIPS_PER_PLAN):
-            drafted = self._draft(self._moment(), self._predict, False)
+            drafted = self._draft(self._moment(), self._prediction(), False)
             if drafted is None or not self._submit(*drafted):
                 return
             self._wait_for_all()
@@ -235,7 +265,7 @@ class ClipLoop:
     def generate_ring(self, max_clips: int = 64) -> int:
         """Close the ring around the walker, waiting for every clip; the number of clips made."""
         for done in range(max_clips):
-            drafted = self._draft(self._moment(), self._predict, True)
+            drafted = self._draft(self._moment(), self._prediction(), True)
             if drafted is None or not self._submit(*drafted):
                 return done
             self._wait_for_all()
@@ -246,6 +276,7 @@ class ClipLoop:
             for ended in self.queue.wait(600.0):
                 self._receive(ended)
             self._merge_ready()
+        self._give_up_if_hopeless()
 
     def _submit(self, plan: ClipPlan, draft: ClipRequest | None = None) -> bool:
         walk = self._world.walk
@@ -264,7 +295,7 @@ class ClipLoop:
             self._recorder.request(self._tick, request, plan.missing_share, planned_at=request.tick)
         return self.queue.submit(request)
 
-    def _request_of(self, plan: ClipPlan, moment: _Moment) -> ClipRequest:
+    def _request_of(self, plan: ClipPlan, moment: _Moment, effort: Effort | None = None) -> ClipRequest:
         snapshot = moment.memory
         floor = self._world.info.floor
         return ClipRequest(
@@ -274,7 +305,7 @@ class ClipLoop:
             prompt=self._world.walk.prompt,
             world_T_camera=plan.world_T_camera,
             pinhole=plan.pinhole,
-            memory=snapshot.subset(snapshot.chunks_in_frusta(plan.pinhole, plan.world_T_camera)),
+            memory=conditioning_view(snapshot, plan.pinhole, plan.world_T_camera),
             first_keyframe_id=0,
             references=tuple(_reference(k) for k in self._references(moment, plan)),
             up_world=self._world.info.up_world,
@@ -285,6 +316,7 @@ class ClipLoop:
             tick=moment.tick,
             time_s=moment.tick * self._tick_s,
             place=self._world.info.place,
+            effort=effort or self._pacer.effort,
         )
 
     def _references(self, moment: _Moment, plan: ClipPlan) -> list[Keyframe]:
@@ -298,7 +330,8 @@ class ClipLoop:
         sources = [k for k in bank.keyframes if k.request_id == 0][:4]
         if self.director.wants_key_views and sources:
             return sources
-        shared = bank.retrieve(moment.memory, plan.pinhole, plan.world_T_camera, k=7)
+        visible = conditioning_view(moment.memory, plan.pinhole, plan.world_T_camera)
+        shared = bank.retrieve(visible, plan.pinhole, plan.world_T_camera, k=7)
         seen = {k.keyframe_id for k in sources}
         return (sources + [k for k in shared if k.keyframe_id not in seen])[:7]
 
@@ -306,6 +339,7 @@ class ClipLoop:
         """Take in what ended and merge what is ready. Never waits unless the session does."""
         for ended in self.queue.poll():
             self._receive(ended)
+        self._give_up_if_hopeless()
         self._merge_ready()
         progress = self.queue.progress
         self.status.phase = "" if progress is None else progress.phase
@@ -318,21 +352,66 @@ class ClipLoop:
         self.metrics.clip_ended(ended)
         if ended.outcome in (Outcome.DONE, Outcome.FAILED):
             self._failures_in_a_row = 0 if ended.outcome is Outcome.DONE else min(self._failures_in_a_row + 1, 10)
+            self._kills_in_a_row = self._kills_in_a_row + 1 if is_kill(ended) else 0
+            self._why_give_up = self._why_give_up or why_give_up(ended, self._kills_in_a_row)
         if ended.outcome is Outcome.DONE and ended.result is not None:
+            self._note_speed(ended)
             self._merging.append(_Merge(ended, ended.result))
             return
         self.status.last_error = ended.reason
         self._finish(ended.request_id, merged=False, journal={"outcome": name, "reason": ended.reason})
 
+    def _note_speed(self, ended: Ended) -> None:
+        request = self._requests[ended.request_id][0]
+        if request.effort is not None:
+            num_pixels = request.pinhole.width * request.pinhole.height
+            self._pacer.note(ended.seconds, request.effort, num_frames=request.num_frames, num_pixels=num_pixels)
+
+    def _give_up_if_hopeless(self) -> None:
+        """Let another generator take over where this one cannot go on."""
+        reason = self._why_give_up or (self.queue.last_error if self.queue.state == "failed" else "")
+        successor = fallback_for(self.generator, self._world.info.place)
+        if not reason or not successor or self._recording is not None:
+            return
+        self.fallback = Fallback(successor, self.generator, reason, self._tick)
+        self._world.journal.append(JournalEntry("fallback", self._tick, self.fallback.as_facts()))
+        if self._recorder is not None:
+            self._recorder.fallback(self._tick, successor)
+        self._switch_to(successor)
+        self.status.notice = " · ".join(n for n in (self.status.notice, self.fallback.notice) if n)
+
+    def _switch_to(self, generator: str) -> None:
+        """Go on with another generator: what is under way is cancelled; what failed may be asked for again."""
+        director, queue, epoch = self.director, self.queue, self.queue.epoch
+        for request_id in self._requests:
+            queue.cancel(request_id)
+        if not self._is_waiting:
+            for ended in queue.poll():
+                self._receive(ended)
+        for request_id in [i for i in self._requests if all(m.ended.request_id != i for m in self._merging)]:
+            self._receive(Ended(request_id, Outcome.CANCELLED, f"{generator} took over"))
+        self.generator, self._planning = generator, None
+        self._failures_in_a_row = self._kills_in_a_row = 0
+        self._why_give_up = ""
+        self.director = self._new_director()
+        self.director.settled, self.director.held = director.settled, director.held
+        self.director.tails, self.director.coverage_ahead = director.tails, director.coverage_ahead
+        self.queue = self._new_queue(epoch)
+        self._background.submit(queue.close, 0.0)  # after a plan that still uses the old ones
+        self._background.submit(director.close)
+
     def _replay_events(self, recording: Recording) -> None:
         """Submit and merge what this tick's events say, in their order."""
         for event in recording.events.get(self._tick, ()):
             if isinstance(event, RecordedRequest):
-                self._submit(event.plan, self._replay_drafts.pop(event.request_id, None))
+                draft = self._replay_drafts.pop(event.request_id, None)
+                self._submit(event.plan, draft or self._request_of(event.plan, self._moment(), event.effort))
+            elif isinstance(event, RecordedFallback):
+                self._switch_to(event.generator)
             else:
                 self._merge_recorded(event.request_id)
         for later in recording.planned_at(self._tick):
-            self._replay_drafts[later.request_id] = self._request_of(later.plan, self._moment())
+            self._replay_drafts[later.request_id] = self._request_of(later.plan, self._moment(), later.effort)
 
     def _merge_recorded(self, request_id: int) -> None:
         while not any(m.ended.request_id == request_id for m in self._merging):
@@ -353,6 +432,7 @@ class ClipLoop:
         ended = self.queue.wait(timeout_s)
         for end in ended:
             self._receive(end)
+        self._give_up_if_hopeless()
         return bool(ended)
 
     def _merge_ready(self) -> None:
@@ -410,6 +490,10 @@ class ClipLoop:
         self.director.ended(request_id, is_settled=merged or journal["outcome"] in ("failed", "done"))
         self._world.add_journal(request, journal)
 
+    def quality_facts(self) -> dict[str, Any]:
+        """The setting, and the work that the next clip may take, as plain values."""
+        return self._pacer.as_facts()
+
     def undo(self) -> bool:
         """Take back the last clip: its points and keyframes; its region waits until it is re-rolled.
 
@@ -421,17 +505,21 @@ class ClipLoop:
         last = self.undo_steps.pop()
         report = self._world.memory.restore(last.memory)
         self._world.bank.restore(last.bank)
-        self.queue.bump_epoch()
-        for merge in self._merging:
-            journal = {"outcome": "stale", "reason": "an earlier clip was undone"}
-            self._finish(merge.ended.request_id, merged=False, journal=journal)
-        self._merging.clear()
-        for ended in self.queue.poll():
-            self._receive(ended)
+        self.abandon("an earlier clip was undone")
         self.director.hold(last.request_id)
         self.director.drop_tail(last.request_id)
         self._on_changed(report.changed)
         return True
+
+    def abandon(self, reason: str) -> None:
+        """End what is under way as stale, and begin another epoch: what it was built on is gone."""
+        self.queue.bump_epoch()
+        for merge in self._merging:
+            self._finish(merge.ended.request_id, merged=False, journal={"outcome": "stale", "reason": reason})
+        self._merging.clear()
+        for ended in self.queue.poll():
+            self._receive(ended)
+        self._planning = None  # a draft that is being made is of another world
 
     def reroll(self) -> int:
         """Generate the held regions anew, with other seeds; the number asked for."""

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import tyro
 
@@ -11,18 +11,34 @@ from .errors import UserError
 Positional = tyro.conf.Positional
 
 
+@dataclass(frozen=True, kw_only=True)
+class SourceOptions:
+    """What commands take that make a world of a source and clips for it."""
+
+    generator: str = ""
+    """Who makes the clips: outpaint, procedural, spatia, none, an installed one; the source's own if not given."""
+    depth: Path | None = None
+    """Depth of a photo: 16-bit PNG in millimetres, 0 and 65535 unknown."""
+    intrinsics: Path | None = None
+    """File with fx fy cx cy, normalised by width and height."""
+    mask: Path | None = None
+    """Picture whose white pixels move and stay out of memory."""
+    prompt: str = ""
+    """Words for generators that take them."""
+
+
 @dataclass(frozen=True)
-class Walk:
+class Walk(SourceOptions):
     """Walk through a world that is generated while you walk."""
 
     source: Positional[str] = "garage"
-    """Photo, recording's folder, point cloud, .spatia world, or a sample (garage)."""
+    """Photo, recording's folder, point cloud, .spatia world, or a sample: garage, rooms, yard, rooms:SEED:evening."""
     new: bool = False
     """Start afresh; the old world is kept beside the new one."""
     frozen: bool = False
     """Write nothing."""
-    generator: str = "outpaint"
-    """Who makes the clips: outpaint, none, or an installed one."""
+    quality: Literal["draft", "balanced", "best"] = "balanced"
+    """How slow a clip may be; models then choose steps, guidance and size by the speed that is measured."""
     size: str = ""
     """Size of the window or video, such as 832x480."""
     record: Path | None = None
@@ -33,24 +49,16 @@ class Walk:
     """Length of the scripted walk without a window."""
     memory_limit: str = ""
     """Most memory that the world's points may take, such as 2GiB."""
-    depth: Path | None = None
-    """Depth of a photo: 16-bit PNG in millimetres, 0 and 65535 unknown."""
-    intrinsics: Path | None = None
-    """File with fx fy cx cy, normalised by width and height."""
-    mask: Path | None = None
-    """Picture whose white pixels move and stay out of memory."""
-    prompt: str = ""
-    """Words for generators that take them."""
     seed: int = 0
     """Of everything random in a new world."""
 
 
 @dataclass(frozen=True)
-class Rollout:
+class Rollout(SourceOptions):
     """Walk a path, a list of actions or a recording in simulated time, waiting for every clip."""
 
     source: Positional[str]
-    """Photo, recording's folder, point cloud, .spatia world, or a sample (garage)."""
+    """Photo, recording's folder, point cloud, .spatia world, or a sample: garage, rooms, yard, rooms:SEED:evening."""
     out: Path
     """Folder for video.mp4, world.spatia, contact.png and report.json."""
     path: Path | None = None
@@ -59,22 +67,14 @@ class Rollout:
     """Such as "w-20,right-10": w a s d 5 cm, q e down and up, left right up down 1 degree, stay; KEY-N is N frames."""
     replay: Path | None = None
     """A log written by `spatia walk --record`."""
-    intrinsics: Path | None = None
-    """File with fx fy cx cy, normalised by width and height."""
-    depth: Path | None = None
-    """Depth of a photo: 16-bit PNG in millimetres, 0 and 65535 unknown."""
-    mask: Path | None = None
-    """Picture whose white pixels move and stay out of memory."""
-    prompt: str = ""
-    """Words for generators that take them."""
     frames: int | None = None
     """Only the first so many frames."""
     size: str = ""
     """Size of the video, such as 832x480; the source's, floored to even, if not given."""
     seed: int | None = None
     """Of everything random; a saved world's own if not given."""
-    generator: str = "outpaint"
-    """Who makes the clips: outpaint, none, or an installed one."""
+    quality: Literal["draft", "balanced", "best"] = "best"
+    """Work that models put into a clip: steps, guidance, size."""
 
 
 @dataclass(frozen=True)

@@ -40,6 +40,7 @@ class Rollout:
         size: (width, height) of the video, both even.
         generator: Name of the clip generator.
         seed: Of the walk, or None for the world's.
+        quality: "draft", "balanced" or "best".
     """
 
     poses: npt.NDArray[np.float64]
@@ -47,6 +48,7 @@ class Rollout:
     size: tuple[int, int]
     generator: str
     seed: int | None = None
+    quality: str = "best"
 
 
 def prepare_output(out: Path) -> None:
@@ -87,7 +89,13 @@ def run_rollout(world: World, rollout: Rollout, report: Report) -> dict[str, Any
     with (
         saved_on_interrupt(world, rollout.out / "world.spatia"),
         Session(
-            world, rollout.generator, seed=rollout.seed, wait=True, size=rollout.size, tick_s=1.0 / ROLLOUT_RATE_HZ
+            world,
+            rollout.generator,
+            seed=rollout.seed,
+            wait=True,
+            size=rollout.size,
+            tick_s=1.0 / ROLLOUT_RATE_HZ,
+            quality=rollout.quality,
         ) as session,
     ):
         tiles = _walk(session, rollout, report)
@@ -190,6 +198,8 @@ def session_facts(session: Session, kind: str, size: tuple[int, int], seconds: f
         "points": world_points(world),
         "keyframes": len(world.bank.keyframes),
         "machine": machine(),
+        "quality": session.clips.quality_facts(),
+        "fallback": None if session.clips.fallback is None else session.clips.fallback.as_facts(),
         **session.metrics.summary(),
         "journal": [{"kind": e.kind, "tick": e.tick, **e.data} for e in world.journal[-200:]],
     }

@@ -5,7 +5,7 @@ that a replay does not depend on when planning finished.
 """
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, astuple, dataclass, field
 from os import PathLike
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -14,7 +14,7 @@ import msgpack
 import numpy as np
 import numpy.typing as npt
 
-from ..generator.requests import ClipRequest
+from ..generator.requests import ClipRequest, Effort
 from ..input.intents import Intent
 from ..world.camera import Pinhole
 from ..world.transforms import Transform
@@ -49,12 +49,29 @@ class Recorder:
             "pinhole": asdict(request.pinhole),
             "purpose": request.purpose,
             "missing": missing_share,
+            "effort": None if request.effort is None else astuple(request.effort),
         }
         self._write(entry)
 
     def merge(self, tick: int, request_id: int) -> None:
         """A clip was merged."""
         self._write({"merge": request_id, "at": tick})
+
+    def closure(self, tick: int, facts: dict[str, Any]) -> None:
+        """Loops were closed."""
+        self._write({"closure": facts, "at": tick})
+
+    def fallback(self, tick: int, generator: str) -> None:
+        """Another generator took over."""
+        self._write({"fallback": generator, "at": tick})
+
+    def rewind(self, tick: int, to_tick: int) -> None:
+        """The tick was spent on going back to the end of an earlier one."""
+        self._write({"rewind": to_tick, "at": tick})
+
+    def counters(self, tick: int, next_request_id: int, next_keyframe_id: int) -> None:
+        """Identities are given out from these on, at the begin of a tick."""
+        self._write({"counters": [next_request_id, next_keyframe_id], "at": tick})
 
     def close(self) -> None:
         """Flush and close; safe to call twice."""
@@ -73,12 +90,13 @@ class RecordedTick:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RecordedRequest:
-    """A request, the tick whose memory it was planned from, and the tick that it was submitted in."""
+    """A request, the tick whose memory it was planned from, the tick that it was submitted in, and its effort."""
 
     request_id: int
     plan: ClipPlan
     planned_at: int
     at: int
+    effort: Effort | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +106,23 @@ class RecordedMerge:
     request_id: int
 
 
+@dataclass(frozen=True, slots=True)
+class RecordedFallback:
+    """Another generator took over."""
+
+    generator: str
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedClosure:
+    """Loops were closed: the journal's facts of it."""
+
+    facts: dict[str, Any]
+
+
+RecordedEvent = RecordedRequest | RecordedMerge | RecordedFallback | RecordedClosure
+
+
 @dataclass(slots=True)
 class Recording:
     """A log that was read.
@@ -95,13 +130,17 @@ class Recording:
     Attributes:
         header: World, generator, seed and tick length.
         ticks: In order.
-        events: Requests and merges by the tick that they happened in, in their order.
+        events: Requests, merges and fallbacks by the tick that they happened in, in their order.
+        rewinds: Ticks that were spent on going back, and the tick whose end each led to.
+        counters: Identities of requests and keyframes that are next from a tick on.
     """
 
     header: dict[str, Any]
     ticks: list[RecordedTick] = field(default_factory=list)
-    events: dict[int, list[RecordedRequest | RecordedMerge]] = field(default_factory=dict)
+    events: dict[int, list[RecordedEvent]] = field(default_factory=dict)
 
+    rewinds: dict[int, int] = field(default_factory=dict)
+    counters: dict[int, tuple[int, int]] = field(default_factory=dict)
     _planned: dict[int, list[RecordedRequest]] = field(default_factory=dict)
 
     def planned_at(self, tick: int) -> list[RecordedRequest]:
@@ -139,12 +178,22 @@ class Recording:
         elif "request" in entry:
             poses = np.frombuffer(entry["poses"], np.float64).reshape(-1, 4, 4).copy()
             plan = ClipPlan(poses, Pinhole(**entry["pinhole"]), entry["purpose"], entry["missing"])
-            request = RecordedRequest(entry["request"], plan, entry["planned_at"], entry["at"])
+            effort = Effort(*entry["effort"]) if entry.get("effort") else None
+            request = RecordedRequest(entry["request"], plan, entry["planned_at"], entry["at"], effort)
             self.events.setdefault(request.at, []).append(request)
             if request.planned_at < request.at:
                 self._planned.setdefault(request.planned_at, []).append(request)
         elif "merge" in entry:
             self.events.setdefault(entry["at"], []).append(RecordedMerge(entry["merge"]))
+        elif "rewind" in entry:
+            self.rewinds[entry["at"]] = entry["rewind"]
+        elif "counters" in entry:
+            first, second = entry["counters"]
+            self.counters[entry["at"]] = (first, second)
+        elif "closure" in entry:
+            self.events.setdefault(entry["at"], []).append(RecordedClosure(entry["closure"]))
+        elif "fallback" in entry:
+            self.events.setdefault(entry["at"], []).append(RecordedFallback(entry["fallback"]))
 
 
 def _entries(path: Path) -> Iterator[dict[str, Any]]:

@@ -21,11 +21,13 @@ WORLD_SUFFIX = ".spatia"
 
 
 def check_generator(name: str) -> None:
-    """Refuse an unknown generator before anything is loaded.
+    """Refuse an unknown generator before anything is loaded; an empty name means the source's own.
 
     Raises:
         UserError: There is no such generator.
     """
+    if not name:
+        return
     try:
         check_generator_name(name)
     except ValueError:
@@ -60,7 +62,7 @@ def rollout(command: commands.Rollout) -> int:
             return 0
         poses = action_poses(actions, world.walk.world_T_camera, world.info.up_world) if path is None else path
         poses = select_frames(poses, command.frames)
-        job = Rollout(poses, command.out, size or world.default_size, command.generator, command.seed)
+        job = Rollout(poses, command.out, size or world.default_size, command.generator, command.seed, command.quality)
         run_rollout(world, job, report)
     print(command.out / "video.mp4")
     return 0

@@ -10,25 +10,30 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from ..generator.queue import GenerationQueue
+from ..generator.registry import check_generator_name
 from ..input.intents import Intent
 from ..renderer.interface import DrawOptions, Renderer
 from ..renderer.software import SoftwareRenderer
 from ..world.camera import Pinhole
 from ..world.keyframes import FrameBank, Keyframe
+from ..world.paging_plan import Viewpoint
 from ..world.points import PointClass
 from ..world.transforms import Transform, interpolate
 from .checkpoint import Checkpoint, copy_walk
 from .clips import ClipLoop
 from .clock import Clock, WallClock
 from .collision import Collision
-from .director import predict_along
+from .director import Director, predict_along
 from .metrics import Metrics
 from .record import Recorder, Recording
+from .rewind import Rewinder
 from .rig import CameraRig, RigState
 from .world import World
 
 TICK_ORDER = (
     "look: turn by the mouse's angle, never scaled by time",
+    "rewind: where it is wished, go back instead of all that follows",
     "move: rig, collision, floor",
     "drain: poll the generator, apply staged merges",
     "plan: ask the director for the next clip",
@@ -39,6 +44,7 @@ DEFAULT_GENERATOR = "outpaint"
 PLACE_GENERATOR = "procedural"
 """What pictures a procedural place where nothing else is asked for."""
 TRACE_STEP_M = 0.10
+PAGING_TIMEOUT_S = 60.0
 FINER_SHARE = 0.5
 """An invented keyframe is sampled if a pixel's footprint is below this share of a voxel."""
 
@@ -69,7 +75,7 @@ class Session:
 
     Args:
         world: The world; the session changes it, the caller saves it.
-        generator: Name of the clip generator; a procedural place has its own in place of the default.
+        generator: Name of the clip generator; the world's own if empty, see ``own_generator``.
         seed: Of everything random; the world's own if not given.
         wait: True simulates time and waits for every clip, so that the same seed and intents give the same world.
             False never waits: clips are made by a worker process and merged when they are done.
@@ -80,12 +86,14 @@ class Session:
         recorder: Receives every tick's intents, requests and merges.
         recording: Requests and merges happen at this log's ticks instead of being planned.
         memory_limit: Bytes of points above which nothing more is generated.
+        quality: How much work generators that can choose put into a clip: "draft", "balanced" or "best". Adapted to
+            the speed that is measured unless the session waits. By default "best" where it waits, else "balanced".
     """
 
     def __init__(
         self,
         world: World,
-        generator: str = DEFAULT_GENERATOR,
+        generator: str = "",
         *,
         seed: int | None = None,
         wait: bool = True,
@@ -96,9 +104,9 @@ class Session:
         recorder: Recorder | None = None,
         recording: Recording | None = None,
         memory_limit: int | None = None,
+        quality: str = "",
     ) -> None:
-        if world.info.place and generator == DEFAULT_GENERATOR:
-            generator = PLACE_GENERATOR
+        generator = generator or own_generator(world)
         self.world = world
         self.generator = world.walk.generator = generator
         self.is_waiting = wait
@@ -118,13 +126,14 @@ class Session:
             pinhole=world.pinhole_for(size or world.default_size),
             clock=self.clock,
             metrics=self.metrics,
-            predict=self.predict,
+            prediction=self.prediction,
             on_changed=lambda keys: self.collision.merged(keys, self.rig.state),
             recorder=recorder,
             recording=recording,
             memory_limit=memory_limit,
+            quality=quality or ("best" if wait else "balanced"),
         )
-        self.queue, self.director, self.status = self.clips.queue, self.clips.director, self.clips.status
+        self.status = self.clips.status
         self._recorder = recorder
         self._looked = (0.0, 0.0)
         self._pace = 1.0
@@ -132,6 +141,7 @@ class Session:
         self._previous = self.rig.state
         self._predict: Callable[[float], Transform] | None = None
         self._is_closed = False
+        self.rewinder = Rewinder(self, recorder=recorder, recording=recording)
 
     def __enter__(self) -> "Session":
         return self
@@ -143,6 +153,16 @@ class Session:
     def seed(self) -> int:
         """Of what is generated."""
         return self.clips.seed
+
+    @property
+    def queue(self) -> GenerationQueue:
+        """Of the generator that is at work."""
+        return self.clips.queue
+
+    @property
+    def director(self) -> Director:
+        """Decides what is generated next."""
+        return self.clips.director
 
     @property
     def pinhole(self) -> Pinhole:
@@ -184,6 +204,10 @@ class Session:
         if plan_now:
             self.clips.plan_soon()
         self.world.walk.tick += 1
+        if self.rewinder.tick(is_wished=intent.rewind):
+            self.clips.drain()
+            self._record(intent)
+            return
         self._run_commands(intent.commands)
         self._previous = self.rig.state
         self._pace = self._eased_pace() if pace is None else pace
@@ -215,11 +239,24 @@ class Session:
         self._trace()
         self.clips.drain()
         self.clips.plan()
+        self.rewinder.note()
+        self._record(intent)
+
+    def _record(self, intent: Intent) -> None:
+        walk = self.world.walk
         yaw, pitch = self._looked
         self._looked = (0.0, 0.0)
         if self._recorder is not None:
             whole = replace(intent, look_yaw_rad=yaw, look_pitch_rad=pitch)
             self._recorder.tick(walk.tick, whole, self._pace, walk.world_T_camera)
+
+    def stand(self, state: RigState) -> None:
+        """Be somewhere at once, without walking there."""
+        walk = self.world.walk
+        self._previous, self.rig.state = self.rig.state, replace(state, velocity=(0.0, 0.0, 0.0))
+        self._predict, self.collision.fall_m_s = None, 0.0
+        walk.world_T_camera, walk.is_flying = self.rig.world_T_camera, state.is_flying
+        walk.settled, walk.held, walk.tails = self.director.settled, self.director.held, self.director.tails
 
     def _trace(self) -> None:
         """Keep the way that was walked, a point for every 10 cm."""
@@ -259,14 +296,30 @@ class Session:
         renderer, pinhole = self.renderer, pinhole or self.pinhole
         # simulated clips arrive between two frames: nothing fades in where the session waits
         now_s = -1e9 if self.is_waiting else self.tick_count * self.tick_s
-        renderer.update(self.world.memory.snapshot(), self._sampled(), budget_s=budget_s, now_s=now_s)
+        self._look_ahead(pose, pinhole)
+        renderer.update(self.world.memory.to_draw(), self._sampled(), budget_s=budget_s, now_s=now_s)
         options = self._options(tint)
         if reuse and isinstance(renderer, SoftwareRenderer):
             view = renderer.render(pose, pinhole, options, reuse=True)
             words = renderer.rgba
+            self.clips.serve_photos(renderer)
         else:
             view, words = renderer.render(pose, pinhole, options), None
         return Frame(view.color, view.depth_m, view.coverage, pose, self.tick_count, words)
+
+    def _look_ahead(self, world_T_camera: Transform, pinhole: Pinhole) -> None:
+        """Tell the pager of a world on the disk what is needed; where it has brought everything, do without it."""
+        pager = self.world.memory.pager
+        if pager is None or self.world.memory.hold_all():
+            return
+        pager.look(Viewpoint(world_T_camera.copy(), pinhole, self.rig.state.velocity))
+        if self.is_waiting:
+            pager.wait(PAGING_TIMEOUT_S)  # simulated time waits for the disk, so that every run shows the same
+
+    def wait_for_view(self, timeout_s: float) -> None:
+        """Wait until what is in view was read from the disk, or for so long."""
+        if self.world.memory.pager is not None:
+            self.world.memory.pager.wait(timeout_s)
 
     def _sampled(self) -> tuple[Keyframe, ...]:
         """Keyframes whose pixels are finer than memory's voxels; sampling others costs time and shows no more."""
@@ -292,18 +345,26 @@ class Session:
 
     def predict(self, seconds: float) -> Transform:
         """Pose in so many seconds if the walker goes on like this."""
+        return self.prediction()(seconds)
+
+    def prediction(self) -> Callable[[float], Transform]:
+        """What ``predict`` would say now, for any thread and for later."""
         if self._predict is not None:
-            return self._predict(seconds)
-        now, before = self.rig.state, self._previous
-        rate = min(seconds, 1.2) / self.tick_s  # nobody turns on for long at the rate of a moment
-        position = np.asarray(now.position) + np.asarray(now.velocity) * seconds
-        ahead: RigState = replace(
-            now,
-            position=(float(position[0]), float(position[1]), float(position[2])),
-            yaw_rad=now.yaw_rad + (now.yaw_rad - before.yaw_rad) * rate,
-            pitch_rad=float(np.clip(now.pitch_rad + (now.pitch_rad - before.pitch_rad) * rate, -1.4, 1.4)),
-        )
-        return self.rig.pose_of(ahead)
+            return self._predict
+        rig, now, before, tick_s = self.rig, self.rig.state, self._previous, self.tick_s
+
+        def predict(seconds: float) -> Transform:
+            rate = min(seconds, 1.2) / tick_s  # nobody turns on for long at the rate of a moment
+            position = np.asarray(now.position) + np.asarray(now.velocity) * seconds
+            ahead: RigState = replace(
+                now,
+                position=(float(position[0]), float(position[1]), float(position[2])),
+                yaw_rad=now.yaw_rad + (now.yaw_rad - before.yaw_rad) * rate,
+                pitch_rad=float(np.clip(now.pitch_rad + (now.pitch_rad - before.pitch_rad) * rate, -1.4, 1.4)),
+            )
+            return rig.pose_of(ahead)
+
+        return predict
 
     # -- commands -----------------------------------------------------------------------------------------------------
 
@@ -408,6 +469,17 @@ class Session:
         self._is_closed = True
         self.clips.close()
         self.renderer.close()
+
+
+def own_generator(world: World) -> str:
+    """Name of the generator that a world goes on with: its last one, its place's, or ``outpaint``."""
+    last = world.walk.generator
+    if last:
+        try:
+            check_generator_name(last)
+        except ValueError:
+            last = ""  # not installed here
+    return last or (PLACE_GENERATOR if world.info.place else DEFAULT_GENERATOR)
 
 
 def _is_finer(keyframe: Keyframe, voxel_size_m: float) -> bool:

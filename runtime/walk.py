@@ -3,7 +3,7 @@
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,10 +21,11 @@ from .clock import SimulatedClock
 from .errors import UserError
 from .headless import photo_here, session_facts, tiled_frames, write_contact_sheet, write_report
 from .persistence import damage_text, open_world
+from .process import installed_bytes
 from .progress import progress_bar
 from .record import Recorder
-from .samples import SAMPLES, sample_source
-from .session import ROLLOUT_RATE_HZ, Session
+from .samples import SAMPLES, check_sample, is_sample, sample_label, sample_source
+from .session import ROLLOUT_RATE_HZ, Session, own_generator
 from .sources import make_world
 from .window import LoopHooks, WalkLoop
 from .world import World
@@ -77,7 +78,7 @@ def place_of(source: str, *, is_new: bool, is_frozen: bool) -> WalkPlace:
         if is_new:
             raise UserError("a source with --new", f"the saved world {source}", "leave --new out")
         return WalkPlace(path.parent, path, True)
-    name = source if source in SAMPLES and not path.exists() else path.resolve().stem
+    name = sample_label(source) if is_sample(source) else path.resolve().stem
     folder = WALKS_FOLDER / name
     file = folder / "world.spatia"
     if is_new and file.exists() and not is_frozen:
@@ -106,9 +107,7 @@ def run_walk(command: commands.Walk, size: tuple[int, int] | None, memory_limit:
 
         return run_window(place, command, size, memory_limit)
     with progress_bar("opening") as report:
-        world = open_or_make(command, place, report)
-    if memory_limit is not None:
-        check_memory_limit(world, memory_limit)
+        world = open_or_make(command, place, report, memory_limit)
     try:
         return run_script(world, place, command, size, memory_limit)
     finally:
@@ -121,7 +120,9 @@ def check_source(command: commands.Walk) -> None:
     Raises:
         UserError: Neither a sample nor a path that exists.
     """
-    if command.source not in SAMPLES and not Path(command.source).exists():
+    if is_sample(command.source):
+        check_sample(command.source)
+    elif not Path(command.source).exists():
         raise UserError(f"a file, a folder or a sample ({', '.join(SAMPLES)})", repr(command.source), "check the name")
 
 
@@ -130,7 +131,7 @@ def first_picture(place: WalkPlace, command: commands.Walk, size: tuple[int, int
     if not place.exists:
         source = (
             sample_source(command.source)
-            if command.source in SAMPLES and not Path(command.source).exists()
+            if is_sample(command.source)
             else load_source(command.source, depth=command.depth, intrinsics=command.intrinsics, mask=command.mask)
         )
         if len(source.frames):
@@ -139,9 +140,9 @@ def first_picture(place: WalkPlace, command: commands.Walk, size: tuple[int, int
 
 
 def open_or_make(
-    command: commands.Walk, place: WalkPlace, report: Any, preview: Callable[[World], None] | None = None
+    command: commands.Walk, place: WalkPlace, report: Any, memory_limit: int | None = None
 ) -> World:
-    """The world to walk: resumed where there is one, otherwise made from the source.
+    """The world to walk: resumed where there is one, its points read behind the walk; otherwise made from the source.
 
     Raises:
         UserError: Options of a source with a world that is resumed.
@@ -151,26 +152,14 @@ def open_or_make(
         given = [k for k, v in options.items() if v is not None]
         if given:
             raise UserError(f"no --{given[0]} when a world is resumed", f"{place.file}", "start afresh with --new")
-        world = open_world(place.file, read_only=command.frozen, preview=preview)
+        budget = memory_limit or installed_bytes() // 2
+        world = open_world(place.file, read_only=command.frozen, budget_bytes=budget)
         if world.damage:
             print(damage_text(world), file=sys.stderr)
         if command.prompt:
             world.walk.prompt = command.prompt
         return world
     return make_world(command.source, options, seed=command.seed, prompt=command.prompt, progress=report)
-
-
-def check_memory_limit(world: World, limit: int) -> None:
-    """Refuse a world whose points alone are over the limit.
-
-    Raises:
-        UserError: It does not fit.
-    """
-    held = sum(chunk.num_bytes for chunk in world.memory.chunks.values())
-    if held > limit:
-        raise UserError(
-            f"a world within {limit / 2**20:.0f} MiB", f"{held / 2**20:.0f} MiB of points", "raise --memory-limit"
-        )
 
 
 def has_display() -> bool:
@@ -206,7 +195,15 @@ def run_script(
         else new_recorder(command.record, world, command.generator, size, 1.0 / ROLLOUT_RATE_HZ)
     )
     started = time.perf_counter()
-    session = Session(world, command.generator, wait=True, size=size, recorder=recorder, memory_limit=memory_limit)
+    session = Session(
+        world,
+        command.generator,
+        wait=True,
+        size=size,
+        recorder=recorder,
+        memory_limit=memory_limit,
+        quality=command.quality,
+    )
     try:
         with progress_bar("walking") as report, session:
             tiles = _walk_script(session, place, command, size, report)
@@ -275,7 +272,7 @@ def new_recorder(path: Path, world: World, generator: str, size: tuple[int, int]
     """
     header = {
         "world": world.info.name,
-        "generator": generator,
+        "generator": generator or own_generator(world),
         "seed": world.info.seed,
         "size": list(size),
         "content_hash": world.content_hash(),

@@ -7,10 +7,12 @@ import os
 import signal
 import sys
 import threading
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from spatia.generator import pipeline
+from spatia.generator.errors import MissingExtraError, TooLittleMemoryError
 from spatia.generator.requests import Clip, ClipRequest, Progress, SceneVideo
 from spatia.world.camera import Pinhole
 from spatia.world.memory import MemorySnapshot, SpatialMemory
@@ -107,6 +109,48 @@ class BrokenStartGenerator(InstantGenerator):
 
     def __init__(self) -> None:
         raise RuntimeError("no room on the device")
+
+
+class MissingModelGenerator(InstantGenerator):
+    """Cannot be made: nobody has its weights."""
+
+    name = "missing"
+
+    def __init__(self) -> None:
+        raise MissingExtraError("model 'missing' is not complete\nput weights.bin into models/", name="weights.bin")
+
+
+class TooLargeGenerator(InstantGenerator):
+    """Finds with its first clip that it does not fit."""
+
+    name = "large"
+
+    def generate(self, request: ClipRequest, scene: SceneVideo, progress: Progress) -> Clip:
+        raise TooLittleMemoryError("needs 24 GB, 8 GB are free\n--quality draft would fit")
+
+
+class ExhaustedGenerator(InstantGenerator):
+    """Paints one clip, then runs out of memory."""
+
+    name = "exhausted"
+
+    def __init__(self) -> None:
+        self._is_first = True
+
+    def generate(self, request: ClipRequest, scene: SceneVideo, progress: Progress) -> Clip:
+        if not self._is_first:
+            raise MemoryError("no 2 GB in one piece")
+        self._is_first = False
+        return self.painted(scene)
+
+
+class DiffusingGenerator(InstantGenerator):
+    """Says that denoising took a minute."""
+
+    name = "diffusing"
+
+    def generate(self, request: ClipRequest, scene: SceneVideo, progress: Progress) -> Clip:
+        return replace(self.painted(scene), seconds={"denoise": 60.0})
 
 
 class FaultyGenerator(InstantGenerator):

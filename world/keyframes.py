@@ -1,7 +1,7 @@
 """Keyframes: frames kept with their pose and intrinsics, candidates for references and for drawing."""
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,7 +11,7 @@ import numpy.typing as npt
 from .camera import Pinhole
 from .errors import StaleChangeError
 from .points import PointClass, priority_of
-from .retrieval import MAX_REFERENCES, assign_one_to_one, select_greedy
+from .retrieval import MAX_REFERENCES, assign_one_to_one, count_shared, select_greedy
 from .snapshot import MemorySnapshot
 from .transforms import Transform, apply, invert, rotation_angle_rad
 from .visibility import render_depth
@@ -253,6 +253,23 @@ class FrameBank:
         kept = tuple(e.frame.keyframe_id for e in entries if e.frame.keyframe_id in offered)
         return StagedFrames(base, BankSnapshot(entries, next_id), kept)
 
+    def stage_poses(self, world_T_camera: Mapping[int, Transform]) -> StagedFrames:
+        """Give kept frames other poses, changing nothing yet; none is dropped. Any thread.
+
+        Args:
+            world_T_camera: (4, 4) poses by identity; other frames keep theirs, unknown identities are passed over.
+        """
+        base = self._state
+        moved = [k for e in base.entries if (k := e.frame).keyframe_id in world_T_camera]
+        if not moved:
+            return StagedFrames(base, base, ())
+        entries: tuple[_Entry, ...] = ()
+        for entry in base.entries:
+            pose = world_T_camera.get(entry.frame.keyframe_id)
+            frame = entry.frame if pose is None else replace(entry.frame, world_T_camera=pose.copy())
+            entries = _inserted(entries, _entry_of(frame))
+        return StagedFrames(base, BankSnapshot(entries, base.next_id), tuple(k.keyframe_id for k in moved))
+
     def is_stale(self, staged: StagedFrames) -> bool:
         """Whether frames came or went since, so that ``apply`` would refuse them."""
         return staged.base.entries is not self._state.entries
@@ -412,6 +429,30 @@ def _within(entries: tuple[_Entry, ...], max_bytes: int) -> tuple[_Entry, ...]:
         entries = _without(entries, victim)
         total -= victim.num_bytes
     return entries
+
+
+def shared_surface(
+    snapshot: MemorySnapshot,
+    pinhole: Pinhole,
+    world_T_camera: npt.NDArray[np.float64],
+    frames: Sequence[Keyframe],
+) -> npt.NDArray[np.int64]:
+    """How much of memory's surface cameras and frames both see.
+
+    Args:
+        snapshot: Memory.
+        pinhole: Intrinsics of the cameras.
+        world_T_camera: (T, 4, 4) float64.
+        frames: C frames.
+
+    Returns:
+        (T, C) int64 points of an even sample.
+    """
+    points = _surface_points(snapshot, pinhole, world_T_camera)
+    if not frames or not len(points):
+        return np.zeros((len(world_T_camera), len(frames)), np.int64)
+    target_sees = np.stack([_target_sees(snapshot, pinhole, pose, points) for pose in world_T_camera])
+    return count_shared(target_sees, np.stack([frame.sees(points) for frame in frames]))
 
 
 def _surface_points(

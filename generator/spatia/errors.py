@@ -1,15 +1,16 @@
 """Faults of the model's folder.
 
 GeneratorError
-├── CheckpointError          a weight file is wrong, incomplete or damaged; the message names the tensors and the layout
+├── UnusableModelError
+│   └── CheckpointError      a weight file is wrong, incomplete or damaged; the message names the tensors and the layout
 └── MissingExtraError
     └── MissingWeightsError  no weights where they were looked for; the message says which files to put where
 """
 
-from ..errors import GeneratorError, MissingExtraError
+from ..errors import MissingExtraError, UnusableModelError
 
 
-class CheckpointError(GeneratorError):
+class CheckpointError(UnusableModelError):
     """A weight file is wrong, incomplete or damaged; the message names the first tensors and the expected layout."""
 
 

@@ -21,8 +21,9 @@ from ...world.transforms import invert, rotation_angle_rad
 from ..requests import Clip, ClipRequest, Progress, ReferenceFrame, SceneVideo
 from .catalogue import SpatiaFiles, find_spatia
 from .config import NEGATIVE_PROMPT
-from .rounds import HISTORY_FRAMES, NUM_REFERENCES, padded_frames, padded_side
+from .rounds import HISTORY_FRAMES, padded_frames, padded_side
 from .settings import GeneratorSettings, settings_from
+from .sizes import enlarged, fitted, order_references, padded, scaled_request, scaled_scene
 
 if TYPE_CHECKING:
     import torch
@@ -121,6 +122,9 @@ class SpatiaGenerator:
     def generate(self, request: ClipRequest, scene: SceneVideo, progress: Progress) -> Clip:
         """Make one clip. See ``Generator.generate``."""
         started = time.perf_counter()
+        asked, given = request, scene
+        request = scaled_request(request)
+        scene = scaled_scene(scene, request.pinhole)
         pipeline = self._loaded(progress)
         loaded = time.perf_counter()
         inputs = round_inputs(request, self._control(request, scene, progress))
@@ -131,8 +135,9 @@ class SpatiaGenerator:
             frames = self._decode(pipeline, latents, request, inputs, progress)
         finally:
             pipeline.maybe_free_model_hooks()
+        frames = enlarged(frames, asked.pinhole)
         decoded = time.perf_counter()
-        depth_m, confidence, new_surface = self._depth(frames, request, scene)
+        depth_m, confidence, new_surface = self._depth(frames, asked, given)
         seconds = {"load": loaded - started, "condition": drawn - loaded, "encode": encoded - drawn}
         seconds |= {
             "denoise": denoised - encoded,
@@ -191,7 +196,7 @@ class SpatiaGenerator:
         """(1, z, F', h, w) latents of the clip, history included, and when encoding was done."""
         import torch
 
-        sampling = self._settings.sampling
+        sampling = self._settings.sampling_of(request.effort)
         progress.check("encode", CONDITION_SHARE)
         self._switch_lora(is_on=inputs.uses_lora)
         positive = self._text(pipeline, request.prompt, is_negative=False)
@@ -306,18 +311,18 @@ def round_inputs(request: ClipRequest, control: Control) -> RoundInputs:
     if history is not None:
         color[:num_history], coverage[:num_history] = history, 255
     first = num_history - num_drawn
-    color[first : num_history + count] = _padded(control.color, (height, width))
-    coverage[first : num_history + count] = _padded(control.coverage, (height, width))
+    color[first : num_history + count] = padded(control.color, (height, width))
+    coverage[first : num_history + count] = padded(control.coverage, (height, width))
     color[num_history + count :] = color[num_history + count - 1]
     coverage[num_history + count :] = coverage[num_history + count - 1]
     photo = None if history is not None else _photo_at_start(request)
     image = None if photo is None else fitted(photo.color, (height, width))
-    pictures = () if photo is not None else tuple(fitted(r.color, (height, width)) for r in _chosen(request))
+    pictures = (
+        ()
+        if photo is not None
+        else tuple(fitted(r.color, (height, width)) for r in order_references(request).references)
+    )
     return RoundInputs(color, coverage, history, image, pictures)
-
-
-def _chosen(request: ClipRequest) -> tuple[ReferenceFrame, ...]:
-    return request.references[:NUM_REFERENCES]
 
 
 def _history_poses(request: ClipRequest) -> npt.NDArray[np.float64]:
@@ -335,7 +340,7 @@ def _history(request: ClipRequest, size: tuple[int, int]) -> npt.NDArray[np.uint
     """Last 4k + 1 frames of the tail, 9 at most."""
     if request.tail is None or len(request.tail) == 0:
         return None
-    return _padded(request.tail[-_history_length(request.tail) :], size)
+    return padded(request.tail[-_history_length(request.tail) :], size)
 
 
 def _photo_at_start(request: ClipRequest) -> ReferenceFrame | None:
@@ -350,22 +355,3 @@ def _photo_at_start(request: ClipRequest) -> ReferenceFrame | None:
         if reference.is_observed and is_near and same_view < 0.02:
             return reference
     return None
-
-
-def _padded(video: npt.NDArray[Any], size: tuple[int, int]) -> npt.NDArray[Any]:
-    """(F, H, W, …) with its last row and column repeated to a size."""
-    pad = [(0, 0), (0, size[0] - video.shape[1]), (0, size[1] - video.shape[2])]
-    return np.pad(video, pad + [(0, 0)] * (video.ndim - 3), mode="edge")
-
-
-def fitted(picture: npt.NDArray[np.uint8], size: tuple[int, int]) -> npt.NDArray[np.uint8]:
-    """Fill a (height, width) with the middle of a picture, resized."""
-    import cv2
-
-    height, width = size
-    scale = max(height / picture.shape[0], width / picture.shape[1])
-    rows, columns = max(height, round(picture.shape[0] * scale)), max(width, round(picture.shape[1] * scale))
-    method = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
-    resized = cv2.resize(picture, (columns, rows), interpolation=method)
-    top, left = (rows - height) // 2, (columns - width) // 2
-    return np.ascontiguousarray(resized[top : top + height, left : left + width], dtype=np.uint8)

@@ -1,9 +1,10 @@
 """How the generator is set up: from the environment, since it is made without arguments in the worker. No torch."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from ..requests import Effort
 from .catalogue import models_folder
 from .config import SamplingConfig
 
@@ -18,6 +19,7 @@ class GeneratorSettings:
         preset: Sizes: "5b" with the authors' weights, "tiny" with random ones. From ``SPATIA_PRESET``.
         models: Folder of all models. From ``SPATIA_MODELS``.
         sampling: Steps and guidance. From ``SPATIA_STEPS``, ``SPATIA_GUIDANCE`` and ``SPATIA_SAMPLER``.
+        is_sampling_fixed: Steps and guidance hold whatever effort a request names, as one of these two variables is set.
         device: "cuda", "cpu", or "auto" for the first that is there. From ``SPATIA_DEVICE``.
         control: "points" draws memory as the model was trained on, "scene" takes the scene video as it is. From
             ``SPATIA_CONTROL``.
@@ -32,6 +34,13 @@ class GeneratorSettings:
     control: str = "points"
     estimator: str = ""
     is_lora_fused: bool = False
+    is_sampling_fixed: bool = False
+
+    def sampling_of(self, effort: Effort | None) -> SamplingConfig:
+        """Steps and guidance of a clip that may take this effort."""
+        if effort is None or self.is_sampling_fixed:
+            return self.sampling
+        return replace(self.sampling, num_steps=effort.num_steps, guidance=effort.guidance)
 
 
 def settings_from(environment: Mapping[str, str]) -> GeneratorSettings:
@@ -52,6 +61,7 @@ def settings_from(environment: Mapping[str, str]) -> GeneratorSettings:
         device=_choice(environment, "DEVICE", ("auto", "cuda", "cpu"), "auto"),
         control=_choice(environment, "CONTROL", ("points", "scene"), "points"),
         estimator=environment.get(PREFIX + "ESTIMATOR", ""),
+        is_sampling_fixed=any(environment.get(PREFIX + name) for name in ("STEPS", "GUIDANCE")),
         is_lora_fused=_choice(environment, "LORA", ("runtime", "fused"), "runtime") == "fused",
     )
 

@@ -11,10 +11,11 @@ from spatia.generator.errors import MissingExtraError
 from spatia.generator.ledger import Outcome
 from spatia.generator.pipeline import check_clip, lift, new_renderer, render_scene
 from spatia.generator.queue import GenerationQueue
-from spatia.generator.requests import ClipRequest, ReferenceFrame, SceneVideo
+from spatia.generator.requests import ClipRequest, Effort, ReferenceFrame, SceneVideo
 from spatia.generator.spatia.config import SamplingConfig
-from spatia.generator.spatia.generator import Control, SpatiaGenerator, fitted, round_inputs
+from spatia.generator.spatia.generator import Control, SpatiaGenerator, round_inputs
 from spatia.generator.spatia.settings import GeneratorSettings, settings_from
+from spatia.generator.spatia.sizes import fitted, order_references
 from spatia.generator.worker import Runner
 from spatia.renderer.conditioning import render_scene_video
 from spatia.tests.contracts.generator_contract import GeneratorContract, turning_request
@@ -262,3 +263,70 @@ def test_in_the_worker_process_a_clip_is_made_and_lifted(monkeypatch: pytest.Mon
     assert ended.result is not None
     assert ended.result.frames.shape == (5, 48, 64, 3)
     assert "generate/denoise" in ended.result.seconds
+
+
+def shelf() -> ClipRequest:
+    """A turn to the left along a long wall, and photos of its parts, right, left and middle first."""
+    memory = SpatialMemory(0.05)
+    x, y = (grid.ravel() for grid in np.meshgrid(np.arange(-6, 6, 0.04), np.arange(-0.5, 0.5, 0.04)))
+    places = np.stack([x, y, np.full(x.size, 2.0)], 1).astype(np.float32)
+    observed = priority_of(PointClass.OBSERVED)
+    memory.insert(
+        PointBatch.uniform(places, np.full_like(places, 90, np.uint8), priority=observed, keyframe=1, weights=8)
+    )
+    request = make_request(1, memory=memory.snapshot(), num_frames=3, size=(64, 48))
+    photo = np.zeros((48, 64, 3), np.uint8)
+    offsets = {2.4: 11, -2.4: 12, 0.0: 13}
+    references = tuple(
+        ReferenceFrame(photo, None, request.pinhole, moved_by(offset), True, key) for offset, key in offsets.items()
+    )
+    return replace(request, world_T_camera=np.stack([moved_by(x) for x in (2.0, 0.0, -2.0)]), references=references)
+
+
+def moved_by(x_m: float) -> np.ndarray:
+    pose = np.eye(4)
+    pose[0, 3] = x_m
+    return pose
+
+
+def test_references_come_in_the_order_of_the_cameras_that_they_are_for() -> None:
+    request = shelf()
+    assert [r.keyframe_id for r in order_references(request).references] == [11, 13, 12]
+    backwards = replace(request, world_T_camera=request.world_T_camera[::-1].copy())
+    assert [r.keyframe_id for r in order_references(backwards).references] == [12, 13, 11]
+    told = replace(request, tail=a_tail(request))
+    assert (
+        len(round_inputs(told, Control(np.zeros((3, 64, 64, 3), np.uint8), np.zeros((3, 64, 64), np.uint8))).references)
+        == 3
+    )
+
+
+def test_a_reference_that_shares_no_surface_with_the_path_is_left_out() -> None:
+    request = shelf()
+    away = replace(request.references[2], world_T_camera=moved_by(40.0))
+    request = replace(request, references=(*request.references[:2], away))
+    assert [r.keyframe_id for r in order_references(request).references] == [11, 12]
+
+
+def test_where_memory_is_empty_references_stay_as_they_are() -> None:
+    request = replace(shelf(), memory=SpatialMemory(0.05).snapshot())
+    assert order_references(request).references == request.references
+
+
+def test_a_clip_of_less_effort_is_made_small_and_enlarged(asked: tuple[ClipRequest, SceneVideo]) -> None:
+    request = replace(asked[0], tail=a_tail(asked[0]), effort=Effort(1, 1.0, 32 * 32))
+    generator = SpatiaGenerator(TINY)
+    sizes = []
+    control = generator._control
+    generator._control = lambda small, *rest: sizes.append(small.pinhole.size) or control(small, *rest)  # type: ignore[method-assign]
+    clip = generator.generate(request, asked[1], RecordingProgress())
+    assert sizes == [(32, 32)]
+    check_clip(clip, request)
+
+
+def test_an_effort_sets_steps_and_guidance_unless_the_environment_does() -> None:
+    effort = Effort(7, 1.0, 10**6)
+    assert TINY.sampling_of(effort) == SamplingConfig(num_steps=7, guidance=1.0)
+    assert TINY.sampling_of(None) == TINY.sampling
+    fixed = settings_from({"SPATIA_STEPS": "3"})
+    assert fixed.sampling_of(effort).num_steps == 3
