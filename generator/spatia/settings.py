@@ -19,7 +19,7 @@ class GeneratorSettings:
         preset: Sizes: "5b" with the authors' weights, "tiny" with random ones. From ``SPATIA_PRESET``.
         models: Folder of all models. From ``SPATIA_MODELS``.
         sampling: Steps and guidance. From ``SPATIA_STEPS``, ``SPATIA_GUIDANCE`` and ``SPATIA_SAMPLER``.
-        is_sampling_fixed: Steps and guidance hold whatever effort a request names, as one of these two variables is set.
+        is_sampling_fixed: Steps and guidance hold whatever effort a request names: one of these two variables is set.
         device: "cuda", "cpu", or "auto" for the first that is there. From ``SPATIA_DEVICE``.
         control: "points" draws memory as the model was trained on, "scene" takes the scene video as it is. From
             ``SPATIA_CONTROL``.
