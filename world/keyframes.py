@@ -1,8 +1,8 @@
 """Keyframes: frames kept with their pose and intrinsics, candidates for references and for drawing."""
 
 import logging
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
