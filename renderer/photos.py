@@ -40,12 +40,22 @@ DepthMaker = Callable[[Keyframe], npt.NDArray[np.float32]]
 """Draws memory's depth at a keyframe's pose, (H, W) float32 metres, 0 where nothing is."""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Wanted:
+    """A photo that is yet to be made: of which keyframe, shrunk by how much, from which revision of the points."""
+
+    keyframe: Keyframe
+    level: int
+    revision: int
+
+
 @dataclass(slots=True, eq=False)
 class Photo:
     """A keyframe unpacked for sampling.
 
     Attributes:
         keyframe: What it was made from.
+        level: Quarter octaves that it was shrunk by.
         pinhole: Intrinsics of the pixels below, which may be fewer than the keyframe's.
         words: (h * w,) uint32, red in the lowest byte.
         inverse_depth: (h * w,) float32, 1/m; 0 unknown, ``BLOCKED`` where something moves.
@@ -53,6 +63,7 @@ class Photo:
     """
 
     keyframe: Keyframe
+    level: int
     pinhole: Pinhole
     words: npt.NDArray[np.uint32]
     inverse_depth: npt.NDArray[np.float32]
@@ -69,6 +80,7 @@ class PhotoShelf:
     def __init__(self) -> None:
         self._keyframes: tuple[Keyframe, ...] = ()
         self._packed: OrderedDict[tuple[int, int], Photo] = OrderedDict()
+        self._wanted: dict[tuple[int, int], Wanted] = {}
         self._camera_T_world = np.zeros((0, 4, 4))
         self._intrinsics = np.zeros((0, 6))
         self._weights = np.zeros(0)
@@ -87,6 +99,7 @@ class PhotoShelf:
         alive = {id(k) for k in usable}
         for key in [k for k, photo in self._packed.items() if id(photo.keyframe) not in alive]:
             del self._packed[key]
+        self._wanted = {key: w for key, w in self._wanted.items() if id(w.keyframe) in alive}
         if usable:
             self._camera_T_world = invert(np.stack([k.world_T_camera for k in usable]))
             rows = [(p.width, p.height, p.fx, p.fy, p.cx, p.cy) for p in (k.pinhole for k in usable)]
@@ -156,27 +169,55 @@ class PhotoShelf:
         angle = np.clip(2.0 * cosine - 1.0, 0.0, 1.0)
         return inside * angle * np.where(sharpness > 0.15, sharpness, 0.0) * self._weights[indices, None]
 
-    def photo(self, keyframe: Keyframe, focal: float, make_depth: DepthMaker, revision: int, refresh: bool) -> Photo:
-        """The unpacked photo of a keyframe.
+    def photo(
+        self, keyframe: Keyframe, focal: float, revision: int, *, make_depth: DepthMaker | None, refresh: bool
+    ) -> Photo | None:
+        """The unpacked photo of a keyframe, or None if it is yet to be made.
 
         Args:
             keyframe: One of those given to ``update``.
             focal: Focal length of the view; a much finer photo is shrunk towards it.
-            make_depth: Draws memory's depth where the keyframe's own is unknown.
             revision: Of the points that ``make_depth`` draws.
+            make_depth: Draws memory's depth where the keyframe's own is unknown; None where nobody may wait for it:
+                the photo is then ``wanted``, and meanwhile the one at hand is given.
             refresh: Complete the depth again if the points changed since.
         """
         level = shrink_level(keyframe.pinhole.fx / focal)
         key = (id(keyframe), level)
         photo = self._packed.get(key)
-        stale = photo is not None and photo.depth_revision not in (-1, revision)
-        if photo is None or (stale and refresh):
-            photo = _unpack(keyframe, level, make_depth, revision)
-            self._packed[key] = photo
-        self._packed.move_to_end(key)
+        if photo is not None:
+            self._packed.move_to_end(key)
+        is_stale = photo is not None and photo.depth_revision not in (-1, revision)
+        if photo is None or (is_stale and refresh):
+            wanted = Wanted(keyframe, level, revision)
+            if make_depth is None:
+                self._wanted[key] = wanted
+                photo = photo or self._other_level(keyframe)
+            else:
+                photo = unpack_photo(wanted, make_depth)
+                self.take([photo])
+        return photo
+
+    def _other_level(self, keyframe: Keyframe) -> Photo | None:
+        """The keyframe's photo as it was last shrunk, while the one for this view is made."""
+        return next((p for p in reversed(self._packed.values()) if p.keyframe is keyframe), None)
+
+    @property
+    def wanted(self) -> tuple[Wanted, ...]:
+        """Photos that ``photo`` could not give, or not of the present revision; until they are taken."""
+        return tuple(self._wanted.values())
+
+    def take(self, photos: Sequence[Photo]) -> None:
+        """Give these out from now on; those of keyframes that are gone are dropped."""
+        alive = {id(k) for k in self._keyframes}
+        for photo in photos:
+            key = (id(photo.keyframe), photo.level)
+            self._wanted.pop(key, None)
+            if key[0] in alive:
+                self._packed[key] = photo
+                self._packed.move_to_end(key)
         while len(self._packed) > MAX_PACKED:
             self._packed.popitem(last=False)
-        return photo
 
 
 def shrink_level(ratio: float) -> int:
@@ -184,7 +225,9 @@ def shrink_level(ratio: float) -> int:
     return max(0, int(np.floor(np.log2(max(ratio, 1e-6)) * 4 + 0.35)))
 
 
-def _unpack(keyframe: Keyframe, level: int, make_depth: DepthMaker, revision: int) -> Photo:
+def unpack_photo(wanted: Wanted, make_depth: DepthMaker) -> Photo:
+    """Make a photo; ``make_depth`` is called where the keyframe's own depth is unknown. Any thread."""
+    keyframe, level = wanted.keyframe, wanted.level
     inverse, completed = _inverse_depth(keyframe, make_depth)
     color, pinhole = keyframe.color, keyframe.pinhole
     if level > 0:
@@ -195,7 +238,7 @@ def _unpack(keyframe: Keyframe, level: int, make_depth: DepthMaker, revision: in
         pinhole = pinhole.resized(width, height)
     words = cv2.cvtColor(np.ascontiguousarray(color), cv2.COLOR_RGB2RGBA).view(np.uint32).reshape(-1)
     depth = np.asarray(inverse, np.float32).reshape(-1)
-    return Photo(keyframe, pinhole, words, depth, revision if completed else -1)
+    return Photo(keyframe, level, pinhole, words, depth, wanted.revision if completed else -1)
 
 
 def _inverse_depth(keyframe: Keyframe, make_depth: DepthMaker) -> tuple[npt.NDArray[np.float32], bool]:

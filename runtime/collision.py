@@ -5,6 +5,7 @@ it and its neighbours hold at least 20 cm of surface between step height and hea
 where memory is empty.
 """
 
+import itertools
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -12,19 +13,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from ..world.chunks import CHUNK_SIDE, Chunk, ChunkKey
+from ..renderer.pages import unpack_chunk
+from ..world.chunks import CHUNK_SIDE, OFFSET_STEPS, Chunk, ChunkKey
 from ..world.transforms import level_frame
+from .cells import CELL_M, blocking_columns, gather_cells
 from .rig import CameraRig, RigState
 
 if TYPE_CHECKING:
     from .world import World
 
-CELL_M = 0.05
 BODY_RADIUS_M = 0.22
 STEP_HEIGHT_M = 0.30
 HEAD_ROOM_M = 0.10
-BLOCKING_CELLS = 4
-"""Cells (5 cm each) in a 3x3 neighbourhood of columns that make 20 cm of surface."""
 FLOOR_BAND_M = 0.12
 """Surface within this of the floor's plane is floor: two cells, for noise."""
 REACH_M = 0.8
@@ -33,6 +33,9 @@ GRAVITY_M_S2 = 9.81
 RISE_TIME_S = 0.10
 CHUNKS_PER_TICK = 24
 """New chunks turned into cells in one tick, so that a merge around the body delays no frame."""
+
+
+_Window = tuple[int, int, int, int, int, int]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -82,6 +85,7 @@ class Collision:
         self.fall_m_s = 0.0
         self._rested: tuple[tuple[float, float, float], int] | None = None
         self._num_unread = 0
+        self._gathered: tuple[tuple[_Window, int], tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]] | None = None
         start = self._to_level(world.info.world_T_start[:3, 3])
         self._plane_y = self._floor_below(start)
         self.eye_height_m = float(np.clip(self._plane_y(start) - start[1], 0.3, 2.5))
@@ -149,63 +153,65 @@ class Collision:
         center = self._to_level(center_world)
         side_m = CHUNK_SIDE * self._world.memory.voxel_size_m
         found = [np.zeros((0, 3), np.int32)]
-        for key, chunk in self._world.memory.chunks.items():
+        chunks = self._world.memory.chunks
+        for key in chunks:
             middle = self._to_level((np.asarray(key) + 0.5) * side_m)
             if np.abs(middle - center)[[0, 2]].max() <= radius_m + side_m:
-                found.append(self._cells_of(chunk).keys)
+                found.append(self._cells_of(chunks[key]).keys)
         cells, floor_y = np.concatenate(found), self._plane_y(center)
         y = (cells[:, 1] + 0.5) * CELL_M
         floor = np.unique(cells[np.abs(y - floor_y) < FLOOR_BAND_M][:, [0, 2]], axis=0)
         top_y = floor_y - self.eye_height_m - HEAD_ROOM_M
-        blocking = _blocking_columns(cells, floor_y - STEP_HEIGHT_M, top_y)
+        blocking = blocking_columns(cells, floor_y - STEP_HEIGHT_M, top_y)
         return Survey(self._world_R_level, floor_y, center, blocking, floor.astype(np.int64))
 
     def _nearby(self, center_level: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]:
+        """Cells of the chunks around the body; the same arrays until it reaches other chunks or memory changes."""
+        memory, window = self._world.memory, self._window(center_level)
+        is_settled = self._num_unread == 0 and memory.pager is None  # chunks of a paged world come without a revision
+        if self._gathered is None or not is_settled or self._gathered[0] != (window, memory.revision):
+            self._gathered = ((window, memory.revision), self._gather(window))
+        return self._gathered[1]
+
+    def _window(self, center_level: npt.NDArray[np.float64]) -> _Window:
+        """First and last chunk index of each axis around a place."""
+        low = center_level - np.array([REACH_M, HEAD_ROOM_M, REACH_M])
+        high = center_level + np.array([REACH_M, self.eye_height_m + STEP_HEIGHT_M, REACH_M])
+        turn = self._world_R_level
+        middle, half = turn @ ((low + high) / 2), np.abs(turn) @ ((high - low) / 2)
         side_m = CHUNK_SIDE * self._world.memory.voxel_size_m
-        reach = np.array([REACH_M, 0.0, REACH_M])
-        low = center_level - reach - (0, HEAD_ROOM_M, 0)
-        high = center_level + reach + (0, self.eye_height_m + STEP_HEIGHT_M, 0)
-        corners = np.array([[x, y, z] for x in (low[0], high[0]) for y in (low[1], high[1]) for z in (low[2], high[2])])
-        world = corners @ self._world_R_level.T
-        first = np.floor(world.min(0) / side_m).astype(int)
-        last = np.floor(world.max(0) / side_m).astype(int)
-        chunks = self._world.memory.chunks
-        keys, tops, budget = [], [], self.chunks_per_tick
+        first, last = np.floor((middle - half) / side_m).astype(int), np.floor((middle + half) / side_m).astype(int)
+        return (*first.tolist(), *last.tolist())
+
+    def _gather(self, window: _Window) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]:
+        """Cells of a window of chunks; those of at most ``chunks_per_tick`` new ones are made."""
+        memory, budget = self._world.memory, self.chunks_per_tick
+        keys, tops = [np.zeros((0, 3), np.int32)], [np.zeros(0, np.float32)]
         self._num_unread = 0
-        for x in range(first[0], last[0] + 1):
-            for y in range(first[1], last[1] + 1):
-                for z in range(first[2], last[2] + 1):
-                    chunk = chunks.get((x, y, z))
-                    if chunk is None:
-                        continue
-                    cells = self._cells.get(chunk.key)
-                    if cells is None or cells.revision != chunk.revision:
-                        if budget == 0:
-                            self._num_unread += 1
-                            continue
-                        budget -= 1
-                        cells = self._cells[chunk.key] = self._cells_of(chunk)
-                    keys.append(cells.keys)
-                    tops.append(cells.top_m)
-        if not keys:
-            return np.zeros((0, 3), np.int32), np.zeros(0, np.float32)
+        for key in itertools.product(*(range(window[i], window[i + 3] + 1) for i in range(3))):
+            chunk = memory.held(key)  # never waits for the disk
+            if chunk is None:
+                continue
+            cells = self._cells.get(key)
+            if cells is None or cells.revision != chunk.revision:
+                if budget == 0:
+                    self._num_unread += 1
+                    continue
+                budget -= 1
+                cells = self._cells[key] = self._cells_of(chunk)
+            keys.append(cells.keys)
+            tops.append(cells.top_m)
         return np.concatenate(keys), np.concatenate(tops)
 
     def _cells_of(self, chunk: Chunk) -> _Cells:
         size_m = self._world.memory.voxel_size_m
-        points = chunk.positions_world(size_m) @ self._world_R_level.astype(np.float32)
-        keys = np.floor(points / CELL_M).astype(np.int32)
-        packed = (
-            ((keys[:, 0].astype(np.int64) + (1 << 20)) << 42)
-            | ((keys[:, 1].astype(np.int64) + (1 << 20)) << 21)
-            | (keys[:, 2].astype(np.int64) + (1 << 20))
-        )
-        order = np.argsort(packed, kind="stable")
-        starts = np.flatnonzero(np.diff(packed[order], prepend=-1))
-        counts = np.diff(np.append(starts, len(order)))
-        tops = np.minimum.reduceat(points[order, 1], starts) if len(starts) else np.zeros(0, np.float32)
-        full = counts >= max(2, int((0.4 * CELL_M / max(size_m, 1e-4)) ** 2 / 2))
-        return _Cells(chunk.revision, keys[order][starts][full], tops[full])
+        local = np.empty((chunk.num_points, 3), np.uint16)
+        color, bounds = np.empty(chunk.num_points, np.uint32), np.zeros((2, 3), np.int64)
+        unpack_chunk(chunk.codes, chunk.rows, local, color, bounds)
+        origin = self._to_level(np.array(chunk.key, np.float64) * (CHUNK_SIDE * size_m))
+        turn = np.ascontiguousarray(self._world_R_level.T) * (size_m / OFFSET_STEPS)
+        enough = max(2, int((0.4 * CELL_M / max(size_m, 1e-4)) ** 2 / 2))
+        return _Cells(chunk.revision, *gather_cells(local, origin, turn, enough))
 
     def _slide(
         self,
@@ -215,7 +221,7 @@ class Collision:
         foot_y: float,
     ) -> npt.NDArray[np.float64]:
         moved = goal.copy()
-        columns = _blocking_columns(cells, foot_y - STEP_HEIGHT_M, foot_y - self.eye_height_m - HEAD_ROOM_M)
+        columns = blocking_columns(cells, foot_y - STEP_HEIGHT_M, foot_y - self.eye_height_m - HEAD_ROOM_M)
         if len(columns) == 0:
             return moved
         centers = (columns + 0.5) * CELL_M
@@ -259,17 +265,3 @@ class Collision:
             self.fall_m_s = 0.0
             return float(ground)
         return float(lower)
-
-
-def _blocking_columns(cells: npt.NDArray[np.int32], low_y: float, high_y: float) -> npt.NDArray[np.int64]:
-    """(C, 2) x, z keys of columns whose 3x3 neighbourhood holds enough cells between two heights (y points down)."""
-    y = (cells[:, 1] + 0.5) * CELL_M
-    body = np.unique(cells[(y < low_y) & (y > high_y)], axis=0)
-    if len(body) == 0:
-        return np.zeros((0, 2), np.int64)
-    x0, z0 = body[:, 0].min(), body[:, 2].min()
-    grid = np.zeros((body[:, 0].max() - x0 + 3, body[:, 2].max() - z0 + 3), np.int32)
-    np.add.at(grid, (body[:, 0] - x0 + 1, body[:, 2] - z0 + 1), 1)
-    around = sum(np.roll(grid, (i, j), (0, 1)) for i in (-1, 0, 1) for j in (-1, 0, 1))
-    columns = np.argwhere((grid > 0) & (around >= BLOCKING_CELLS))
-    return columns + np.array([x0 - 1, z0 - 1])

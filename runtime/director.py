@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..renderer.interface import DrawOptions
+from ..renderer.photos import Photo, Wanted
 from ..renderer.software import SoftwareRenderer
 from ..world.camera import Pinhole
 from ..world.memory import MemorySnapshot
@@ -115,6 +116,10 @@ class CoverageMeter:
         small = pinhole.resized(METER_WIDTH, max(8, round(METER_WIDTH * pinhole.height / pinhole.width)))
         options = DrawOptions(use_keyframes=False, min_priority=self.min_priority)
         return self._renderer.render(world_T_camera, small, options).coverage < COVERED
+
+    def make_photos(self, wanted: Sequence[Wanted]) -> list[Photo]:
+        """Unpack photos of keyframes, their unknown depth completed from memory."""
+        return self._renderer.make_photos(wanted)
 
     def close(self) -> None:
         """Release the renderer."""
@@ -301,6 +306,11 @@ class Director:
         plans = [ClipPlan(h.world_T_camera[None], self._key_pinhole, "reroll", h.missing_share) for h in self.held]
         self.held = []
         return plans
+
+    def make_photos(self, snapshot: MemorySnapshot, wanted: Sequence[Wanted]) -> list[Photo]:
+        """Unpack photos for the renderer of the walk; on the thread that plans."""
+        self._meter.update(snapshot)
+        return self._meter.make_photos(wanted)
 
     def remember(self) -> DirectorState:
         """What it goes on from, by reference."""

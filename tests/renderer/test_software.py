@@ -175,18 +175,58 @@ def test_a_photo_without_depth_follows_memory_when_surface_comes_in(renderer):
     assert np.abs(view.color.astype(int) - points.color).mean() > 20
 
 
-def test_a_live_loop_does_not_redraw_photo_depth_in_every_picture(renderer, monkeypatch):
+def live_pictures(renderer, monkeypatch):
+    """A live loop whose memory changes before every picture; the depths that it drew itself are counted."""
     depths = []
-    draw = renderer._photo_depth
-    monkeypatch.setattr(renderer, "_photo_depth", lambda keyframe: depths.append(1) or draw(keyframe))
+    draw = renderer.draw_depth
+    monkeypatch.setattr(renderer, "draw_depth", lambda keyframe: depths.append(1) or draw(keyframe))
     memory = SpatialMemory(0.05)
     snapshot, keyframe = photographed(flat(), keep_depth=False)
     memory.insert(snapshot.points())
-    for k in range(6):
+    for k in range(30):
         memory.insert(batch_of([[2.0 + k, 0, 4.0]]))
-        renderer.update(memory.snapshot(), [keyframe], budget_s=1.0)
+        renderer.update(memory.snapshot(), [keyframe], budget_s=None if k == 0 else 1.0)
         renderer.render(IDENTITY, PHOTO)
+    return memory.snapshot(), keyframe, depths
+
+
+def test_a_live_loop_draws_photo_depth_only_in_its_first_picture(renderer, monkeypatch):
+    _, keyframe, depths = live_pictures(renderer, monkeypatch)
     assert len(depths) == 1
+    assert [w.keyframe for w in renderer.wanted_photos] == [keyframe]
+
+
+def test_photos_made_by_another_renderer_are_taken(renderer, monkeypatch):
+    snapshot, _, _ = live_pictures(renderer, monkeypatch)
+    maker = SoftwareRenderer()
+    maker.update(snapshot)
+    made = maker.make_photos(renderer.wanted_photos)
+    renderer.take_photos(made)
+    assert renderer.wanted_photos == ()
+    assert renderer._shelf.photo(made[0].keyframe, PHOTO.fx, 0, make_depth=None, refresh=False) is made[0]
+
+
+def test_a_photo_made_for_a_keyframe_that_is_gone_is_dropped(renderer, monkeypatch):
+    snapshot, _, _ = live_pictures(renderer, monkeypatch)
+    maker = SoftwareRenderer()
+    maker.update(snapshot)
+    made = maker.make_photos(renderer.wanted_photos)
+    renderer.update(snapshot, [], budget_s=1.0)
+    renderer.take_photos(made)
+    assert renderer._shelf.photo(made[0].keyframe, PHOTO.fx, 0, make_depth=None, refresh=False) is None
+
+
+def test_a_smaller_picture_after_a_larger_one_is_as_if_it_came_first():
+    snapshot = memory_of(batch_of(wall(2.0), (200, 60, 60)))
+    small, large = Pinhole.from_fov(64, 48, 1.2), Pinhole.from_fov(128, 96, 1.2)
+    used, fresh = SoftwareRenderer(), SoftwareRenderer()
+    for renderer in (used, fresh):
+        renderer.update(snapshot)
+    for size in (small, large):
+        used.render(IDENTITY, size, DrawOptions(fill=True))
+    after, first = (r.render(IDENTITY, small, DrawOptions(fill=True)) for r in (used, fresh))
+    np.testing.assert_array_equal(after.color, first.color)
+    np.testing.assert_array_equal(after.depth_m, first.depth_m)
 
 
 def test_fog_takes_the_nearest_colour_but_dimmer(renderer):
