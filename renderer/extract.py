@@ -10,6 +10,8 @@ import numpy.typing as npt
 
 from ..world.chunks import CHUNK_SIDE, OFFSET_STEPS, Chunk, ChunkKey
 from ..world.memory import MemorySnapshot
+from ..world.paging import DrawChange, Pager
+from ..world.stored import StoredChunk, entries_of
 from .pages import measure_spacing, unpack_chunk
 
 MAX_SPACING_VOXELS = 4.0
@@ -23,6 +25,9 @@ MIN_SPACING_VOXELS = 0.8
 
 SPACING_SAMPLES, SPACING_REACH = 48, 64
 """Points looked at for the spacing of a chunk, and how far around each: 10 µs a chunk."""
+
+COARSER = -1
+"""Revision under which a coarser level counts as held: that of no chunk."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -40,6 +45,9 @@ class ExtractedChunk:
         spacing_m: Typical distance between neighbouring points on the surface, measured.
         low_world: (3,) float64 smallest coordinates of its points.
         high_world: (3,) float64 largest coordinates of its points.
+        codes: (N,) uint32 Morton codes of its voxels.
+        level: Level of detail that its points are; 0 for all of them.
+        is_new: Whether points that were not drawn before may fade in; False for those that were merely not in memory.
     """
 
     key: ChunkKey
@@ -52,6 +60,9 @@ class ExtractedChunk:
     spacing_m: float
     low_world: npt.NDArray[np.float64]
     high_world: npt.NDArray[np.float64]
+    codes: npt.NDArray[np.uint32]
+    level: int = 0
+    is_new: bool = True
 
     @property
     def num_points(self) -> int:
@@ -59,8 +70,15 @@ class ExtractedChunk:
         return len(self.color_rgba)
 
 
-def extract_chunk(chunk: Chunk, voxel_size_m: float) -> ExtractedChunk:
-    """Unpack a chunk for drawing; the same positions and colours as ``Chunk`` gives. Fresh arrays."""
+def extract_chunk(chunk: Chunk, voxel_size_m: float, *, level: int = 0, is_new: bool = True) -> ExtractedChunk:
+    """Unpack a chunk for drawing; the same positions and colours as ``Chunk`` gives. Fresh arrays.
+
+    Args:
+        chunk: In full, or its coarser level.
+        voxel_size_m: Side of a voxel in metres.
+        level: Level of detail that it is; ``spacing_m`` is that of all its points nevertheless, as far as it shows.
+        is_new: Whether its points may fade in.
+    """
     n = chunk.num_points
     local = np.empty((n, 3), np.uint16)
     color = np.empty(n, np.uint32)
@@ -69,13 +87,25 @@ def extract_chunk(chunk: Chunk, voxel_size_m: float) -> ExtractedChunk:
     step = voxel_size_m / OFFSET_STEPS
     origin = np.array(chunk.key, np.float64) * (CHUNK_SIDE * voxel_size_m)
     low, high = (bounds + 0.5) * step + origin
-    spacing = _spacing_voxels(local) * voxel_size_m
-    return ExtractedChunk(chunk.key, chunk.revision, origin, step, local, color, chunk.priority, spacing, low, high)
+    spacing = _spacing_voxels(local, 1 << level) * voxel_size_m
+    return ExtractedChunk(
+        chunk.key, chunk.revision, origin, step, local, color, chunk.priority, spacing, low, high,
+        chunk.codes, level, is_new,
+    )  # fmt: skip
 
 
-def _spacing_voxels(local: npt.NDArray[np.uint16]) -> float:
+def _nothing(key: ChunkKey) -> ExtractedChunk:
+    """A chunk that is not drawn any more."""
+    codes, corner = np.zeros(0, np.uint32), np.zeros(3)
+    priority, local = np.zeros(0, np.uint8), np.zeros((0, 3), np.uint16)
+    return ExtractedChunk(key, 0, corner, 1.0, local, codes, priority, 0.0, corner, corner, codes, 0, False)
+
+
+def _spacing_voxels(local: npt.NDArray[np.uint16], block: int) -> float:
+    """Spacing of all points in voxels, where one in every block of so many voxels' side is there."""
     spacing = float(measure_spacing(local, SPACING_SAMPLES, SPACING_REACH)) / OFFSET_STEPS
     is_surface = len(local) * spacing**2 > 0.5 * CHUNK_SIDE**2
+    spacing /= block
     return min(max(spacing, MIN_SPACING_VOXELS), MAX_SPACING_VOXELS if is_surface else MAX_LOOSE_SPACING_VOXELS)
 
 
@@ -91,11 +121,12 @@ class ChunkExtractor:
         self._held: dict[ChunkKey, tuple[int, weakref.ref[npt.NDArray[np.uint32]]]] = {}
         self._pending: list[ChunkKey] = []
         self._snapshot: MemorySnapshot | None = None
+        self._scene: Pager | None = None
 
     @property
     def num_pending(self) -> int:
         """Chunks of the last snapshot that were not taken over yet."""
-        return len(self._pending)
+        return len(self._pending) if self._scene is None else self._scene.num_ready
 
     def begin(self, snapshot: MemorySnapshot, focus_world: npt.NDArray[np.float64] | None = None) -> list[ChunkKey]:
         """Compare a snapshot with what was taken over.
@@ -111,6 +142,10 @@ class ChunkExtractor:
         if before is snapshot:
             return []
         self._snapshot = snapshot
+        if snapshot.scene is not self._scene:
+            return self._change_scene(snapshot, focus_world)
+        if snapshot.scene is not None:
+            return []
         removed: list[ChunkKey] = []
         if before is not None and before.voxel_size_m != snapshot.voxel_size_m:
             removed = list(self._held)
@@ -118,14 +153,27 @@ class ChunkExtractor:
             removed = [key for key in self._held if key not in snapshot.chunks]
         for key in removed:
             del self._held[key]
-        pending = [key for key, chunk in snapshot.chunks.items() if not self._holds(key, chunk)]
+        pending = [key for key, entry in entries_of(snapshot.chunks).items() if not self._holds(key, entry)]
         self._pending = self._far_first(pending, snapshot.voxel_size_m, focus_world)
         return removed
 
-    def _holds(self, key: ChunkKey, chunk: Chunk) -> bool:
+    def _change_scene(self, snapshot: MemorySnapshot, focus_world: npt.NDArray[np.float64] | None) -> list[ChunkKey]:
+        """Go over from memory to what a pager brings, or back when it has brought everything."""
+        self._scene, self._pending = snapshot.scene, []
+        if self._scene is None:
+            self._snapshot = None
+            return self.begin(snapshot, focus_world)
+        removed = list(self._held)
+        self._held.clear()
+        self._scene.start_drawing()
+        return removed
+
+    def _holds(self, key: ChunkKey, entry: Chunk | StoredChunk) -> bool:
         """Whether this very content was taken over; revisions alone say nothing about another memory's chunks."""
         held = self._held.get(key)
-        return held is not None and held[0] == chunk.revision and held[1]() is chunk.rows
+        if held is None or held[0] != entry.revision:
+            return False
+        return isinstance(entry, StoredChunk) or held[1]() is entry.rows
 
     @staticmethod
     def _far_first(
@@ -147,10 +195,30 @@ class ChunkExtractor:
             budget_s: Seconds; None takes all.
         """
         start = self._clock()
-        while self._pending and self._snapshot is not None:
-            key = self._pending.pop()
-            chunk = self._snapshot.chunks[key]
-            self._held[key] = (chunk.revision, weakref.ref(chunk.rows))
-            yield extract_chunk(chunk, self._snapshot.voxel_size_m)
+        while self._snapshot is not None:
+            extracted = self._next(self._snapshot)
+            if extracted is None:
+                return
+            yield extracted
             if budget_s is not None and self._clock() - start >= budget_s:
                 return
+
+    def _next(self, snapshot: MemorySnapshot) -> ExtractedChunk | None:
+        if self._scene is not None:
+            change = self._scene.take()
+            return None if change is None else self._follow(change, snapshot.voxel_size_m)
+        if not self._pending:
+            return None
+        key = self._pending.pop()
+        chunk = snapshot.chunks[key]
+        self._held[key] = (chunk.revision, weakref.ref(chunk.rows))
+        return extract_chunk(chunk, snapshot.voxel_size_m)
+
+    def _follow(self, change: DrawChange, voxel_size_m: float) -> ExtractedChunk:
+        chunk = change.chunk
+        if chunk is None:
+            self._held.pop(change.key, None)
+            return _nothing(change.key)
+        revision = chunk.revision if change.level == 0 else COARSER
+        self._held[change.key] = (revision, weakref.ref(chunk.rows))
+        return extract_chunk(chunk, voxel_size_m, level=change.level, is_new=change.is_new)

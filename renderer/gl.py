@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..world.camera import Pinhole
-from ..world.chunks import Chunk, ChunkKey
+from ..world.chunks import ChunkKey
 from ..world.keyframes import Keyframe
 from ..world.memory import MemorySnapshot
 from ..world.points import priority_of
@@ -178,7 +178,7 @@ class GLRenderer:
         for key in self._extractor.begin(snapshot, self._focus):
             self._drop(key)
         for extracted in self._extractor.take(budget_s):
-            self._put(extracted, snapshot.chunks[extracted.key], now_s)
+            self._put(extracted, now_s if extracted.is_new else LONG_AGO_S)
         self._shelf.update(keyframes)
         self._takes_all = budget_s is None
         self._revision = snapshot.revision
@@ -192,7 +192,7 @@ class GLRenderer:
             self._table.clear(slot.index)
             self._free_slots.append(slot.index)
 
-    def _put(self, extracted: ExtractedChunk, chunk: Chunk, now_s: float) -> None:
+    def _put(self, extracted: ExtractedChunk, now_s: float) -> None:
         n = extracted.num_points
         if n == 0:
             self._drop(extracted.key)
@@ -205,11 +205,11 @@ class GLRenderer:
         fades = now_s > LONG_AGO_S
         if fades:
             known = before.codes if before is not None else np.empty(0, np.uint32)
-            vertices[:, 0] |= is_fresh(chunk.codes, known).astype(np.uint16) << np.uint16(15)
+            vertices[:, 0] |= is_fresh(extracted.codes, known).astype(np.uint16) << np.uint16(15)
         first, moved = self._arena.put(index, vertices)
         if moved:
             self._make_point_arrays()
-        self._slots[extracted.key] = _Slot(index, first, n, chunk.codes, now_s)
+        self._slots[extracted.key] = _Slot(index, first, n, extracted.codes, now_s)
         self._table.set(index, extracted, first=first, arrival_s=now_s)
         self._uploaded += vertices.nbytes
 

@@ -74,7 +74,7 @@ class ChunkTable:
             chunk.low_world,
             chunk.high_world,
             chunk.step_m,
-            chunk.spacing_m,
+            chunk.spacing_m * (1 << chunk.level),
             arrival_s,
         )
 

@@ -57,6 +57,7 @@ class Slots(NamedTuple):
         origin: (C, 3) metres. step: Metres of a local step. spacing: Metres between neighbouring points.
         prio_low, prio_high: Range of its points' priority.
         mask: And-ed to its colour words.
+        base: Level of detail of its finest points: 0, or more where only a coarser level of it is held.
     """
 
     head: npt.NDArray[np.int32]
@@ -68,6 +69,7 @@ class Slots(NamedTuple):
     prio_low: npt.NDArray[np.uint8]
     prio_high: npt.NDArray[np.uint8]
     mask: npt.NDArray[np.uint32]
+    base: npt.NDArray[np.uint8]
 
 
 class Found(NamedTuple):
@@ -356,7 +358,7 @@ def draw_points(
                 + half
             )
         page = slots.head[c]
-        level, gap = 0, slots.spacing[c]
+        level, gap = np.int64(slots.base[c]), slots.spacing[c] * (1 << np.int64(slots.base[c]))
         while level < NUM_LEVELS - 1 and 2 * gap * focal <= LEVEL_PX * found.near[k]:
             level += 1
             gap *= 2

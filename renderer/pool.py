@@ -36,7 +36,7 @@ class PointPool:
         self.pages = Pages(x, y, z, np.empty(0, np.uint32), np.empty(0, np.uint8), _no_ints())
         self.slots = Slots(
             _no_ints(), _no_ints(), np.empty((0, NUM_LEVELS), np.int32), np.empty((0, 3)), np.empty(0), np.empty(0),
-            np.empty(0, np.uint8), np.empty(0, np.uint8), np.empty(0, np.uint32),
+            np.empty(0, np.uint8), np.empty(0, np.uint8), np.empty(0, np.uint32), np.empty(0, np.uint8),
         )  # fmt: skip
         self.low, self.high, self.arrival_s = np.empty((0, 3)), np.empty((0, 3)), np.empty(0)
         self._grow_pages(INITIAL_PAGES)
@@ -51,6 +51,12 @@ class PointPool:
     def num_points(self) -> int:
         """Points of all chunks."""
         return int(self.slots.count[: self._num_slots].sum())
+
+    def reserve(self, num_points: int) -> None:
+        """Make room for so many points at once, so that growing copies nothing; untouched room costs no memory."""
+        num_pages = -(-num_points // PAGE)
+        if num_pages > len(self.pages.next_page):
+            self._grow_pages(num_pages)
 
     def put(self, chunk: ExtractedChunk, arrival_s: float) -> None:
         """Store a chunk in place of its older revision.
@@ -79,6 +85,7 @@ class PointPool:
         slots.head[slot], slots.count[slot], slots.ends[slot] = head, chunk.num_points, ends
         slots.origin[slot], slots.step[slot], slots.spacing[slot] = chunk.origin_world, chunk.step_m, chunk.spacing_m
         slots.prio_low[slot], slots.prio_high[slot] = chunk.priority.min(), chunk.priority.max()
+        slots.base[slot] = chunk.level
         self.low[slot], self.high[slot] = chunk.low_world, chunk.high_world
         self.arrival_s[slot] = arrival_s
 

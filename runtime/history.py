@@ -1,7 +1,7 @@
 """Snapshots, branches, diffs and merges of an open world: the file does them, memory follows."""
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, cast
 
 from ..saves.diff import WorldDiff, diff_trees
 from ..saves.errors import DamageError, WorldHistoryError, explain
@@ -9,8 +9,9 @@ from ..saves.history import PRESENT, Branches, SnapshotInfo, ancestors
 from ..saves.state import WorldState
 from ..saves.store import WorldFile
 from ..saves.timeline import CheckoutReport, GcReport, MergeReport
-from ..world.chunks import ChunkKey
+from ..world.chunks import Chunk, ChunkKey
 from ..world.memory import MemorySnapshot
+from ..world.stored import PagedChunks, entries_of
 from .persistence import state_of, world_from
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ def _saved_file(world: "World") -> WorldFile:
 
 def _take_over(world: "World", file: WorldFile, changed: tuple[ChunkKey, ...]) -> None:
     """Bring an open world to what its file holds; only the chunks that changed are read."""
-    chunks = dict(world.memory.chunks)
+    chunks = dict(entries_of(world.memory.chunks))
     damage: list[str] = []
     for key in changed:
         try:
@@ -107,6 +108,8 @@ def _take_over(world: "World", file: WorldFile, changed: tuple[ChunkKey, ...]) -
         {}, file.read_keyframes(), file.read_manifest(), file.read_state(), file.read_journal(), file.read_path()
     )
     found = world_from(rest)
-    world.memory.restore(MemorySnapshot(world.memory.voxel_size_m, world.memory.revision, chunks))
+    pager = world.memory.pager
+    view = cast(dict[ChunkKey, Chunk], chunks) if pager is None else PagedChunks(chunks, pager)
+    world.memory.restore(MemorySnapshot(world.memory.voxel_size_m, world.memory.revision, view))
     world.info, world.bank, world.walk, world.journal = found.info, found.bank, found.walk, found.journal
     world.damage = tuple(damage)

@@ -1,28 +1,25 @@
 """Between a ``World`` and its file: what is written, and how a walk is found again where it was left."""
 
-from collections.abc import Callable, Mapping
-from itertools import islice
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ..saves.chunk_source import FileChunks
 from ..saves.manifest import Manifest
 from ..saves.schema import FORMAT_VERSION
-from ..saves.state import WorldState
+from ..saves.state import Damage, WorldState
 from ..saves.store import WorldFile
 from ..world.camera import Pinhole
-from ..world.chunks import Chunk
 from ..world.ground import Plane
 from ..world.keyframes import FrameBank
 from ..world.memory import SpatialMemory
+from ..world.paging import Pager
 from ..world.points import PointClass
 from ..world.transforms import as_rigid
 from .director import Settled, Tail
 from .world import BANK_BYTES, WalkState, World, WorldInfo
-
-PREVIEW_CHUNKS = 800
-"""Chunks that are read before the first picture of a saved world: those within about three metres."""
 
 
 def state_of(world: World) -> WorldState:
@@ -98,39 +95,39 @@ def _is_same(a: Path, b: Path) -> bool:
     return a.resolve() == b.resolve()
 
 
-def open_world(path: Path, *, read_only: bool = False, preview: Callable[[World], None] | None = None) -> World:
+def open_world(path: Path, *, read_only: bool = False, budget_bytes: int | None = None) -> World:
     """Read a world.
 
     Args:
         path: The file.
         read_only: Take no lock and never write.
-        preview: Called once with a world that holds the nearest chunks only, before the others are read.
+        budget_bytes: What points may take: then chunks are read when they are needed and dropped again, by the thread
+            of ``world.memory.pager``, and the world is there at once. None reads all of them now.
 
     Raises:
         WorldFileError: See ``spatia.open``.
     """
     file = WorldFile.open(path, read_only=read_only)
     try:
-        if preview is not None:
-            preview(_nearest_of(file))
-        world = world_from(file.load())
+        world = world_from(file.load()) if budget_bytes is None else _paged_world(file, budget_bytes)
     except BaseException:
         file.close()
         raise
-    if read_only:
+    if read_only and budget_bytes is None:
         file.close()
     else:
         world.file = file
     return world
 
 
-def _nearest_of(file: WorldFile) -> World:
-    """The world with the chunks around where the walk stands."""
-    manifest, state = file.read_manifest(), file.read_state()
-    pose = np.asarray(state.get("pose", np.reshape(manifest.start_pose, (4, 4))))
-    near = islice(file.iter_chunks(near=pose[:3, 3]), PREVIEW_CHUNKS)
-    chunks = {c.key: c for c in near if isinstance(c, Chunk)}
-    return world_from(WorldState(chunks, file.read_keyframes(), manifest, state, path=file.read_path()))
+def _paged_world(file: WorldFile, budget_bytes: int) -> World:
+    damage: list[Damage] = []
+    world = world_from(file.load_without_chunks())
+    stored = file.read_stored(damage)
+    world.damage += tuple(str(d) for d in damage)
+    pager = Pager(FileChunks(file), world.memory.voxel_size_m, budget_bytes)
+    world.memory.page(stored.values(), pager)
+    return world
 
 
 def world_from(loaded: WorldState) -> World:

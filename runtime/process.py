@@ -22,6 +22,14 @@ def peak_resident_bytes() -> int:
     return peak if sys.platform == "darwin" else peak * 1024
 
 
+def installed_bytes() -> int:
+    """Memory that this machine has; 4 GiB where that cannot be told."""
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, OSError, ValueError):
+        return 4 << 30
+
+
 def release_free_memory() -> bool:
     """Give freed memory back to the system where the C library can (glibc keeps it otherwise). Takes milliseconds.
 

@@ -263,6 +263,7 @@ class World:
 
     def close(self) -> None:
         """Let go of the world's file, if it has one open; safe to call twice. Saves nothing."""
+        self.memory.close()
         if self.file is not None:
             self.file.close()
             self.file = None
@@ -366,19 +367,21 @@ def _assemble(
     return World(info, memory, bank, WalkState(world_T_start.copy(), prompt=prompt))
 
 
-def open(path: str | PathLike[str], *, read_only: bool = False) -> World:
+def open(path: str | PathLike[str], *, read_only: bool = False, memory_limit: int | None = None) -> World:
     """Open a saved world.
 
     Args:
         path: A ``.spatia`` file.
         read_only: Take no lock and never write.
+        memory_limit: Bytes that its points may take: then they are read when they are needed and the world may be
+            larger than memory. None reads all of them now. Close such a world when you are done.
 
     Raises:
         WorldFileError: The file is missing, foreign, too new, damaged beyond reading, or locked.
     """
     from .persistence import open_world
 
-    return open_world(Path(path), read_only=read_only)
+    return open_world(Path(path), read_only=read_only, budget_bytes=memory_limit)
 
 
 def _stack_of(frames: Sequence[SourceFrame]) -> FrameStack:

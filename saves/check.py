@@ -29,6 +29,7 @@ from .schema import PAGE_BYTES, checked_path, connect, create_tables, journal_of
 from .sealing import check_seal, seal_file
 from .state import Damage
 from .store import WorldFile
+from .summaries import described, put_beside
 from .writing import array_digests, put_chunk_row, put_object
 
 MAX_MESSAGES = 50
@@ -450,6 +451,9 @@ def _rebuild_chunks(
                 rows[key] = ChunkRow(key, 1, num_points, digest)
     for row in rows.values():
         put_chunk_row(db, row)
+        with suppress(ValueError):
+            data = db.execute("SELECT data FROM objects WHERE digest = ?", (row.digest,)).fetchone()[0]
+            put_beside(db, described(data))
     saved = {_what(key) for key in rows}
     lost += [d for d in contents.damage if d.what.startswith("chunk ") and d.what not in saved]
 

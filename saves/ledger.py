@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from ..world.chunks import Chunk, ChunkKey
 from ..world.keyframes import Keyframe
+from ..world.stored import ChunkFacts, StoredChunk
 from .journal import JournalEntry
 
 
@@ -20,17 +21,20 @@ class KnownChunk:
 
     Attributes:
         revision: Of the chunk.
-        rows: Weak reference to its rows: keeps no evicted chunk in memory, and tells two memories' chunks apart.
+        rows: Weak reference to its rows: keeps no evicted chunk in memory, and tells two memories' chunks apart; None
+            where it was not read.
         digest: Of its bytes in the file.
     """
 
     revision: int
-    rows: "weakref.ref[npt.NDArray[np.uint32]]"
+    rows: "weakref.ref[npt.NDArray[np.uint32]] | None"
     digest: bytes
 
-    def is_of(self, chunk: Chunk) -> bool:
+    def is_of(self, entry: Chunk | StoredChunk) -> bool:
         """True if it is this very content; False if it is not known."""
-        return self.revision == chunk.revision and self.rows() is chunk.rows
+        if isinstance(entry, StoredChunk):
+            return self.digest == entry.address
+        return self.revision == entry.revision and self.rows is not None and self.rows() is entry.rows
 
 
 @dataclass(slots=True)
@@ -38,6 +42,7 @@ class Changes:
     """What a transaction put into the file; noted only once it is committed."""
 
     chunks: dict[ChunkKey, KnownChunk] = field(default_factory=dict)
+    stored: dict[ChunkKey, StoredChunk] = field(default_factory=dict)
     removed_chunks: list[ChunkKey] = field(default_factory=list)
     keyframes: dict[int, Keyframe] = field(default_factory=dict)
     removed_keyframes: list[int] = field(default_factory=list)
@@ -56,6 +61,7 @@ class Ledger:
         self._facts: dict[str, bytes] = {}
         self._arrays: dict[int, tuple[weakref.ref[npt.NDArray], bytes]] = {}
         self._pinned: frozenset[bytes] | None = None
+        self._live: weakref.WeakValueDictionary[bytes, ChunkFacts] = weakref.WeakValueDictionary()
         self._journal: tuple[JournalEntry, ...] | None = None
         self._sequence: list[int] = []
 
@@ -95,6 +101,25 @@ class Ledger:
         """A chunk was read."""
         with self._lock:
             self._chunks[chunk.key] = known_chunk(chunk, digest)
+
+    def note_stored(self, key: ChunkKey, revision: int, digest: bytes, facts: ChunkFacts) -> StoredChunk:
+        """A chunk's row was read; while the facts of what this returns are alive, its object stays in the file."""
+        with self._lock:
+            facts = self._live.setdefault(digest, facts)
+            if key not in self._chunks or self._chunks[key].digest != digest:
+                self._chunks[key] = KnownChunk(revision, None, digest)
+        return StoredChunk(key, revision, digest, facts)
+
+    def stored(self, chunk: Chunk, digest: bytes, facts: ChunkFacts) -> StoredChunk:
+        """A chunk that is being written, by reference."""
+        with self._lock:
+            return StoredChunk(chunk.key, chunk.revision, digest, self._live.setdefault(digest, facts))
+
+    @property
+    def live(self) -> frozenset[bytes]:
+        """Digests of chunks that someone holds by reference, in memory or in a moment to go back to."""
+        with self._lock:
+            return frozenset(self._live.keys())
 
     def note_keyframe(self, keyframe: Keyframe) -> None:
         """A keyframe was read."""

@@ -10,7 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ..world.chunks import CHUNK_SIDE, Chunk, ChunkKey
+from ..world.coarse import coarsen
 from ..world.keyframes import Keyframe
+from ..world.stored import StoredChunk
 from .codec import ChunkDecodeError, decode_chunk
 from .errors import DamageError, WorldDamagedError, WorldFileError, explain
 from .journal import JournalEntry
@@ -21,6 +23,7 @@ from .packing import ARRAY_REFERENCE, ValueDecodeError, unpack_array, unpack_val
 from .parallel import map_ordered
 from .rows import CHUNK_COLUMNS, ChunkRow, RowReader, as_bytes, note
 from .state import Damage, WorldState
+from .summaries import described, unpack_facts
 
 
 class WorldReader(RowReader):
@@ -53,13 +56,18 @@ class WorldReader(RowReader):
         with self._one_moment():
             return self._load()
 
-    def _load(self) -> WorldState:
+    def load_without_chunks(self) -> WorldState:
+        """Read everything but chunks; see ``load``. ``read_stored`` lists those."""
+        with self._one_moment():
+            return self._load(with_chunks=False)
+
+    def _load(self, *, with_chunks: bool = True) -> WorldState:
         manifest = self.read_manifest()
         damage: list[Damage] = []
         if self._is_damaged:
             damage.append(Damage("file", "its structure is damaged or it is cut off"))
         chunks: dict[ChunkKey, Chunk] = {}
-        keys = self.chunk_keys(damage=damage)
+        keys = self.chunk_keys(damage=damage) if with_chunks else []
         for item in map_ordered(self._chunk_or_damage, keys, len(keys)):
             if isinstance(item, Damage):
                 damage.append(item)
@@ -227,6 +235,80 @@ class WorldReader(RowReader):
             raise DamageError(what, str(error)) from error
         self._ledger.note_chunk(chunk, row.digest)
         return chunk
+
+    def read_stored(self, damage: list[Damage] | None = None) -> dict[ChunkKey, StoredChunk]:
+        """All present chunks by reference: what is known of them without reading them.
+
+        While one of them is alive, saving keeps its content in the file.
+
+        Args:
+            damage: Takes what could not be read.
+        """
+        query = f"SELECT {CHUNK_COLUMNS}, facts FROM chunks LEFT JOIN summaries USING (digest)"
+        try:
+            found = self._rows(query)
+        except sqlite3.Error:  # a list is damaged: look for the rows one by one
+            keys = self.chunk_keys(damage=damage)
+            rows = (self._stored_or_damage(key) for key in keys)
+        else:
+            rows = (self._stored_of(columns) for columns in found)
+        stored: dict[ChunkKey, StoredChunk] = {}
+        for item in rows:
+            if isinstance(item, StoredChunk):
+                stored[item.key] = item
+            elif item is not None and damage is not None:
+                damage.append(item)
+        return stored
+
+    def _stored_or_damage(self, key: ChunkKey) -> StoredChunk | Damage | None:
+        try:
+            row = self._chunk_row(key)
+        except (sqlite3.Error, ValueError) as error:
+            return Damage(f"chunk {key[0]} {key[1]} {key[2]}", str(error))
+        return None if row is None else self._stored_of((*row.columns(), None))
+
+    def _stored_of(self, columns: tuple[Any, ...]) -> StoredChunk | Damage:
+        what = " ".join(map(str, ("chunk", *columns[:3])))
+        try:
+            row = ChunkRow.of(columns[:-1])
+            try:
+                facts = unpack_facts(columns[-1], row.digest)
+            except ValueDecodeError:  # it follows from the chunk
+                facts = described(self.required_object(row.digest)).facts
+        except (sqlite3.Error, ValueError) as error:
+            return Damage(what, str(error))
+        return self._ledger.note_stored(row.key, row.revision, row.digest, facts)
+
+    def load_stored(self, stored: StoredChunk) -> Chunk:
+        """A chunk of ``read_stored`` or of a save.
+
+        Raises:
+            DamageError: It is damaged.
+        """
+        what = f"chunk {stored.key[0]} {stored.key[1]} {stored.key[2]}"
+        try:
+            chunk = decode_chunk(self.required_object(stored.address), stored.revision)
+            if chunk.key != stored.key:
+                raise ChunkDecodeError(f"it calls itself {chunk.key}")
+        except (sqlite3.Error, ValueError) as error:
+            raise DamageError(what, str(error)) from error
+        return chunk
+
+    def load_coarse(self, stored: StoredChunk) -> Chunk:
+        """The coarser level of a chunk, made anew where it is damaged or missing.
+
+        Raises:
+            DamageError: The chunk itself is damaged.
+        """
+        try:
+            row = self._row("SELECT data FROM coarse WHERE digest = ?", (stored.address,))
+            if row is not None:
+                chunk = decode_chunk(as_bytes(row[0]), stored.revision)
+                if chunk.key == stored.key:
+                    return chunk
+        except (sqlite3.Error, ValueError):  # it follows from the chunk
+            pass
+        return coarsen(self.load_stored(stored))
 
     def _chunk_bytes(self, key: ChunkKey) -> tuple[ChunkRow, bytes] | None:
         """A chunk's row and bytes, of one commit."""

@@ -13,7 +13,7 @@ from .errors import WorldDamagedError, WorldFileError, WorldVersionError, explai
 from .sealing import seal_file, unseal_file
 
 APPLICATION_ID = 0x53504154  # "SPAT"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 PAGE_BYTES = 8192
 """A chunk takes 10 to 100 KiB; pages of this size cost 1 % of the file and halve the reads."""
 MAX_BLOB_BYTES = 1 << 30
@@ -30,9 +30,12 @@ SCHEMA = {
     "journal": "CREATE TABLE journal (seq INTEGER PRIMARY KEY, data BLOB NOT NULL)",
     "snapshots": "CREATE TABLE snapshots (id INTEGER PRIMARY KEY, name TEXT NOT NULL, data BLOB NOT NULL)",
     "objects": "CREATE TABLE objects (id INTEGER PRIMARY KEY, digest BLOB NOT NULL UNIQUE, data BLOB NOT NULL)",
+    "summaries": "CREATE TABLE summaries (digest BLOB PRIMARY KEY, facts BLOB NOT NULL)",
+    "coarse": "CREATE TABLE coarse (digest BLOB PRIMARY KEY, data BLOB NOT NULL)",
 }
 """What is present stands in ``facts``, ``chunks``, ``keyframes`` and ``journal``, what was in ``snapshots``; both name
-the large things, which stand once in ``objects``, by the digest of their bytes."""
+the large things, which stand once in ``objects``, by the digest of their bytes. ``summaries`` and ``coarse`` say what
+a chunk's object holds in short; they follow from it."""
 
 _EXPECTED = "a .spatia world"
 _DAMAGED_DO = "open it read-only to save what is left as a new world"

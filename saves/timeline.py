@@ -34,6 +34,7 @@ from .packing import pack_value, unpack_value
 from .reading import WorldReader
 from .rows import CHUNK_COLUMNS, ChunkRow, as_bytes, note
 from .state import Damage, WorldState
+from .summaries import delete_beside
 from .writing import array_digests, put_chunk_row, put_object
 
 JOURNAL_SEGMENT = 64
@@ -430,9 +431,10 @@ class Timeline(HistoryReader):
                 if info.identity in kept and kept[info.identity] != info.parents:
                     self._insert(db, replace(info, parents=kept[info.identity]), tree)
             pinned = frozenset[bytes]().union(*(tree.digests() for info, tree in trees if info.identity in kept))
-            used = pinned | self.present()[0].digests()
+            used = pinned | self.present()[0].digests() | self._ledger.live
             unused = [d for (d,) in db.execute("SELECT digest FROM objects").fetchall() if d not in used]
             db.executemany("DELETE FROM objects WHERE digest = ?", [(d,) for d in unused])
+            delete_beside(db, unused)
             self._ledger.note_pinned(pinned)
         self._compact()
         return GcReport(len(gone), len(unused), before, self._path.stat().st_size)

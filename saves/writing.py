@@ -3,24 +3,25 @@
 import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from ..world.chunks import ChunkKey
+from ..world.chunks import Chunk, ChunkKey
 from ..world.keyframes import Keyframe
-from .codec import encode_chunk
+from ..world.stored import StoredChunk, entries_of
 from .errors import WorldWriteError, explain
 from .journal import common_length
 from .keyframe_codec import encode_keyframe, encode_keyframe_meta
-from .ledger import Changes, Ledger, digest_of, known_chunk
+from .ledger import Changes, KnownChunk, Ledger, digest_of, known_chunk
 from .packing import ARRAY_REFERENCE, ValueDecodeError, array_kind, pack_array, pack_value, unpack_value
 from .parallel import map_ordered
 from .rows import ChunkRow
 from .state import WorldState
+from .summaries import delete_beside, encode_whole, put_beside
 
 ARRAY_APART_BYTES = 4096
 """Larger arrays of a state are objects of their own, so that an unchanged tail is not written again."""
@@ -36,6 +37,7 @@ class SaveReport:
         keyframes: Keyframes written (their pictures, or only their poses).
         journal: Journal entries appended.
         num_bytes: Bytes of content written.
+        stored: The chunks that were written, by reference, for ``SpatialMemory.release``.
     """
 
     chunks: int = 0
@@ -43,6 +45,7 @@ class SaveReport:
     keyframes: int = 0
     journal: int = 0
     num_bytes: int = 0
+    stored: Mapping[ChunkKey, StoredChunk] = field(default_factory=dict)
 
 
 def write_state(db: sqlite3.Connection, path: Path, state: WorldState, ledger: Ledger) -> SaveReport:
@@ -114,24 +117,39 @@ class _Transaction:
         self._report = replace(self._report, num_bytes=num_bytes, **added)
 
     def _write_chunks(self, state: WorldState) -> None:
-        known = self._ledger.chunks()
-        changed = [c for key, c in state.chunks.items() if key not in known or not known[key].is_of(c)]
-        for chunk, data in zip(changed, map_ordered(encode_chunk, changed, len(changed)), strict=True):
+        known, entries = self._ledger.chunks(), entries_of(state.chunks)
+        changed = [key for key, entry in entries.items() if key not in known or not known[key].is_of(entry)]
+        moved = {key for key in changed if self._move_chunk(entries[key])}
+        fresh = [key for key in changed if key not in moved]
+        chunks = (state.chunks[key] for key in fresh)  # one at a time: what is elsewhere on a disk is read here
+        for chunk, encoded in map_ordered(lambda c: (c, encode_whole(c)), chunks, len(fresh)):
             key, before = chunk.key, known.get(chunk.key)
-            row = ChunkRow(chunk.key, chunk.revision, chunk.num_points, digest_of(data))
-            self.changes.chunks[key] = known_chunk(chunk, row.digest)
-            is_new = before is None or before.digest != row.digest
-            if is_new:
-                self._drop_chunk(key, row.digest)
-                put_object(self._db, row.digest, data)
-                self._count(data, chunks=1)
-            put_chunk_row(self._db, row)
-        gone = [key for key in known if key not in state.chunks] if state.is_complete else []
+            self.changes.chunks[key] = known_chunk(chunk, encoded.digest)
+            self.changes.stored[key] = self._ledger.stored(chunk, encoded.digest, encoded.facts)
+            if before is None or before.digest != encoded.digest:
+                self._drop_chunk(key, encoded.digest)
+                put_object(self._db, encoded.digest, encoded.data)
+                put_beside(self._db, encoded)
+                self._count(encoded.data, encoded.coarse, chunks=1)
+            put_chunk_row(self._db, ChunkRow(key, chunk.revision, chunk.num_points, encoded.digest))
+        gone = [key for key in known if key not in entries] if state.is_complete else []
         for key in gone:
             self._drop_chunk(key)
         self._db.executemany("DELETE FROM chunks WHERE x = ? AND y = ? AND z = ?", gone)
         self.changes.removed_chunks = gone
         self._count(removed_chunks=len(gone))
+        self._report = replace(self._report, stored=self.changes.stored)
+
+    def _move_chunk(self, entry: Chunk | StoredChunk) -> bool:
+        """Make a chunk present whose object this file has already; False if it has to be written."""
+        if not isinstance(entry, StoredChunk):
+            return False
+        if self._db.execute("SELECT 1 FROM objects WHERE digest = ?", (entry.address,)).fetchone() is None:
+            return False
+        self._drop_chunk(entry.key, entry.address)
+        put_chunk_row(self._db, ChunkRow(entry.key, entry.revision, entry.num_points, entry.address))
+        self.changes.chunks[entry.key] = KnownChunk(entry.revision, None, entry.address)
+        return True
 
     def _drop_chunk(self, key: ChunkKey, digest: bytes | None = None) -> None:
         """Note that the content of a chunk's row is not present any more, unless it is that of ``digest``."""
@@ -235,8 +253,9 @@ class _Transaction:
             return
         pictures = self._db.execute("SELECT color, depth, moving FROM keyframes").fetchall()
         used = self._used_arrays.union(*pictures) | {known.digest for known in self.changes.chunks.values()}
-        gone = self._dropped - used - self._ledger.pinned - {self._manifest}
+        gone = self._dropped - used - self._ledger.pinned - self._ledger.live - {self._manifest}
         self._db.executemany("DELETE FROM objects WHERE digest = ?", [(digest,) for digest in gone])
+        delete_beside(self._db, gone)
 
     def _write_fact(self, name: str, data: bytes) -> None:
         digest = digest_of(data)

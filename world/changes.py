@@ -4,7 +4,7 @@ Everything here is pure and may run on any thread. Taking a change over is a swa
 memory (``SpatialMemory.apply``).
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -61,6 +61,33 @@ class StagedChange:
     base: Mapping[ChunkKey, Chunk | None]
     chunks: Mapping[ChunkKey, Chunk | None]
     report: MergeReport = field(default_factory=MergeReport)
+
+
+class Overlaid(Mapping[ChunkKey, Chunk]):
+    """Chunks as they are after a staged change, without copying or reading the others.
+
+    Args:
+        chunks: Before.
+        changed: What changed keys get; None where a chunk is dropped.
+    """
+
+    def __init__(self, chunks: Mapping[ChunkKey, Chunk], changed: Mapping[ChunkKey, Chunk | None]) -> None:
+        self._chunks, self._changed = chunks, changed
+
+    def __getitem__(self, key: ChunkKey) -> Chunk:
+        chunk = self._changed[key] if key in self._changed else self._chunks[key]
+        if chunk is None:
+            raise KeyError(key)
+        return chunk
+
+    def __iter__(self) -> Iterator[ChunkKey]:
+        return (key for key in {**dict.fromkeys(self._chunks), **self._changed} if key in self)
+
+    def __contains__(self, key: object) -> bool:
+        return self._changed[key] is not None if key in self._changed else key in self._chunks  # type: ignore[index]
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
 
 
 def stage_remove(

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .carve import stage_carve
-from .changes import MergeReport, StagedChange
+from .changes import MergeReport, Overlaid, StagedChange
 from .chunks import MAX_VOXEL_WEIGHT, VOXEL_BYTES, Chunk, ChunkKey, addresses_of
 from .errors import WeightOverflowError
 from .partition import Partition, partition, run_all
@@ -34,11 +34,10 @@ def stage_update(snapshot: MemorySnapshot, update: MapUpdate) -> StagedChange:
         WeightOverflowError: More weight falls on one voxel at once than its sums hold.
     """
     carved = stage_carve(snapshot, update.free_space)
-    after = {**snapshot.chunks, **carved.chunks} if carved.chunks else snapshot.chunks
-    present = {key: chunk for key, chunk in after.items() if chunk is not None}
+    present = Overlaid(snapshot.chunks, carved.chunks)
     inserted = stage_insert(present, snapshot.voxel_size_m, update.points, revision=snapshot.revision + 1)
     chunks = {**carved.chunks, **inserted.chunks}
-    base = {key: snapshot.chunks.get(key) for key in {**chunks, **inserted.base}}
+    base = {**inserted.base, **carved.base}
     return StagedChange(base, chunks, carved.report + inserted.report)
 
 

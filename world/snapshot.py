@@ -11,7 +11,9 @@ import numpy.typing as npt
 
 from .camera import Pinhole
 from .chunks import CHUNK_SIDE, Chunk, ChunkKey, addresses_of
-from .points import PointBatch, PointClass, class_of
+from .paging import Pager
+from .points import PointBatch, PointClass
+from .stored import PagedChunks, bounds_of, class_counts_of, digest_of_entry, entries_of, positions_of_q8
 
 FRUSTUM_CAMERAS_AT_ONCE = 16
 """Cameras tested together, so that the table of chunks by planes stays in cache."""
@@ -24,17 +26,25 @@ class MemorySnapshot:
     Attributes:
         voxel_size_m: Side of a voxel in metres.
         revision: Memory's revision when it was taken.
-        chunks: Chunks by key, read-only.
+        chunks: Chunks by key, read-only. Of a memory that is partly on the disk, those there are read when they are
+            looked up; counting, hashing and choosing reads nothing.
+        scene: Where a renderer gets what it is to draw, if that is not all of the chunks; None otherwise.
     """
 
     voxel_size_m: float
     revision: int
     chunks: Mapping[ChunkKey, Chunk]
+    scene: Pager | None = None
 
     @property
     def num_points(self) -> int:
         """Occupied voxels."""
-        return sum(c.num_points for c in self.chunks.values())
+        return sum(entry.num_points for entry in entries_of(self.chunks).values())
+
+    @property
+    def held_bytes(self) -> int:
+        """Memory held by chunks that are not on the disk alone."""
+        return sum(e.num_bytes for e in entries_of(self.chunks).values() if isinstance(e, Chunk))
 
     @property
     def chunk_size_m(self) -> float:
@@ -66,22 +76,18 @@ class MemorySnapshot:
     def content_hash(self) -> str:
         """SHA-256 hex of voxel size, sorted keys and content (codes, rows, priority; not revision, not evidence).
 
-        Independent of the order and split of plain insertion.
+        Independent of the order and split of plain insertion, and of what is on the disk.
         """
         digest = hashlib.sha256(struct.pack("<d", self.voxel_size_m))
-        for key in sorted(self.chunks):
-            chunk = self.chunks[key]
-            digest.update(struct.pack("<4q", *key, chunk.num_points))
-            digest.update(np.ascontiguousarray(chunk.codes, "<u4").data)
-            digest.update(np.ascontiguousarray(chunk.rows, "<u4").data)
-            digest.update(np.ascontiguousarray(chunk.priority).data)
+        for key, entry in sorted(entries_of(self.chunks).items(), key=lambda item: item[0]):
+            digest.update(struct.pack("<4q", *key, entry.num_points) + digest_of_entry(entry))
         return digest.hexdigest()
 
     def class_counts(self) -> dict[PointClass, int]:
         """Voxels of each class; every class is a key."""
         counts = np.zeros(4, np.int64)
-        for chunk in self.chunks.values():
-            counts += np.bincount(class_of(chunk.priority), minlength=4)
+        for entry in entries_of(self.chunks).values():
+            counts += class_counts_of(entry)
         return {c: int(counts[c]) for c in PointClass}
 
     def extent(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]] | None:
@@ -91,11 +97,14 @@ class MemorySnapshot:
         keys = np.array(list(self.chunks), np.int64).reshape(-1, 3)
         low, high = np.full(3, np.inf), np.full(3, -np.inf)
         border = ((keys == keys.min(0)) | (keys == keys.max(0))).any(1)
-        for key in keys[border].tolist():
-            chunk = self.chunks[key[0], key[1], key[2]]
-            if chunk.num_points:
-                position = chunk.positions_world(self.voxel_size_m).astype(np.float64)
-                low, high = np.minimum(low, position.min(0)), np.maximum(high, position.max(0))
+        for x, y, z in keys[border].tolist():
+            entry = entries_of(self.chunks)[x, y, z]
+            if entry.num_points:
+                first, last = (
+                    positions_of_q8((x, y, z), q8, chunk_size_m=self.chunk_size_m).astype(np.float64)
+                    for q8 in bounds_of(entry)
+                )
+                low, high = np.minimum(low, first), np.maximum(high, last)
         return low, high
 
     def chunks_in_box(self, low_world: npt.ArrayLike, high_world: npt.ArrayLike) -> list[ChunkKey]:
@@ -134,6 +143,8 @@ class MemorySnapshot:
 
     def subset(self, keys: Iterable[ChunkKey]) -> "MemorySnapshot":
         """The same view of some chunks only; unknown keys are passed over."""
+        if isinstance(self.chunks, PagedChunks):
+            return MemorySnapshot(self.voxel_size_m, self.revision, self.chunks.subset(keys))
         chosen = {key: self.chunks[key] for key in keys if key in self.chunks}
         return MemorySnapshot(self.voxel_size_m, self.revision, MappingProxyType(chosen))
 

@@ -202,7 +202,7 @@ def test_a_newer_world_is_not_taken_for_a_damaged_one(tmp_path: Path) -> None:
     path = tmp_path / "home.spatia"
     WorldFile.create(path, make_state()).close()
     db = sqlite3.connect(path)
-    db.execute("PRAGMA user_version=2")
+    db.execute("PRAGMA user_version=9")
     db.close()
     seal_file(path)
     with pytest.raises(WorldVersionError):
