@@ -123,6 +123,7 @@ class Devices:
             look_yaw_rad=self._look[0],
             look_pitch_rad=self._look[1],
             fast="run" in down,
+            rewind="rewind" in down,
             commands=tuple(self._commands),
             text=self._typed,
         )

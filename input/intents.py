@@ -16,6 +16,7 @@ class Intent:
         look_yaw_rad: Angle turned at once, as from a mouse; never multiplied by time.
         look_pitch_rad: Likewise; positive looks up.
         fast: Run.
+        rewind: Go back along the way that was come, and the world with it.
         commands: One-shot wishes, such as "save", "undo", "reroll", "home", "fly", "help", "details", "tint", "wipe",
             "picture", "video", "fullscreen", "prompt", "quit"; see ``keymap``. Devices also tell "release" (Esc let the
             mouse go; once more leaves) and "drag_look" (the mouse jumps: look by dragging from now on).
@@ -30,5 +31,6 @@ class Intent:
     look_yaw_rad: float = 0.0
     look_pitch_rad: float = 0.0
     fast: bool = False
+    rewind: bool = False
     commands: tuple[str, ...] = ()
     text: str = ""

@@ -18,6 +18,7 @@ HELD_ACTIONS = (
     "look_up",
     "look_down",
     "run",
+    "rewind",
 )
 """What a key does for as long as it is held."""
 
@@ -26,6 +27,7 @@ _HELP_GROUPS = (
     (("rise", "sink"), "rise and sink, when flying"),
     (("turn_left", "turn_right", "look_up", "look_down"), "turn, look up and down"),
     (("run",), "faster, while held"),
+    (("rewind",), "go back in time, while held"),
 )
 
 COMMANDS: Mapping[str, str] = {
