@@ -304,6 +304,7 @@ class Application:
             ("points", f"{world.memory.num_points:,} in {len(world.memory.chunks):,} chunks"),
             *_paging_row(world.memory.pager),
             ("keyframes", str(len(world.bank.keyframes))),
+            *_closure_row(session),
             ("process", f"{resident_bytes() / 2**20:.0f} MiB"),
             ("clip", f"{session.status.phase or 'none'} {session.status.fraction * 100:.0f} %"),
             ("worker", session.queue.state),
@@ -330,3 +331,8 @@ def _paging_row(pager: Pager | None) -> tuple[tuple[str, str], ...]:
     s = pager.status()
     share = f"{s.full_points + s.coarse_points:,} of {s.num_points:,} drawn, {s.held_points:,} held"
     return (("in memory", f"{share}, in full to {s.reach_m:.0f} m"),)
+
+
+def _closure_row(session: Session) -> list[tuple[str, str]]:
+    moves = session.metrics.closures_m
+    return [("loops closed", f"{len(moves)}, by up to {100 * max(moves):.0f} cm")] if moves else []

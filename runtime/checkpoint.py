@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from ..saves.journal import JournalEntry
 from ..world.keyframes import BankSnapshot
 from ..world.memory import MemorySnapshot
+from ..world.slam.correction import Correction
 from .director import DirectorState
 from .rig import RigState
 
@@ -15,11 +16,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class UndoStep:
-    """What memory and keyframes were before a clip was merged."""
+    """What memory and keyframes were before a clip was merged, and the corrections made between it and the next."""
 
     request_id: int
     memory: MemorySnapshot
     bank: BankSnapshot
+    corrections: tuple[Correction, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)

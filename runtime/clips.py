@@ -30,12 +30,13 @@ from ..world.transforms import Transform
 from ..world.updates import MapUpdate
 from .checkpoint import UndoStep
 from .clock import Clock
+from .closing import LoopClosing, StagedClosure, move_director
 from .director import ClipPlan, Director, Tail
 from .fallback import Fallback, fallback_for, is_kill, why_give_up
 from .metrics import Metrics
 from .pacer import Pacer
 from .process import release_free_memory
-from .record import RecordedFallback, RecordedRequest, Recorder, Recording
+from .record import RecordedClosure, RecordedFallback, RecordedRequest, Recorder, Recording
 from .world import World
 
 PLAN_EVERY_S = 0.25
@@ -134,6 +135,7 @@ class ClipLoop:
         self.director = self._new_director()
         self.queue = self._new_queue()
         self._background = ThreadPoolExecutor(1, "spatia-background", initializer=None if wait else leave_first_core)
+        self._closing = LoopClosing(world, None if wait else self._background)
         self._planning: Future[tuple[ClipPlan, ClipRequest] | None] | None = None
         self._photos: Future[list[Photo]] | None = None
         self._merging: list[_Merge] = []
@@ -340,6 +342,7 @@ class ClipLoop:
         for ended in self.queue.poll():
             self._receive(ended)
         self._give_up_if_hopeless()
+        self._take_closure()
         self._merge_ready()
         progress = self.queue.progress
         self.status.phase = "" if progress is None else progress.phase
@@ -356,7 +359,8 @@ class ClipLoop:
             self._why_give_up = self._why_give_up or why_give_up(ended, self._kills_in_a_row)
         if ended.outcome is Outcome.DONE and ended.result is not None:
             self._note_speed(ended)
-            self._merging.append(_Merge(ended, ended.result))
+            update = self._closing.followed(ended.result.update, self._requests[ended.request_id][0])
+            self._merging.append(_Merge(ended, replace(ended.result, update=update)))
             return
         self.status.last_error = ended.reason
         self._finish(ended.request_id, merged=False, journal={"outcome": name, "reason": ended.reason})
@@ -408,6 +412,8 @@ class ClipLoop:
                 self._submit(event.plan, draft or self._request_of(event.plan, self._moment(), event.effort))
             elif isinstance(event, RecordedFallback):
                 self._switch_to(event.generator)
+            elif isinstance(event, RecordedClosure):
+                self._correct(self._closing.recorded(event.facts))
             else:
                 self._merge_recorded(event.request_id)
         for later in recording.planned_at(self._tick):
@@ -436,7 +442,7 @@ class ClipLoop:
         return bool(ended)
 
     def _merge_ready(self) -> None:
-        while self._merging and self._recording is None:
+        while self._merging and self._recording is None and not self._closing.is_busy:
             merge = self._merging[0]
             if self._is_waiting:
                 self._apply(merge, *self._stage(merge.result.update, self._world.memory.snapshot()))
@@ -483,6 +489,31 @@ class ClipLoop:
         if self._recorder is not None:
             self._recorder.merge(self._tick, merge.ended.request_id)
         self._finish(merge.ended.request_id, merged=not facts.rejected, journal={"outcome": "done", "update": facts})
+        if not self.director.wants_key_views and self._recording is None and not facts.rejected:
+            self._closing.look(update)
+            self._take_closure()
+
+    def _take_closure(self) -> None:
+        staged = self._closing.take()
+        if staged is not None:
+            self._correct(staged)
+
+    def _correct(self, staged: StagedClosure) -> None:
+        """Take drift out of memory, keyframes, tails, and of the clips that wait to be merged."""
+        changed = self._closing.apply(staged, self.director)
+        for merge in self._merging:
+            if merge.ended.request_id in self._requests:
+                first_id = self._requests[merge.ended.request_id][0].first_keyframe_id
+                moved = staged.correction.of_update(merge.result.update, first_id)
+                merge.result, merge.staged = replace(merge.result, update=moved), None
+        if self.undo_steps:
+            last = self.undo_steps[-1]
+            self.undo_steps[-1] = replace(last, corrections=(*last.corrections, staged.correction))
+        self._on_changed(changed)
+        self._world.journal.append(JournalEntry("closure", self._tick, staged.facts))
+        self.metrics.loop_closed(staged.facts["largest_move_m"])
+        if self._recorder is not None:
+            self._recorder.closure(self._tick, staged.facts)
 
     def _finish(self, request_id: int, *, merged: bool, journal: dict[str, Any]) -> None:
         request, _ = self._requests.pop(request_id)
@@ -504,6 +535,8 @@ class ClipLoop:
             return False
         last = self.undo_steps.pop()
         report = self._world.memory.restore(last.memory)
+        for correction in reversed(last.corrections):
+            move_director(self.director, correction.inverted(), self._world.bank.snapshot())
         self._world.bank.restore(last.bank)
         self.abandon("an earlier clip was undone")
         self.director.hold(last.request_id)

@@ -37,6 +37,7 @@ class Metrics:
     updates: list[UpdateReport] = field(default_factory=list)
     void_seconds: float = 0.0
     frames: int = 0
+    closures_m: list[float] = field(default_factory=list)
     dropped_ticks: int = 0
     reduced_resolution_frames: int = 0
 
@@ -67,6 +68,10 @@ class Metrics:
         self.merge_times_s.append(now_s)
         self.updates.append(report)
 
+    def loop_closed(self, largest_move_m: float) -> None:
+        """Drift was taken out of memory."""
+        self.closures_m.append(largest_move_m)
+
     def summary(self) -> dict[str, Any]:
         """Everything as plain values."""
         totals = {
@@ -88,4 +93,5 @@ class Metrics:
                 "voxels": totals,
                 "rejected": [u.rejected for u in self.updates if u.rejected],
             },
+            "closures": {"count": len(self.closures_m), "largest_move_m": round(max(self.closures_m, default=0.0), 4)},
         }
