@@ -26,6 +26,7 @@ from .headless import session_facts, write_report
 from .persistence import adopt_file, state_of
 from .process import resident_bytes
 from .record import Recorder
+from .rewind import BranchStarter
 from .session import Session
 from .walk import DEFAULT_SIZE, WalkPlace, first_picture, new_recorder, open_or_make
 from .window import LoopHooks, WalkLoop
@@ -165,7 +166,8 @@ class Application:
         self._saver = None if session.world.file is None or self._is_frozen else Saver(session.world.file)
         self._saved_at_s: float | None = None
         self._clock = WallClock()
-        hooks = LoopHooks(self._intent, self._draw_overlay, self._save, self._autosave)
+        self._branches = BranchStarter(session, self._saver)
+        hooks = LoopHooks(self._intent, self._draw_overlay, self._save, self._autosave, self._watch)
         folder: Path | None = None if self._is_frozen else place.folder
         self._loop = WalkLoop(session, presenter, self._clock, hooks, folder=folder, size=size)
 
@@ -184,6 +186,7 @@ class Application:
         self._session.close()
         try:
             if self._saver is not None:
+                self._branches.finish()
                 self._saver.request(state_of(world))
                 self._saver.close()
                 result = self._saver.last_result
@@ -213,13 +216,21 @@ class Application:
     def _save(self) -> str:
         if self._saver is None:
             return "frozen: nothing is written"
+        if self._branches.is_busy:
+            return "going back: saved when the walk goes on"
         self._saver.request(state_of(self._session.world))
         return "saving"
 
     def _autosave(self) -> None:
-        if self._saver is not None and not self._saver.is_dirty:
+        if self._saver is not None and not self._saver.is_dirty and not self._branches.is_busy:
             self._release_saved()
             self._saver.request(state_of(self._session.world))
+
+    def _watch(self, intent: Intent) -> Intent:
+        watched = self._branches.watch(intent)
+        if self._branches.text:
+            self._loop.tell(self._branches.text)
+        return watched
 
     def _mapped(self) -> MemorySnapshot:
         """What the map may show: of a world on the disk what is around and in memory, looked up now and then."""

@@ -11,10 +11,12 @@ stays on the old one. A record holds where each step led and where the branch co
 
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass
+from concurrent.futures import Future, wait
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from ..saves.errors import SaveError
+from ..input.intents import Intent
+from ..saves.autosave import Saver
 from ..saves.state import WorldState
 from ..saves.store import WorldFile
 from ..world.chunks import Chunk
@@ -23,6 +25,7 @@ from ..world.memory import MemorySnapshot
 from ..world.stored import entries_of
 from .director import DirectorState
 from .history import time_now
+from .persistence import state_of
 from .rig import RigState
 
 if TYPE_CHECKING:
@@ -286,6 +289,79 @@ def start_branch(file: WorldFile, left: WorldState) -> StartedBranch:
     return StartedBranch(name, int(state["next_request_id"]), int(state["next_keyframe_id"]))
 
 
-def words_for(error: SaveError) -> str:
-    """Why no branch was started, in one line."""
-    return f"no branch: {str(error).splitlines()[0]}"
+class BranchStarter:
+    """Watches a walk that goes back, and starts a branch where it goes on. One thread, the session's, uses it.
+
+    The file's part is done on the saver's thread. Until the branch is there nothing new is generated and the walk does
+    not go back again.
+
+    Args:
+        session: The walk.
+        saver: Saves the walked world's file, or None where nothing is saved.
+    """
+
+    def __init__(self, session: "Session", saver: Saver | None) -> None:
+        self._session, self._saver = session, saver
+        self._left: WorldState | None = None  # while the walk goes back
+        self._seconds = 0.0
+        self._starting: Future[StartedBranch] | None = None
+        self.text = ""
+        """What there is to tell, until the next ``watch``."""
+
+    @property
+    def is_busy(self) -> bool:
+        """What the world holds is not to be saved yet: it belongs on a branch that is not there."""
+        return self._left is not None or self._starting is not None
+
+    def watch(self, intent: Intent) -> Intent:
+        """Look at a frame's intent before its ticks run; what they may be given in its place."""
+        self.text = ""
+        if self._starting is not None:
+            self._take(self._starting)
+            return replace(intent, rewind=False)
+        if intent.rewind:
+            self._go_back()
+        elif self._left is not None:
+            self._go_on()
+        return intent
+
+    def finish(self) -> None:
+        """Start the branch that is due and wait for it, before the world is saved for the last time."""
+        if self._left is not None:
+            self._go_on()
+        if self._starting is not None:
+            wait([self._starting])
+            self._take(self._starting)
+
+    def _go_back(self) -> None:
+        rewinder = self._session.rewinder
+        if self._left is None and rewinder.num_moments < 2:
+            self.text = "nothing to go back to"
+        elif self._left is None:
+            self._left = state_of(self._session.world)
+        self._seconds = rewinder.seconds_back or self._seconds
+        if self._left is not None:
+            self.text = f"going back: {self._seconds:.1f} s"
+
+    def _go_on(self) -> None:
+        left, self._left = self._left, None
+        file = self._session.world.file
+        self.text = f"went back {self._seconds:.1f} s"
+        if left is None or self._saver is None or file is None:
+            return
+        self._session.clips.is_paused = True
+        self._starting = self._saver.submit(lambda: start_branch(file, left))
+
+    def _take(self, starting: "Future[StartedBranch]") -> None:
+        if not starting.done():
+            return
+        self._starting, self._session.clips.is_paused = None, False
+        error = starting.exception()
+        if error is not None:
+            self.text = f"no branch was started: {str(error).splitlines()[0]}"
+            return
+        branch = starting.result()
+        self._session.rewinder.count_from(branch.next_request_id, branch.next_keyframe_id)
+        if self._saver is not None:
+            self._saver.request(state_of(self._session.world))
+        self.text = f"went back {self._seconds:.1f} s, on the branch {branch.name} now"

@@ -79,12 +79,14 @@ class LoopHooks:
         overlay: Draws the RGBA overlay, or None where there is none.
         save: Saves the world now; the text to show.
         autosave: Hands a snapshot to the saver; called every ``AUTOSAVE_S``.
+        watch: Sees each frame's intent before its ticks run, and gives what they get in its place.
     """
 
     intent: Callable[[Iterable[Any]], Intent]
     overlay: "Callable[[WalkLoop], npt.NDArray[np.uint8] | None] | None" = None
     save: Callable[[], str] | None = None
     autosave: Callable[[], None] | None = None
+    watch: Callable[[Intent], Intent] | None = None
 
 
 class WalkLoop:
@@ -163,6 +165,8 @@ class WalkLoop:
         events = self.screen.events()
         intent = self.hooks.intent(events)
         self._obey(intent.commands)
+        if self.hooks.watch is not None:
+            intent = self.hooks.watch(intent)
         self.session.look(intent)
         commands = tuple(c for c in intent.commands if c in ("undo", "reroll", "home", "fly"))
         ticks = self.step.take(passed_s)

@@ -3,13 +3,17 @@
 import logging
 import os
 import threading
+from collections import deque
 from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol, TypeVar
 
 from .errors import SaveError
 from .state import WorldState
 from .writing import SaveReport
+
+T = TypeVar("T")
 
 _LOG = logging.getLogger(__name__)
 
@@ -61,6 +65,7 @@ class Saver:
         self._condition = threading.Condition()
         self._pending: WorldState | None = None  # what is to be saved next
         self._unsaved: WorldState | None = None  # what a failed save left behind
+        self._tasks: deque[tuple[Callable[[], Any], Future[Any]]] = deque()
         self._is_saving = False
         self._is_stopping = False
         self._last: SaveResult | None = None
@@ -77,7 +82,7 @@ class Saver:
     def is_dirty(self) -> bool:
         """True while a requested state is not on the disk."""
         with self._condition:
-            return self._is_saving or self._pending is not None or self._unsaved is not None
+            return self._is_saving or bool(self._tasks) or self._pending is not None or self._unsaved is not None
 
     def request(self, state: WorldState) -> None:
         """Ask for a state to be saved soon; one that was asked for before and is not begun is dropped for it.
@@ -90,6 +95,26 @@ class Saver:
                 raise RuntimeError("saver: expected an open one, got a closed one")
             self._pending, self._unsaved = state, None
             self._condition.notify_all()
+
+    def submit(self, task: Callable[[], T]) -> "Future[T]":
+        """Ask for something else to be done with the store, on the saver's thread, before any state that waits.
+
+        A state that was requested before and is not saved yet is dropped: the task must save a later one.
+
+        Args:
+            task: What is to be done; its error goes to the future.
+
+        Raises:
+            RuntimeError: The saver is closed.
+        """
+        future: Future[T] = Future()
+        with self._condition:
+            if self._is_stopping:
+                raise RuntimeError("saver: expected an open one, got a closed one")
+            self._tasks.append((task, future))
+            self._pending = self._unsaved = None
+            self._condition.notify_all()
+        return future
 
     def flush(self, timeout_s: float | None = None) -> bool:
         """Wait until nothing is pending; a state whose save failed is tried once more.
@@ -104,7 +129,9 @@ class Saver:
             if self._unsaved is not None and self._pending is None and not self._is_stopping:
                 self._pending, self._unsaved = self._unsaved, None
                 self._condition.notify_all()
-            done = self._condition.wait_for(lambda: self._pending is None and not self._is_saving, timeout_s)
+            done = self._condition.wait_for(
+                lambda: self._pending is None and not self._tasks and not self._is_saving, timeout_s
+            )
             return done and self._unsaved is None
 
     def close(self, timeout_s: float | None = None) -> bool:
@@ -126,10 +153,18 @@ class Saver:
         _be_nice()
         while True:
             with self._condition:
-                self._condition.wait_for(lambda: self._pending is not None or self._is_stopping)
-                if self._pending is None:
+                self._condition.wait_for(lambda: self._pending is not None or self._tasks or self._is_stopping)
+                if self._pending is None and not self._tasks:
                     return
-                state, self._pending, self._is_saving = self._pending, None, True
+                task = self._tasks.popleft() if self._tasks else None
+                self._is_saving = True
+                if task is None:
+                    state, self._pending = self._pending, None
+            if task is not None:
+                self._do(*task)
+                del task
+                continue
+            assert state is not None
             result = self._save(state)
             with self._condition:
                 self._last, self._is_saving = result, False
@@ -137,6 +172,15 @@ class Saver:
                     self._unsaved = state
                 self._condition.notify_all()
             del state, result  # the last references to large chunks are dropped on this thread, not at the next request
+
+    def _do(self, task: Callable[[], Any], future: "Future[Any]") -> None:
+        try:
+            future.set_result(task())
+        except (SaveError, ValueError, TypeError, OSError, MemoryError) as error:
+            future.set_exception(error)
+        with self._condition:
+            self._is_saving = False
+            self._condition.notify_all()
 
     def _save(self, state: WorldState) -> SaveResult:
         try:

@@ -7,10 +7,11 @@ import pytest
 from spatia.input.intents import Intent
 from spatia.runtime.persistence import adopt_file, state_of
 from spatia.runtime.record import Recorder, Recording
-from spatia.runtime.rewind import MOMENT_S, SPEED, Rewinder, start_branch
+from spatia.runtime.rewind import MOMENT_S, SPEED, BranchStarter, Rewinder, start_branch
 from spatia.runtime.session import Session
 from spatia.runtime.world import World
 from spatia.runtime.world import open as open_world
+from spatia.saves.autosave import Saver
 from spatia.tests.fakes import MODULE
 from spatia.tests.runtime.tiny import SIZE, tiny_world
 
@@ -163,4 +164,72 @@ def test_each_branch_gets_a_name_of_its_own(tmp_path: Path, num: int) -> None:
     assert world.file is not None
     names = [start_branch(world.file, state_of(world)).name for _ in range(num)]
     assert names == [f"rewind-{i + 1}" for i in range(num)]
+    world.close()
+
+
+def _watched(starter: BranchStarter, session: Session, intent: Intent, num: int) -> list[str]:
+    texts = []
+    for _ in range(num):
+        _ticks(session, starter.watch(intent), 1)
+        texts.append(starter.text)
+    return texts
+
+
+def test_letting_go_starts_a_branch_beside_the_walk(tmp_path: Path) -> None:
+    world = tiny_world()
+    adopt_file(world, tmp_path / "tiny.spatia")
+    assert world.file is not None
+    saver = Saver(world.file)
+    with _session(world) as session:
+        starter = BranchStarter(session, saver)
+        _watched(starter, session, FORWARD, 20)
+        content = world.content_hash()
+        assert not starter.is_busy
+        texts = _watched(starter, session, BACK, 8)
+        assert texts[-1].startswith("going back")
+        assert starter.is_busy
+        _watched(starter, session, Intent(), 1)
+        starter.finish()
+        assert not starter.is_busy
+        assert "rewind-1" in starter.text
+        _watched(starter, session, TURN, 6)
+        saver.request(state_of(world))
+        assert saver.close()
+    assert world.walk.next_request_id >= 1 << 20
+    assert world.branches.current == "rewind-1"
+    world.close()
+    back = open_world(tmp_path / "tiny.spatia")
+    back.checkout("main")
+    assert back.content_hash() == content
+    back.close()
+
+
+def test_where_nothing_is_saved_the_walk_goes_back_all_the_same() -> None:
+    with _session() as session:
+        starter = BranchStarter(session, None)
+        assert "nothing" in _watched(starter, session, BACK, 1)[0]
+        _watched(starter, session, FORWARD, 20)
+        tick = session.tick_count
+        _watched(starter, session, BACK, 8)
+        assert session.rewinder.seconds_back > 0
+        assert _watched(starter, session, Intent(), 1)[0].startswith("went back")
+        assert not starter.is_busy
+        assert session.tick_count == tick + 9
+
+
+def test_a_branch_that_cannot_be_started_is_told_and_the_walk_goes_on(tmp_path: Path) -> None:
+    world = tiny_world()
+    adopt_file(world, tmp_path / "tiny.spatia")
+    assert world.file is not None
+    saver = Saver(world.file)
+    with _session(world) as session:
+        starter = BranchStarter(session, saver)
+        _watched(starter, session, FORWARD, 20)
+        _watched(starter, session, BACK, 4)
+        world.file.close()
+        _watched(starter, session, Intent(), 1)
+        starter.finish()
+        assert starter.text.startswith("no branch")
+        assert not session.clips.is_paused
+    saver.close()
     world.close()

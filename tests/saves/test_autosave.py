@@ -132,3 +132,30 @@ def test_a_saver_fills_a_world_file(tmp_path: Path) -> None:
         assert saver.close(30)
     with WorldFile.open(tmp_path / "home.spatia", read_only=True) as world:
         assert_same_state(world.load(), state)
+
+
+def test_a_task_runs_between_saves_and_drops_an_older_state(store: GatedStore, saver: Saver) -> None:
+    first, older, newer = states(3)
+    saver.request(first)
+    store.begun.acquire()
+    saver.request(older)
+    order: list[int] = []
+    future = saver.submit(lambda: order.append(len(store.saved)))
+    saver.request(newer)
+    assert saver.is_dirty
+    store.gate.release()
+    store.gate.release()
+    assert saver.flush(10)
+    assert future.done()
+    assert order == [1]
+    assert [s.state["n"] for s in store.saved] == [0, 2]
+
+
+def test_a_task_that_fails_tells_who_waits_for_it(store: GatedStore, saver: Saver) -> None:
+    def fail() -> None:
+        raise WorldWriteError("disk full")
+
+    future = saver.submit(fail)
+    with pytest.raises(WorldWriteError, match="disk full"):
+        future.result(10)
+    assert saver.flush(10)

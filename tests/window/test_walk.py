@@ -12,6 +12,7 @@ import pytest
 from spatia.runtime.world import World
 from spatia.runtime.world import open as open_world
 from spatia.saves.errors import SaveError
+from spatia.saves.store import WorldFile
 
 pytestmark = pytest.mark.window
 
@@ -118,3 +119,32 @@ def test_a_frozen_walk_writes_nothing(display, xdotool, tmp_path: Path) -> None:
         assert b"frozen" in process.stdout.readline()
         _leave(xdotool, process)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_holding_b_goes_back_and_letting_go_starts_a_branch(display, xdotool, tmp_path: Path) -> None:
+    with _walking(display, tmp_path) as process:
+        xdotool("mousemove", 640, 400)
+
+        def is_ahead() -> bool:
+            _press(xdotool, "keyup", "w", "keydown", "w", "key", "F5")
+            world = _saved(tmp_path)
+            return world is not None and world.walk.world_T_camera[2, 3] > 0.5
+
+        _until(is_ahead, process)
+        _press(xdotool, "keyup", "w")
+
+        def has_returned() -> bool:
+            _press(xdotool, "keydown", "b")
+            threading.Event().wait(PAUSE_S)
+            _press(xdotool, "keyup", "b", "key", "F5")
+            world = _saved(tmp_path)
+            return world is not None and world.walk.world_T_camera[2, 3] < 0.3
+
+        _until(has_returned, process)
+        _leave(xdotool, process)
+    left = _saved(tmp_path)
+    assert left is not None
+    with WorldFile.open(tmp_path / "walk" / "garage" / "world.spatia", read_only=True) as file:
+        branches = file.branches()
+        assert branches.current.startswith("rewind-")
+        assert file.load_snapshot("main").state["pose"][2, 3] > 0.5
