@@ -105,6 +105,8 @@ class GenerationQueue:
         patience: Time limits and back-off of the worker.
         threads: Threads that numerical libraries may use in the worker.
         epoch: First epoch.
+        preparation: A request like those to come, which a new worker gets ready for before it is idle; None for none,
+            and inline, where the first request waits for what it needs.
 
     Raises:
         ValueError: Unknown generator or backend, or a capacity below 1.
@@ -120,6 +122,7 @@ class GenerationQueue:
         patience: Patience | None = None,
         threads: int = 1,
         epoch: int = 0,
+        preparation: ClipRequest | None = None,
     ) -> None:
         check_generator_name(generator)
         if capacity < 1:
@@ -130,7 +133,9 @@ class GenerationQueue:
             self._backend = _Inline(self._ledger, generator)
         elif backend == "process":
             patience = patience or Patience()
-            self._backend = Supervisor(self._ledger, generator, patience=patience, threads=threads)
+            self._backend = Supervisor(
+                self._ledger, generator, patience=patience, threads=threads, preparation=preparation
+            )
         else:
             raise ValueError(f"backend: expected 'process' or 'inline', got {backend!r}")
         # Also when it is forgotten, and at the end of the interpreter: no worker stays behind.

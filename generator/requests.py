@@ -167,6 +167,10 @@ class Generator(Protocol):
 
     A third party registers its class as an entry point of the group ``spatia.generators``; it is called with no
     argument in the worker.
+
+    One that has something to make ahead may also have ``prepare(request, progress)``: called once in a new worker, with
+    a request like those to come (its references, floor, prompt and size; its pose is where the walk begins), before
+    the first is sent.
     """
 
     name: ClassVar[str]

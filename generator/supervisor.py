@@ -74,13 +74,23 @@ class Supervisor:
         generator: Name of the generator.
         patience: Time limits and back-off.
         threads: Threads that numerical libraries may use in the worker.
+        preparation: A request like those to come, which a new worker gets ready for; it is starting until then.
     """
 
-    def __init__(self, ledger: Ledger, generator: str, *, patience: Patience, threads: int) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        generator: str,
+        *,
+        patience: Patience,
+        threads: int,
+        preparation: ClipRequest | None = None,
+    ) -> None:
         self._ledger = ledger
         self._generator = generator
         self._patience = patience
         self._num_threads = threads
+        self._preparation = preparation
         self._failures = 0
         self._is_closing = False
         self._is_reset = False
@@ -217,6 +227,15 @@ class Supervisor:
         except ChannelClosedError as error:
             raise _WorkerFailedError(process.explain_exit()) from error
 
+    def _begin_preparation(self, request: ClipRequest) -> None:
+        process = self._process
+        assert process is not None
+        try:
+            process.channel.send("prepare", request)
+        except ChannelClosedError as error:
+            raise _WorkerFailedError(process.explain_exit()) from error
+        self._allow_a_step()
+
     def _allow_a_step(self) -> None:
         limit_s = self._patience.hang_s if self._num_served else self._patience.first_hang_s
         self._deadline_s = time.monotonic() + limit_s
@@ -241,15 +260,18 @@ class Supervisor:
             raise _WorkerFailedError(fault) from error
 
     def _take(self, kind: str, value: object) -> None:
-        if kind == "ready":
+        if kind == "ready" and self._preparation is not None:
+            self._begin_preparation(self._preparation)
+        elif kind in ("ready", "prepared"):
             self._is_ready = True
             self._ledger.set_state("idle")
         elif kind == "unfit":
             raise _WorkerFailedError(Fault.from_message(value))  # type: ignore[arg-type]
         elif kind == "progress":
             request_id, phase, fraction = value  # type: ignore[misc]
-            self._expect(request_id)
-            self._ledger.note_progress(str(phase), float(fraction))
+            if self._is_ready:
+                self._expect(request_id)
+                self._ledger.note_progress(str(phase), float(fraction))
             self._allow_a_step()
         elif kind == "done":
             if not isinstance(value, ClipResult):

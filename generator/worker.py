@@ -3,8 +3,8 @@
 Started as ``python -m spatia.generator.worker FD PARENT_PID GENERATOR``. It never outlives its parent: the kernel
 kills it with the thread that started it (Linux), and a closed connection ends it everywhere.
 
-Messages in: ("request", ClipRequest), ("cancel", request_id), ("stop", None).
-Messages out: ("ready", None), ("unfit", fault), ("progress", (request_id, phase, fraction)),
+Messages in: ("prepare", ClipRequest), ("request", ClipRequest), ("cancel", request_id), ("stop", None).
+Messages out: ("ready", None), ("unfit", fault), ("prepared", None), ("progress", (request_id, phase, fraction)),
 ("done", ClipResult), ("cancelled", request_id), ("failed", (request_id, fault)), where a fault is
 (reason, traceback, kind).
 """
@@ -127,6 +127,12 @@ class Runner:
             self._renderer, self._epoch = new_renderer(), request.epoch
         return run_request(request, self.generator, progress, renderer=self._renderer)
 
+    def prepare(self, request: ClipRequest, progress: Progress) -> None:
+        """Let a generator that has something to make ahead make it; see ``Generator``."""
+        prepare = getattr(self.generator, "prepare", None)
+        if prepare is not None:
+            prepare(request, progress)
+
     def close_renderer(self) -> None:
         """Drop what the renderer holds."""
         if self._renderer is not None:
@@ -165,7 +171,7 @@ class Worker:
     def __init__(self, channel: Channel, generator: str) -> None:
         self._channel = channel
         self._name = generator
-        self._inbox: queue.SimpleQueue[ClipRequest | None] = queue.SimpleQueue()
+        self._inbox: queue.SimpleQueue[tuple[str, ClipRequest] | None] = queue.SimpleQueue()
         self._cancelled: set[int] = set()
         self._is_stopping = False
 
@@ -178,9 +184,23 @@ class Worker:
             self._channel.send("unfit", fault_of(error).to_message())
             return 1
         self._channel.send("ready")
-        while (request := self._inbox.get()) is not None:
-            self._serve(runner, request)
+        while (message := self._inbox.get()) is not None:
+            kind, request = message
+            if kind == "prepare":
+                self._prepare(runner, request)
+            else:
+                self._serve(runner, request)
         return 0
+
+    def _prepare(self, runner: Runner, request: ClipRequest) -> None:
+        progress = _WorkerProgress(self._channel.send, request.request_id, lambda: self._is_stopping)
+        try:
+            runner.prepare(request, progress)
+        except ChannelClosedError:
+            raise
+        except Exception:
+            traceback.print_exc()  # what is wrong will come again, and be reported, with the first request
+        self._channel.send("prepared")
 
     def _serve(self, runner: Runner, request: ClipRequest) -> None:
         identity = request.request_id
@@ -205,8 +225,8 @@ class Worker:
         try:
             while True:
                 kind, value = self._channel.receive()
-                if kind == "request":
-                    self._inbox.put(value)
+                if kind in ("prepare", "request"):
+                    self._inbox.put((kind, value))
                 elif kind == "cancel":
                     self._cancelled.add(value)
                 elif kind == "stop":

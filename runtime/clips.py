@@ -164,7 +164,15 @@ class ClipLoop:
 
     def _new_queue(self, epoch: int = 0) -> GenerationQueue:
         backend: Literal["inline", "process"] = "inline" if self._is_waiting else "process"
-        return GenerationQueue(self.generator, backend=backend, clock=self.clock, epoch=epoch)
+        preparation = None if self._is_waiting else self._preparation()
+        return GenerationQueue(self.generator, backend=backend, clock=self.clock, epoch=epoch, preparation=preparation)
+
+    def _preparation(self) -> ClipRequest:
+        """What a new worker gets ready for: a request from where the walker stands, without memory."""
+        moment = self._moment()
+        nothing = replace(moment, memory=MemorySnapshot(self._world.memory.voxel_size_m, 0, {}))
+        plan = ClipPlan(self._world.walk.world_T_camera[None].copy(), self.pinhole, "way", 1.0)
+        return self._request_of(plan, nothing)
 
     @property
     def _tick(self) -> int:
@@ -204,7 +212,7 @@ class ClipLoop:
             return
         pause_s = min(MAX_FAILURE_PAUSE_S, PLAN_EVERY_S * 2**self._failures_in_a_row)
         is_due = (self._tick - self.last_plan_tick) * self._tick_s >= pause_s
-        if is_due and len(self._requests) < MAX_OUTSTANDING and self.queue.state not in ("failed", "closed"):
+        if is_due and len(self._requests) < MAX_OUTSTANDING and self.queue.state in ("idle", "busy"):
             self.last_plan_tick = self._tick
             self._planning = self._background.submit(self._draft, self._moment(), self._prediction(), True)
 

@@ -70,6 +70,26 @@ class InstantGenerator:
         return Clip(frames, depth_m, new_surface=new, seconds={"paint": 0.0})
 
 
+class PreparedGenerator(InstantGenerator):
+    """Paints only for the prompt that it was prepared with; "bad" cannot be prepared."""
+
+    name = "prepared"
+
+    def __init__(self) -> None:
+        self._prompt: str | None = None
+
+    def prepare(self, request: ClipRequest, progress: Progress) -> None:
+        progress.check("look around", 0.5)
+        if request.prompt == "bad":
+            raise RuntimeError("nothing to see")
+        self._prompt = request.prompt
+
+    def generate(self, request: ClipRequest, scene: SceneVideo, progress: Progress) -> Clip:
+        if request.prompt != self._prompt:
+            raise ValueError(f"prepared for {self._prompt}")
+        return self.painted(scene)
+
+
 class SlowGenerator(InstantGenerator):
     """Steps for ever, until it is cancelled."""
 

@@ -78,6 +78,12 @@ class OutpaintGenerator:
         """Go back to what ``remember`` gave, None for a new generator; models of places are not made twice."""
         self._places = dict(state) if isinstance(state, dict) else {}
 
+    def prepare(self, request: ClipRequest, progress: Progress) -> None:
+        """Model the place of the request's photos, so that no request has to wait for it. See ``Generator``."""
+        photos = _referenced(request)
+        if photos:
+            self._keep_place(photos, request, _place_key(photos, 0), progress)
+
     def generate(self, request: ClipRequest, scene: SceneVideo, progress: Progress) -> Clip:
         """Fill every requested view; what is new in one is known in the next. See ``Generator.generate``."""
         started = time.perf_counter()
@@ -108,9 +114,8 @@ class OutpaintGenerator:
         photos = _photos(request, scene)
         if not photos:
             return None, 0.0
-        first = photos[0]
         reroll = request.seed if request.purpose == "reroll" else 0
-        key = _PlaceKey(first.keyframe_id, zlib.crc32(first.color.tobytes()), reroll)
+        key = _place_key(photos, reroll)
         if key in self._places:
             return self._places[key], 0.0
         if not reroll:
@@ -119,11 +124,18 @@ class OutpaintGenerator:
                     return place, 0.0
         if not _reaches_far(scene):
             return None, 0.0
-        place = self._model_once(photos, request, key, _PartOfProgress(progress, 0.0, PLACE_SHARE))
+        place = self._keep_place(photos, request, key, _PartOfProgress(progress, 0.0, PLACE_SHARE))
+        return place, PLACE_SHARE
+
+    def _keep_place(
+        self, photos: list[ReferenceFrame], request: ClipRequest, key: _PlaceKey, progress: Progress
+    ) -> PlaceModel | None:
+        """Model a place and keep it for later requests."""
+        place = self._model_once(photos, request, key, progress)
         while len(self._places) >= MAX_PLACES:
             del self._places[next(iter(self._places))]
         self._places[key] = place
-        return place, PLACE_SHARE
+        return place
 
     def _model_once(
         self, photos: list[ReferenceFrame], request: ClipRequest, key: _PlaceKey, progress: Progress
@@ -140,10 +152,9 @@ class OutpaintGenerator:
 
 def _photos(request: ClipRequest, scene: SceneVideo) -> list[ReferenceFrame]:
     """Observed references with depth by identity; others with depth if there are none, or a rendered view."""
-    usable = [r for r in request.references if r.depth_m is not None and np.count_nonzero(r.depth_m) > 500]
-    photos = [r for r in usable if r.is_observed] or usable
+    photos = _referenced(request)
     if photos:
-        return sorted(photos, key=lambda r: r.keyframe_id)
+        return photos
     shares = [float(known_pixels(scene.depth_m[i], scene.coverage[i]).mean()) for i in range(request.num_frames)]
     best = int(np.argmax(shares))
     if shares[best] < MIN_SCENE_COVERAGE:
@@ -151,6 +162,17 @@ def _photos(request: ClipRequest, scene: SceneVideo) -> list[ReferenceFrame]:
     depth = np.where(known_pixels(scene.depth_m[best], scene.coverage[best]), scene.depth_m[best], 0.0)
     pose = request.world_T_camera[best]
     return [ReferenceFrame(scene.color[best], depth.astype(np.float32), request.pinhole, pose, True)]
+
+
+def _referenced(request: ClipRequest) -> list[ReferenceFrame]:
+    """Observed references with depth by identity; others with depth if there are none."""
+    usable = [r for r in request.references if r.depth_m is not None and np.count_nonzero(r.depth_m) > 500]
+    photos = [r for r in usable if r.is_observed] or usable
+    return sorted(photos, key=lambda r: r.keyframe_id)
+
+
+def _place_key(photos: list[ReferenceFrame], reroll_seed: int) -> _PlaceKey:
+    return _PlaceKey(photos[0].keyframe_id, zlib.crc32(photos[0].color.tobytes()), reroll_seed)
 
 
 def _reaches_far(scene: SceneVideo) -> bool:

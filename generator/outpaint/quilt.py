@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 import cv2
 import numpy as np
 import numpy.typing as npt
+from numba import njit
 from skimage.segmentation import watershed
 
 Picture = npt.NDArray[np.float32]
@@ -21,6 +22,8 @@ CHOICE_SLACK = 1.10
 """Candidates whose error is within this factor of the least are chosen from at random."""
 ERROR_FLOOR = 16.0
 """Squared levels a pixel below which seams cannot be told apart."""
+MAX_DIRECT_TERMS = 4_000_000
+"""Up to so many differences are summed one by one; more are left to correlation by Fourier transform."""
 
 
 @dataclass(slots=True)
@@ -283,7 +286,6 @@ def _search(
     """(variant, row, column) of a patch that fits what the window holds."""
     s, p = rule.step, rule.patch
     total = max(float(weight.max(2).sum()), 1.0)
-    root = np.sqrt(weight)  # OpenCV squares the mask
     scores = []
     usable = [v for v, corner in enumerate(allowed) if corner.any()]
     tried = set(usable if len(usable) <= 2 else rng.choice(usable, 2, replace=False).tolist())
@@ -293,8 +295,7 @@ def _search(
             continue
         ok = corner[::s, ::s]
         if weight.any():
-            error = cv2.matchTemplate(np.ascontiguousarray(picture[::s, ::s]), template, cv2.TM_SQDIFF, mask=root)
-            error = np.maximum(np.asarray(error)[: ok.shape[0], : ok.shape[1]], 0.0) / total + rule.floor
+            error = _seam_errors(np.ascontiguousarray(picture[::s, ::s]), template, weight, ok) / total + rule.floor
         else:
             error = np.full((ok.shape[0], ok.shape[1]), rule.floor)
         ok = ok[: error.shape[0], : error.shape[1]]
@@ -311,6 +312,47 @@ def _search(
     choices = [(v, *c) for v, e in enumerate(scores) for c in np.argwhere(e <= least * CHOICE_SLACK)]
     variant, y, x = choices[int(rng.integers(len(choices)))]
     return int(variant), int(y) * s, int(x) * s
+
+
+def _seam_errors(
+    picture: Picture, template: Picture, weight: npt.NDArray[np.float32], ok: Mask
+) -> npt.NDArray[np.float32]:
+    """Weighted square error of a template at every place of a picture; places that are not ``ok`` may hold anything."""
+    height, width = (picture.shape[i] - template.shape[i] + 1 for i in range(2))
+    ok = np.ascontiguousarray(ok[:height, :width])
+    if np.count_nonzero(ok) * template.size > MAX_DIRECT_TERMS:
+        root = np.sqrt(weight)  # OpenCV squares the mask
+        whole = np.asarray(cv2.matchTemplate(picture, template, cv2.TM_SQDIFF, mask=root), np.float32)
+        return np.maximum(whole[: ok.shape[0], : ok.shape[1]], 0.0)
+    out = np.zeros(ok.shape, np.float32)
+    rows = picture.reshape(picture.shape[0], -1)
+    _sum_errors(rows, template.reshape(len(template), -1), weight.reshape(len(weight), -1), ok, picture.shape[2], out)
+    return out
+
+
+@njit(cache=True, nogil=True, fastmath=True, boundscheck=False)
+def _sum_errors(rows, template, weight, ok, num_channels, out):
+    """The sums of ``_seam_errors``.
+
+    Args:
+        rows: (H, W * K) float32.
+        template, weight: (h, w * K) float32.
+        ok: (H', W') bool, the places that count.
+        num_channels: K.
+        out: (H', W') float32, changed there.
+    """
+    height, width = template.shape
+    for y in range(ok.shape[0]):
+        for x in range(ok.shape[1]):
+            if not ok[y, x]:
+                continue
+            total = np.float32(0)
+            for j in range(height):
+                row = rows[y + j, x * num_channels : x * num_channels + width]
+                for i in range(width):
+                    difference = row[i] - template[j, i]
+                    total += weight[j, i] * difference * difference
+            out[y, x] = total
 
 
 def _relief_cost(picture: Picture, patch: int, step: int) -> npt.NDArray[np.float32]:

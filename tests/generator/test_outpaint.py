@@ -88,6 +88,23 @@ def test_one_place_serves_all_requests_of_a_world(counted):
     assert len(counted) == 1
 
 
+def test_a_place_modelled_ahead_serves_the_first_request_as_it_would_have_itself(counted):
+    request, scene = request_and_scene(0.9)
+    prepared = OutpaintGenerator()
+    prepared.prepare(request, RecordingProgress())
+    assert len(counted) == 1
+    ahead = prepared.generate(request, scene, RecordingProgress())
+    assert len(counted) == 1
+    unprepared = OutpaintGenerator().generate(request, scene, RecordingProgress())
+    assert counted[0] == counted[1]
+    np.testing.assert_array_equal(ahead.frames, unprepared.frames)
+
+
+def test_without_photos_there_is_nothing_to_model_ahead(counted):
+    OutpaintGenerator().prepare(replace(request_and_scene(0.9)[0], references=()), RecordingProgress())
+    assert counted == []
+
+
 def test_the_place_depends_on_the_photos_alone(counted):
     for yaw, seed in ((0.9, 1), (2.0, 9)):
         OutpaintGenerator().generate(*request_and_scene(yaw, seed=seed), RecordingProgress())

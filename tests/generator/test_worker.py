@@ -9,6 +9,7 @@ import textwrap
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -32,7 +33,7 @@ QUICK = Patience(start_s=LONG_S, hang_s=LONG_S, first_hang_s=LONG_S, backoff_s=0
 
 
 @contextmanager
-def queue_of(generator: str = FAULTY, patience: Patience = QUICK, **options: int) -> Iterator[GenerationQueue]:
+def queue_of(generator: str = FAULTY, patience: Patience = QUICK, **options: Any) -> Iterator[GenerationQueue]:
     shared = set(os.listdir("/dev/shm"))
     queue = GenerationQueue(generator, patience=patience, **options)
     try:
@@ -67,6 +68,33 @@ def wait_until(is_true: Callable[[], bool]) -> None:
 
 def wait_for_phase(queue: GenerationQueue, phase: str) -> None:
     wait_until(lambda: (report := queue.progress) is not None and report.phase == phase)
+
+
+def test_a_worker_gets_ready_before_its_first_request() -> None:
+    preparation = make_request(0, prompt="hall")
+    with queue_of(f"{MODULE}:PreparedGenerator", preparation=preparation) as queue:
+        queue.submit(make_request(1, prompt="hall"))
+        assert wait_for(queue)[1].outcome is Outcome.DONE
+
+
+def test_a_restarted_worker_gets_ready_again() -> None:
+    preparation = make_request(0, prompt="hall")
+    with queue_of(f"{MODULE}:PreparedGenerator", preparation=preparation) as queue:
+        queue.submit(make_request(1, prompt="hall"))
+        wait_for(queue)
+        os.kill(queue.worker_pid or 0, signal.SIGKILL)
+        queue.submit(make_request(2, prompt="hall"))
+        assert wait_for(queue)[2].outcome in (Outcome.DONE, Outcome.FAILED)  # failed if it was sent to the dying one
+        queue.submit(make_request(3, prompt="hall"))
+        assert wait_for(queue)[3].outcome is Outcome.DONE
+
+
+def test_what_fails_to_get_ready_says_so_with_its_first_request() -> None:
+    with queue_of(f"{MODULE}:PreparedGenerator", preparation=make_request(0, prompt="bad")) as queue:
+        queue.submit(make_request(1, prompt="hall"))
+        ended = wait_for(queue)[1]
+        assert ended.outcome is Outcome.FAILED
+        assert "prepared for None" in ended.reason
 
 
 def wait_for_state(queue: GenerationQueue, state: str) -> None:
