@@ -1,6 +1,7 @@
 """``spatia models``: what is installed, what each needs, fetching and checking."""
 
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 from ..generator.spatia import catalogue
@@ -55,4 +56,36 @@ def _list(folder: Path) -> int:
         low, high = sorted(model.vram_gb)
         print(f"{model.name:<20} {status:<18} {model.purpose}")
         print(f"{'':<20} {needs}, {low:.0f} to {high:.0f} GB on a GPU; licence {model.license}; needs {model.needs}")
+        if model.name == "spatia":
+            print("\n".join(f"{'':<20} {line}" for line in plan_lines(free_on_gpu_gb())))
     return 0
+
+
+def plan_lines(free_gb: float | None) -> list[str]:
+    """What the paper's model needs in each of the ways to keep its weights, and which fits.
+
+    Args:
+        free_gb: Free on the GPU, or None where there is none.
+    """
+    lines = ["on the GPU at 832x480 / 1248x704, and in main memory (SPATIA_MEMORY; the quickest that fits if not set):"]
+    for need in catalogue.PLAN_NEEDS:
+        fits = "" if free_gb is None else _fit(need, free_gb)
+        sizes = f"{need.walk_gb:4.1f} / {need.full_gb:4.1f} GB, {need.ram_gb:4.1f} GB"
+        lines.append(f"  {need.plan:<8} {sizes}  {need.meaning}{fits}")
+    here = "no GPU here" if free_gb is None else f"{free_gb:.1f} GB are free on this GPU"
+    return [*lines, f"  without a GPU {catalogue.CPU_NEED_GB:.1f} GB of memory; {here}"]
+
+
+def _fit(need: catalogue.PlanNeed, free_gb: float) -> str:
+    if need.full_gb <= free_gb:
+        return ": fits"
+    return ": fits at 832x480" if need.walk_gb <= free_gb else ": does not fit"
+
+
+def free_on_gpu_gb() -> float | None:
+    """Free memory of the first GPU; None where there is none, or no torch to ask."""
+    if find_spec("torch") is None:
+        return None
+    import torch
+
+    return torch.cuda.mem_get_info()[0] / catalogue.GB if torch.cuda.is_available() else None

@@ -81,8 +81,8 @@ MODELS = (
         "spatia",
         "the paper's video model: makes clips that follow memory",
         (_WAN, _SPATIA),
-        32.0,
-        (40.0, 24.0),
+        20.0,
+        (37.0, 8.0),
         "base Apache-2.0; control and LoRA: see their page",
         "spatia[models]",
     ),
@@ -125,6 +125,35 @@ MODELS = (
         "spatia[models]",
     ),
 )
+
+
+@dataclass(frozen=True, slots=True)
+class PlanNeed:
+    """What the paper's model needs with its weights kept in one way; by accounting (``accounting.need_of``), in GB.
+
+    Attributes:
+        plan: What ``SPATIA_MEMORY`` says.
+        walk_gb: On the GPU at 832x480, 81 frames with 7 references.
+        full_gb: On the GPU at 1248x704, 121 frames.
+        ram_gb: In main memory.
+        meaning: In words.
+    """
+
+    plan: str
+    walk_gb: float
+    full_gb: float
+    ram_gb: float
+    meaning: str
+
+
+PLAN_NEEDS = (
+    PlanNeed("whole", 31.4, 37.1, 1.5, "all on the GPU"),
+    PlanNeed("encoder", 20.0, 25.7, 12.9, "text encoder in main memory"),
+    PlanNeed("fp8", 13.7, 19.4, 12.9, "the same, network in 8 bits"),
+    PlanNeed("group", 7.8, 13.5, 19.8, "the same, network block by block from main memory"),
+)
+CPU_NEED_GB = 31.8
+"""Main memory that a round of 832x480 takes without a GPU."""
 
 
 @dataclass(frozen=True, slots=True)

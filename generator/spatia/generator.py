@@ -21,7 +21,7 @@ from ...world.transforms import invert, rotation_angle_rad
 from ..requests import Clip, ClipRequest, Progress, ReferenceFrame, SceneVideo
 from .catalogue import SpatiaFiles, find_spatia
 from .config import NEGATIVE_PROMPT
-from .rounds import HISTORY_FRAMES, padded_frames, padded_side
+from .rounds import HISTORY_FRAMES, NUM_REFERENCES, padded_frames, padded_side
 from .settings import GeneratorSettings, settings_from
 from .sizes import enlarged, fitted, order_references, padded, scaled_request, scaled_scene
 
@@ -125,7 +125,7 @@ class SpatiaGenerator:
         asked, given = request, scene
         request = scaled_request(request)
         scene = scaled_scene(scene, request.pinhole)
-        pipeline = self._loaded(progress)
+        pipeline = self._loaded(request, progress)
         loaded = time.perf_counter()
         inputs = round_inputs(request, self._control(request, scene, progress))
         drawn = time.perf_counter()
@@ -146,25 +146,28 @@ class SpatiaGenerator:
         }
         return Clip(frames, depth_m, confidence, new_surface=new_surface, seconds=seconds)
 
-    def _loaded(self, progress: Progress) -> "SpatiaPipeline":
+    def _loaded(self, request: ClipRequest, progress: Progress) -> "SpatiaPipeline":
         if self._pipeline is None:
 
             def report(phase: str, fraction: float) -> None:
                 progress.check(phase, fraction * LOAD_SHARE)
 
             report("load", 0.0)
-            self._pipeline = self._load(report)
+            self._pipeline = self._load(request, report)
         return self._pipeline
 
-    def _load(self, report: Any) -> "SpatiaPipeline":
+    def _load(self, request: ClipRequest, report: Any) -> "SpatiaPipeline":
         if self._files is None:
             from .tiny import tiny_pipeline
 
             pipeline = tiny_pipeline()
         else:
-            from .assembly import load_pipeline
+            from .accounting import Work
+            from .assembly import load_pipeline, plan_for
 
-            pipeline, self._fused = load_pipeline(self._files, self._settings, report)
+            work = Work(*request.pinhole.size, request.num_frames + HISTORY_FRAMES, NUM_REFERENCES)
+            plan = plan_for(self._settings, work)
+            pipeline, self._fused = load_pipeline(self._files, self._settings, report, plan=plan)
         pipeline.set_progress_bar_config(disable=True)
         return pipeline
 

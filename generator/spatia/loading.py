@@ -16,6 +16,7 @@ from torch import nn
 from .checkpoints import Report, Shapes, WeightFiles, check_shapes, fill, shapes_of, shards_in
 from .config import PRESETS, TEXT_FILE, TOKENIZER_FOLDER, VAE_FILE, NetworkConfig, TextConfig, VaeConfig
 from .errors import MissingWeightsError
+from .memory_plans import FP8
 from .names import from_original, is_original, text_from_original, vae_from_original
 from .transformer import FLOAT32_PARTS, SpatiaTransformer3DModel
 
@@ -35,13 +36,17 @@ class Placement:
     Attributes:
         device: Of all parameters.
         dtype: Of parameters; those of ``FLOAT32_PARTS`` stay float32. None keeps the files' types.
+        fp8_names: Parameters of the network that are kept in fp8, see ``memory_plans.names_in_fp8``.
     """
 
     device: str | torch.device = "cpu"
     dtype: torch.dtype | None = torch.bfloat16
+    fp8_names: frozenset[str] = frozenset()
 
     def of_network(self, name: str) -> torch.dtype | None:
         """Type of a parameter of the denoising network."""
+        if name in self.fp8_names:
+            return FP8
         return torch.float32 if any(part in name for part in FLOAT32_PARTS) else self.dtype
 
     def of_any(self, name: str) -> torch.dtype | None:

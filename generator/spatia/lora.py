@@ -13,6 +13,7 @@ from torch import nn
 
 from .checkpoints import MAX_NAMED, WeightFiles
 from .errors import CheckpointError
+from .memory_plans import FP8
 from .names import from_original
 from .transformer import SpatiaTransformer3DModel
 
@@ -107,8 +108,9 @@ def attach_lora(model: SpatiaTransformer3DModel, lora: LoraWeights) -> None:
     for name in lora.pairs:
         layer = model.get_submodule(name)
         base = layer.get_parameter("base_layer.weight")
+        dtype = torch.bfloat16 if base.dtype == FP8 else base.dtype
         for letter in "AB":
-            layer.get_submodule(f"lora_{letter}.{ADAPTER}").to(device=base.device, dtype=base.dtype)
+            layer.get_submodule(f"lora_{letter}.{ADAPTER}").to(device=base.device, dtype=dtype)
 
 
 def set_lora(model: SpatiaTransformer3DModel, *, is_on: bool) -> None:

@@ -9,6 +9,8 @@ from .catalogue import models_folder
 from .config import SamplingConfig
 
 PREFIX = "SPATIA_"
+MEMORY_PLANS = ("whole", "encoder", "fp8", "group")
+"""See ``memory_plans``, which needs torch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +26,8 @@ class GeneratorSettings:
         control: "points" draws memory as the model was trained on, "scene" takes the scene video as it is. From
             ``SPATIA_CONTROL``.
         estimator: Name of the geometry estimator that finds depth, or "" for none. From ``SPATIA_ESTIMATOR``.
+        memory: How weights are kept: the name of one of ``memory_plans.PLANS``, or "auto" for the quickest that fits.
+            From ``SPATIA_MEMORY``.
         is_lora_fused: LoRA in the weights instead of at run time. From ``SPATIA_LORA``: "fused" or "runtime".
     """
 
@@ -34,6 +38,7 @@ class GeneratorSettings:
     control: str = "points"
     estimator: str = ""
     is_lora_fused: bool = False
+    memory: str = "auto"
     is_sampling_fixed: bool = False
 
     def sampling_of(self, effort: Effort | None) -> SamplingConfig:
@@ -61,6 +66,7 @@ def settings_from(environment: Mapping[str, str]) -> GeneratorSettings:
         device=_choice(environment, "DEVICE", ("auto", "cuda", "cpu"), "auto"),
         control=_choice(environment, "CONTROL", ("points", "scene"), "points"),
         estimator=environment.get(PREFIX + "ESTIMATOR", ""),
+        memory=_choice(environment, "MEMORY", ("auto", *MEMORY_PLANS), "auto"),
         is_sampling_fixed=any(environment.get(PREFIX + name) for name in ("STEPS", "GUIDANCE")),
         is_lora_fused=_choice(environment, "LORA", ("runtime", "fused"), "runtime") == "fused",
     )
