@@ -11,20 +11,9 @@ import numpy.typing as npt
 from ..world.chunks import CHUNK_SIDE, OFFSET_STEPS, Chunk, ChunkKey
 from ..world.memory import MemorySnapshot
 from ..world.paging import DrawChange, Pager
+from ..world.spacing import spacing_voxels
 from ..world.stored import StoredChunk, entries_of
-from .pages import measure_spacing, unpack_chunk
-
-MAX_SPACING_VOXELS = 4.0
-"""Points farther apart than this are drawn as separate dots."""
-
-MAX_LOOSE_SPACING_VOXELS = 2.0
-"""The same in a chunk whose points are too few for a surface of their spacing: strays, such as at silhouettes."""
-
-MIN_SPACING_VOXELS = 0.8
-"""A smaller spacing is that of a thick cloud, whose front still has gaps of about this size."""
-
-SPACING_SAMPLES, SPACING_REACH = 48, 64
-"""Points looked at for the spacing of a chunk, and how far around each: 10 µs a chunk."""
+from .pages import unpack_chunk
 
 COARSER = -1
 """Revision under which a coarser level counts as held: that of no chunk."""
@@ -42,7 +31,8 @@ class ExtractedChunk:
         local_q8: (N, 3) uint16; a point lies at ``origin_world + (local_q8 + 0.5) * step_m``.
         color_rgba: (N,) uint32, red in the lowest byte, alpha 255.
         priority: (N,) uint8, class and rank.
-        spacing_m: Typical distance between neighbouring points on the surface, measured.
+        spacing_m: Typical distance between neighbouring points on the surface, measured; of all points, whatever the
+            level.
         low_world: (3,) float64 smallest coordinates of its points.
         high_world: (3,) float64 largest coordinates of its points.
         codes: (N,) uint32 Morton codes of its voxels.
@@ -70,14 +60,17 @@ class ExtractedChunk:
         return len(self.color_rgba)
 
 
-def extract_chunk(chunk: Chunk, voxel_size_m: float, *, level: int = 0, is_new: bool = True) -> ExtractedChunk:
+def extract_chunk(
+    chunk: Chunk, voxel_size_m: float, *, level: int = 0, is_new: bool = True, spacing: float | None = None
+) -> ExtractedChunk:
     """Unpack a chunk for drawing; the same positions and colours as ``Chunk`` gives. Fresh arrays.
 
     Args:
         chunk: In full, or its coarser level.
         voxel_size_m: Side of a voxel in metres.
-        level: Level of detail that it is; ``spacing_m`` is that of all its points nevertheless, as far as it shows.
+        level: Level of detail that it is.
         is_new: Whether its points may fade in.
+        spacing: Of all its points in voxels, where it is known; measured otherwise.
     """
     n = chunk.num_points
     local = np.empty((n, 3), np.uint16)
@@ -87,7 +80,7 @@ def extract_chunk(chunk: Chunk, voxel_size_m: float, *, level: int = 0, is_new: 
     step = voxel_size_m / OFFSET_STEPS
     origin = np.array(chunk.key, np.float64) * (CHUNK_SIDE * voxel_size_m)
     low, high = (bounds + 0.5) * step + origin
-    spacing = _spacing_voxels(local, 1 << level) * voxel_size_m
+    spacing = (spacing_voxels(local) if spacing is None else spacing) * voxel_size_m
     return ExtractedChunk(
         chunk.key, chunk.revision, origin, step, local, color, chunk.priority, spacing, low, high,
         chunk.codes, level, is_new,
@@ -99,14 +92,6 @@ def _nothing(key: ChunkKey) -> ExtractedChunk:
     codes, corner = np.zeros(0, np.uint32), np.zeros(3)
     priority, local = np.zeros(0, np.uint8), np.zeros((0, 3), np.uint16)
     return ExtractedChunk(key, 0, corner, 1.0, local, codes, priority, 0.0, corner, corner, codes, 0, False)
-
-
-def _spacing_voxels(local: npt.NDArray[np.uint16], block: int) -> float:
-    """Spacing of all points in voxels, where one in every block of so many voxels' side is there."""
-    spacing = float(measure_spacing(local, SPACING_SAMPLES, SPACING_REACH)) / OFFSET_STEPS
-    is_surface = len(local) * spacing**2 > 0.5 * CHUNK_SIDE**2
-    spacing /= block
-    return min(max(spacing, MIN_SPACING_VOXELS), MAX_SPACING_VOXELS if is_surface else MAX_LOOSE_SPACING_VOXELS)
 
 
 class ChunkExtractor:
@@ -221,4 +206,4 @@ class ChunkExtractor:
             return _nothing(change.key)
         revision = chunk.revision if change.level == 0 else COARSER
         self._held[change.key] = (revision, weakref.ref(chunk.rows))
-        return extract_chunk(chunk, voxel_size_m, level=change.level, is_new=change.is_new)
+        return extract_chunk(chunk, voxel_size_m, level=change.level, is_new=change.is_new, spacing=change.spacing)

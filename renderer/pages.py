@@ -15,12 +15,6 @@ PAGE = 512
 NUM_LEVELS = 4
 """Levels of detail: all points, and one in every block of 2, 4 and 8 voxels."""
 
-NEIGHBOURS = 6
-"""The neighbour whose distance tells how far apart points lie."""
-
-SIDE_OF_REACH = 0.72
-"""Side of a regular grid over the distance to that neighbour, its diagonal."""
-
 f4, i4, u4, u8, u1 = np.float32, np.int32, np.uint32, np.uint64, np.uint8
 
 
@@ -83,47 +77,6 @@ def unpack_chunk(codes, rows, local, color, bounds):
             mean = u4((u8(rows[i, 4 + channel]) * u8(2) + wide) // (wide * u8(2)))
             word |= (mean & u4(255)) << u4(8 * channel)
         color[i] = word
-
-
-@njit(cache=True, nogil=True)
-def measure_spacing(local, samples, reach):
-    """How far apart points lie on their surface: the side of the square that each has for itself.
-
-    Measured by the median distance to a neighbour that is not among the four next: so rows that lie far apart count
-    although their points are dense. Looks only at neighbours in storage order, which is near in space for Morton order.
-
-    Args:
-        local: (N, 3) uint16 positions.
-        samples: About how many points to look at.
-        reach: How many points before and after each of them to search.
-
-    Returns:
-        Local steps; 0 for fewer than 7 points.
-    """
-    n = local.shape[0]
-    if n <= NEIGHBOURS:
-        return 0.0
-    every = max(1, n // samples)
-    found = np.empty((n + every - 1) // every, np.float64)
-    nearest = np.empty(NEIGHBOURS, np.float64)
-    num = 0
-    for i in range(every // 2, n, every):
-        nearest[:] = 1e18
-        for k in range(max(0, i - reach), min(n, i + reach + 1)):
-            dx = float(local[k, 0]) - float(local[i, 0])
-            dy = float(local[k, 1]) - float(local[i, 1])
-            dz = float(local[k, 2]) - float(local[i, 2])
-            d = dx * dx + dy * dy + dz * dz
-            if k == i or d >= nearest[NEIGHBOURS - 1]:
-                continue
-            at = NEIGHBOURS - 1
-            while at > 0 and nearest[at - 1] > d:
-                nearest[at] = nearest[at - 1]
-                at -= 1
-            nearest[at] = d
-        found[num] = nearest[NEIGHBOURS - 1]
-        num += 1
-    return SIDE_OF_REACH * np.sqrt(np.median(found[:num]))
 
 
 @njit(cache=True, nogil=True)

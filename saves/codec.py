@@ -70,9 +70,9 @@ def encode_chunk(chunk: Chunk) -> bytes:
         raise ValueError(f"chunk {chunk.key}: expected weights 1..{MAX_CHUNK_WEIGHT} and sums within weight * 255")
     red, green, blue = means[3:]
     planes = [
-        _octree_of(chunk.codes).tobytes(),
+        octree_of(chunk.codes).tobytes(),
         *(m.tobytes() for m in means[:3]),
-        *(_differences(c).tobytes() for c in (green, red - green, blue - green)),
+        *(differences(c).tobytes() for c in (green, red - green, blue - green)),
         remainders[:num_bytes].tobytes(),
         *_byte_planes(rows[:, COLUMN_WEIGHT]),
         *_palette_of(rows[:, COLUMN_KEYFRAME]),
@@ -110,7 +110,7 @@ def decode_chunk(data: bytes, revision: int = 0) -> Chunk:
     if max(map(abs, key)) > MAX_CHUNK_KEY or not 0 <= revision <= MAX_REVISION:
         raise ChunkDecodeError(f"a key or revision out of range: {key}, {revision}")
     planes = _Planes(data, _HEADER.size)
-    codes = _codes_of(planes.take(), n)
+    codes = codes_of(planes.take(), n)
     columns = [planes.bytes_of(n) for _ in range(6)]
     remainders = np.frombuffer(planes.take(), np.uint8)
     columns += [planes.bytes_of(n) for _ in range(4)]
@@ -160,7 +160,7 @@ def _common_factor(rows: npt.NDArray[np.uint32]) -> int:
 # Planes
 
 
-def _differences(values: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+def differences(values: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     """Of each value to the one before, the first to 0."""
     out = values.copy()
     out[1:] -= values[:-1]
@@ -256,7 +256,7 @@ def _palette_from(
 # Occupied voxels as an octree
 
 
-def _octree_of(codes: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint8]:
+def octree_of(codes: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint8]:
     """Children masks of all nodes, level by level from the root, in Morton order; empty for no voxel."""
     levels: list[npt.NDArray[np.uint8]] = []
     nodes = codes
@@ -271,7 +271,7 @@ def _octree_of(codes: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint8]:
     return np.concatenate(levels[::-1]) if levels else np.zeros(0, np.uint8)
 
 
-def _codes_of(octree: bytes, n: int) -> npt.NDArray[np.uint32]:
+def codes_of(octree: bytes, n: int) -> npt.NDArray[np.uint32]:
     """Strictly rising codes below 2**18, whatever the masks are; their number must be n."""
     masks = np.frombuffer(octree, np.uint8)
     if n == 0 or len(masks) == 0:

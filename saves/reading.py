@@ -13,6 +13,7 @@ from ..world.chunks import CHUNK_SIDE, Chunk, ChunkKey
 from ..world.coarse import coarsen
 from ..world.keyframes import Keyframe
 from ..world.stored import StoredChunk
+from .coarse_codec import decode_coarse
 from .codec import ChunkDecodeError, decode_chunk
 from .errors import DamageError, WorldDamagedError, WorldFileError, explain
 from .journal import JournalEntry
@@ -303,7 +304,7 @@ class WorldReader(RowReader):
         try:
             row = self._row("SELECT data FROM coarse WHERE digest = ?", (stored.address,))
             if row is not None:
-                chunk = decode_chunk(as_bytes(row[0]), stored.revision)
+                chunk = decode_coarse(as_bytes(row[0]), stored.revision)
                 if chunk.key == stored.key:
                     return chunk
         except (sqlite3.Error, ValueError):  # it follows from the chunk

@@ -13,12 +13,13 @@ from dataclasses import dataclass
 from ..world.chunks import Chunk
 from ..world.coarse import coarsen
 from ..world.stored import DIGEST_BYTES, ChunkFacts
+from .coarse_codec import encode_coarse
 from .codec import decode_chunk, encode_chunk
 from .ledger import digest_of
 from .packing import ValueDecodeError
 
-_FACTS = struct.Struct("<I3I3H3H16sI")
-"""Voxels, voxels by class, lowest and highest local position, content digest, checksum."""
+_FACTS = struct.Struct("<I3I3H3Hf16sI")
+"""Voxels, voxels by class, lowest and highest local position, spacing, content digest, checksum."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -44,7 +45,7 @@ def encode_whole(chunk: Chunk) -> EncodedChunk:
         ValueError: See ``encode_chunk``.
     """
     data = encode_chunk(chunk)
-    return EncodedChunk(data, digest_of(data), ChunkFacts.of(chunk), encode_chunk(coarsen(chunk)))
+    return EncodedChunk(data, digest_of(data), ChunkFacts.of(chunk), encode_coarse(coarsen(chunk)))
 
 
 def described(data: bytes) -> EncodedChunk:
@@ -54,12 +55,14 @@ def described(data: bytes) -> EncodedChunk:
         ChunkDecodeError: The object is no chunk, or damaged.
     """
     chunk = decode_chunk(data)
-    return EncodedChunk(data, digest_of(data), ChunkFacts.of(chunk), encode_chunk(coarsen(chunk)))
+    return EncodedChunk(data, digest_of(data), ChunkFacts.of(chunk), encode_coarse(coarsen(chunk)))
 
 
 def pack_facts(facts: ChunkFacts, digest: bytes) -> bytes:
     """Facts as bytes; the checksum covers the digest of the object too."""
-    head = _FACTS.pack(facts.num_points, *facts.class_counts, *facts.low_q8, *facts.high_q8, facts.content, 0)[:-4]
+    head = _FACTS.pack(
+        facts.num_points, *facts.class_counts, *facts.low_q8, *facts.high_q8, facts.spacing, facts.content, 0
+    )[:-4]
     return head + struct.pack("<I", zlib.crc32(head + digest))
 
 
@@ -71,11 +74,11 @@ def unpack_facts(data: object, digest: bytes) -> ChunkFacts:
     """
     if not isinstance(data, bytes) or len(data) != _FACTS.size:
         raise ValueDecodeError(f"expected {_FACTS.size} bytes of facts")
-    n, a, b, c, *bounds, content, checksum = _FACTS.unpack(data)
+    n, a, b, c, *bounds, spacing, content, checksum = _FACTS.unpack(data)
     if zlib.crc32(data[:-4] + digest) != checksum:
         raise ValueDecodeError("the checksum of its facts does not match")
     low, high = tuple(bounds[:3]), tuple(bounds[3:])
-    return ChunkFacts(n, (a, b, c), low, high, content[:DIGEST_BYTES])
+    return ChunkFacts(n, (a, b, c), low, high, spacing, content[:DIGEST_BYTES])
 
 
 def put_beside(db: sqlite3.Connection, encoded: EncodedChunk) -> int:

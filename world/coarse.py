@@ -7,8 +7,8 @@ from .chunks import COLUMN_B, COLUMN_R, COLUMN_WEIGHT, OFFSET_BITS, OFFSET_STEPS
 COARSE_LEVEL = 2
 """Blocks have 2^this voxels a side, 4 cm at 1 cm voxels."""
 
-OFFSET_BITS_KEPT = 4
-"""Of the place inside the voxel; a sixteenth of a voxel is a hundredth of a pixel where this level is drawn."""
+OFFSET_BITS_KEPT = 3
+"""Of the place inside the voxel; an eighth of a voxel is a thirtieth of a pixel where this level is drawn."""
 
 
 def coarsen(chunk: Chunk) -> Chunk:

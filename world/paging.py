@@ -48,12 +48,14 @@ class DrawChange:
         chunk: Its points; None: nothing.
         level: 0 for all of them, ``COARSE_LEVEL`` for its coarser level.
         is_new: Memory changed; False where it was merely read.
+        spacing: Of all the chunk's points in voxels, where it is known.
     """
 
     key: ChunkKey
     chunk: Chunk | None
     level: int = 0
     is_new: bool = False
+    spacing: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -335,10 +337,11 @@ class Pager:
         return True
 
     def _show(self, row: int, chunk: Chunk | None, level: int) -> None:
-        key = self._table.key(row)
+        key, entry = self._table.key(row), self._table.entry(row)
+        spacing = entry.facts.spacing if isinstance(entry, StoredChunk) else None
         self._table.level[row] = level
         self._table.drawn[row] = 0 if chunk is None else chunk.num_points
-        self._push(DrawChange(key, chunk if chunk is not None and chunk.num_points else None, level))
+        self._push(DrawChange(key, chunk if chunk is not None and chunk.num_points else None, level, spacing=spacing))
 
     def _push(self, change: DrawChange) -> None:
         self._ready.append(change)

@@ -26,7 +26,7 @@ COARSE_SHARE = 1.0 / 8.0
 """Points of the coarser level, at most and about; what it really has is known once it was read."""
 
 COARSE_PX = 1.0
-"""The coarser level is drawn where its blocks are no larger than this on the picture."""
+"""The coarser level is drawn where its points lie no farther apart than this on the picture, as a renderer's levels."""
 
 BEHIND = 2.5
 """What is not in view counts as so many times as far."""
@@ -118,6 +118,7 @@ class PagedTable:
         level: (N,) int8, what was given to the renderer: ``ABSENT``, 0 or ``COARSE_LEVEL``.
         drawn: (N,) int64, points given to it.
         is_dirty: (N,) bool: not on the disk yet.
+        coarse_m: (N,) float32: from so many metres a pixel of focal length on, the coarser level shows as much.
     """
 
     def __init__(self, voxel_size_m: float) -> None:
@@ -129,6 +130,7 @@ class PagedTable:
         self.center = np.zeros((0, 3), np.float32)
         self.num_points, self.drawn = np.zeros(0, np.int64), np.zeros(0, np.int64)
         self.level, self.is_dirty = np.zeros(0, np.int8), np.zeros(0, np.bool_)
+        self.coarse_m = np.zeros(0, np.float32)
 
     def put(self, key: ChunkKey, entry: Chunk | StoredChunk | None, *, keeps_level: bool = False) -> int:
         """Store what memory has under a key now; its row."""
@@ -138,6 +140,8 @@ class PagedTable:
         self._entries[row] = entry
         self.num_points[row] = 0 if entry is None else entry.num_points
         self.is_dirty[row] = isinstance(entry, Chunk)
+        spacing = entry.facts.spacing if isinstance(entry, StoredChunk) else 1.0
+        self.coarse_m[row] = spacing * self.voxel_size_m * (1 << COARSE_LEVEL) / COARSE_PX
         if not keeps_level:
             self.level[row] = ABSENT
         return row
@@ -153,7 +157,7 @@ class PagedTable:
         return row
 
     def _grow(self, length: int) -> None:
-        for name in ("center", "num_points", "drawn", "level", "is_dirty"):
+        for name in ("center", "num_points", "drawn", "level", "is_dirty", "coarse_m"):
             old = getattr(self, name)
             new = np.zeros((length, *old.shape[1:]), old.dtype)
             new[: len(old)] = old
@@ -199,7 +203,9 @@ def plan_paging(table: PagedTable, view: Viewpoint, budget: Budget, *, is_drawin
         return PagingPlan([(int(r), 0) for r in missing], [], np.inf, cache_bytes, fits)
     room = budget.drawn_bytes - dirty_bytes
     sticky = np.where(level == 0, importance * STICKY, importance)
-    is_full, reach_m = _wanted_in_full(points, sticky, is_dirty, room * 3 // 4, _switch_m(table, view))
+    corner_m = 0.87 * CHUNK_SIDE * table.voxel_size_m
+    switch_m = table.coarse_m[:n] * max(view.pinhole.fx, view.pinhole.fy) + corner_m
+    is_full, reach_m = _wanted_in_full(points, sticky, is_dirty, room * 3 // 4, switch_m)
     left = room - int(_page_bytes(points[is_full]).sum())
     is_coarse = _wanted_coarse(table, importance, is_full | is_dirty, left)
     dropped = np.flatnonzero((level != ABSENT) & ~is_full & ~is_coarse & ~is_dirty)
@@ -233,25 +239,19 @@ def _distance_and_view(
     return distance, is_seen
 
 
-def _switch_m(table: PagedTable, view: Viewpoint) -> float:
-    """Distance from which the coarser level shows as much as the full one."""
-    block_m = table.voxel_size_m * (1 << COARSE_LEVEL)
-    return block_m * max(view.pinhole.fx, view.pinhole.fy) / COARSE_PX
-
-
 def _wanted_in_full(
     points: npt.NDArray[np.int64],
     importance: npt.NDArray[np.float32],
     is_dirty: npt.NDArray[np.bool_],
     room_bytes: int,
-    switch_m: float,
+    switch_m: npt.NDArray[np.float32],
 ) -> tuple[npt.NDArray[np.bool_], float]:
     rows = np.flatnonzero((importance < switch_m) & ~is_dirty & (points > 0))
     rows = rows[np.argsort(importance[rows], kind="stable")]
     taken = np.cumsum(_page_bytes(points[rows])) <= room_bytes
     is_full = np.zeros(len(points), np.bool_)
     is_full[rows[taken]] = True
-    reach = switch_m if taken.all() else float(importance[rows[int(taken.sum())]])
+    reach = float(switch_m.max(initial=0.0)) if taken.all() else float(importance[rows[int(taken.sum())]])
     return is_full, reach
 
 

@@ -28,6 +28,7 @@ class ChunkFacts:
         class_counts: Voxels that are invented, estimated, observed.
         low_q8: Smallest local x, y, z of its points, 256 steps a voxel.
         high_q8: Largest local x, y, z.
+        spacing: Distance of neighbouring points on their surface, in voxels (``spacing.spacing_voxels``).
         content: ``content_digest``.
     """
 
@@ -35,15 +36,18 @@ class ChunkFacts:
     class_counts: tuple[int, int, int]
     low_q8: tuple[int, int, int]
     high_q8: tuple[int, int, int]
+    spacing: float
     content: bytes
 
     @classmethod
     def of(cls, chunk: Chunk) -> "ChunkFacts":
         """The facts of a chunk."""
+        from .spacing import spacing_voxels  # imports Numba, which takes most of a second
+
         local = chunk.local_q8() if chunk.num_points else np.zeros((1, 3), np.uint16)
         counts = np.bincount(class_of(chunk.priority), minlength=4)[1:4].tolist()
-        low, high = local.min(0).tolist(), local.max(0).tolist()
-        return cls(chunk.num_points, tuple(counts), tuple(low), tuple(high), content_digest(chunk))
+        bounds = (tuple(local.min(0).tolist()), tuple(local.max(0).tolist()))
+        return cls(chunk.num_points, tuple(counts), *bounds, spacing_voxels(local), content_digest(chunk))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

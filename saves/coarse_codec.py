@@ -1,0 +1,80 @@
+"""The codec of a chunk's coarser level: few points, so one frame for all that is known of them."""
+
+import struct
+import zlib
+
+import numpy as np
+import zstandard
+
+from ..world.chunks import COLUMN_B, COLUMN_R, COLUMN_WEIGHT, MAX_CHUNK_KEY, OFFSET_STEPS, Chunk
+from ..world.coarse import OFFSET_BITS_KEPT
+from .codec import MAX_POINTS_PER_CHUNK, ChunkDecodeError, codes_of, differences, octree_of
+
+COARSE_MAGIC = b"SPCC"
+COARSE_VERSION = 1
+ZSTD_LEVEL = 3
+
+_HEADER = struct.Struct("<4sHHiiiIII")
+"""Magic, version, 0, key x, y, z, number of points, bytes of the octree, checksum."""
+_PLANES = 7
+"""Bytes a point beside the octree: offsets x, y, z; green, red - green, blue - green; priority."""
+_MAX_OCTREE_BYTES = MAX_POINTS_PER_CHUNK * 6
+_SHIFT = OFFSET_STEPS.bit_length() - 1 - OFFSET_BITS_KEPT
+
+
+def encode_coarse(chunk: Chunk) -> bytes:
+    """A chunk of ``coarse.coarsen`` as bytes, without its revision."""
+    octree = octree_of(chunk.codes)
+    offsets = (chunk.rows[:, :COLUMN_WEIGHT] >> np.uint32(_SHIFT)).astype(np.uint8)
+    red, green, blue = chunk.rows[:, COLUMN_R : COLUMN_B + 1].astype(np.uint8).T
+    planes = [octree, *offsets.T, *(differences(c) for c in (green, red - green, blue - green)), chunk.priority]
+    body = zstandard.ZstdCompressor(level=ZSTD_LEVEL, write_checksum=False).compress(
+        b"".join(p.tobytes() for p in planes)
+    )
+    head = _HEADER.pack(COARSE_MAGIC, COARSE_VERSION, 0, *chunk.key, chunk.num_points, len(octree), 0)
+    return head[:-4] + struct.pack("<I", zlib.crc32(body, zlib.crc32(head))) + body
+
+
+def decode_coarse(data: bytes, revision: int = 0) -> Chunk:
+    """The coarser level that bytes hold.
+
+    Args:
+        data: From ``encode_coarse``, or anything: nothing is trusted.
+        revision: The chunk's revision, which stands elsewhere.
+
+    Raises:
+        ChunkDecodeError: Damaged, foreign, or of another version.
+    """
+    if len(data) < _HEADER.size:
+        raise ChunkDecodeError(f"expected at least {_HEADER.size} bytes, got {len(data)}")
+    magic, version, _, x, y, z, n, octree_bytes, checksum = _HEADER.unpack_from(data)
+    if magic != COARSE_MAGIC or version != COARSE_VERSION:
+        raise ChunkDecodeError("expected a coarser level of version 1, got other bytes")
+    head, body = data[: _HEADER.size - 4] + b"\0\0\0\0", data[_HEADER.size :]
+    if zlib.crc32(body, zlib.crc32(head)) != checksum:
+        raise ChunkDecodeError("the checksum does not match: the coarser level is damaged")
+    if n > MAX_POINTS_PER_CHUNK or octree_bytes > _MAX_OCTREE_BYTES or max(abs(x), abs(y), abs(z)) > MAX_CHUNK_KEY:
+        raise ChunkDecodeError("a size or key out of range")
+    plain = _unpacked(body, octree_bytes + _PLANES * n)
+    columns = np.frombuffer(plain, np.uint8, offset=octree_bytes).reshape(_PLANES, n)
+    rows = np.zeros((n, 8), np.uint32)
+    rows[:, COLUMN_WEIGHT] = 1
+    middle = np.uint32(1 << _SHIFT >> 1)
+    rows[:, :COLUMN_WEIGHT] = ((columns[:3].T.astype(np.uint32) << np.uint32(_SHIFT)) | middle) & np.uint32(
+        OFFSET_STEPS - 1
+    )
+    green, red_green, blue_green = (np.cumsum(plane, dtype=np.uint8) for plane in columns[3:6])
+    rows[:, COLUMN_R : COLUMN_B + 1] = np.stack([red_green + green, green, blue_green + green], axis=1)
+    if n and columns[6].min() < 64:
+        raise ChunkDecodeError("a priority without class")
+    codes = codes_of(plain[:octree_bytes], n)
+    return Chunk((x, y, z), revision, codes, rows, columns[6].copy(), np.zeros((n, 2), np.uint8))
+
+
+def _unpacked(body: bytes, size: int) -> bytes:
+    try:
+        if zstandard.frame_content_size(body) != size:  # before the decoder takes memory
+            raise ChunkDecodeError("the size does not match")
+        return zstandard.ZstdDecompressor(max_window_size=1 << 25).decompress(body, max_output_size=size)
+    except zstandard.ZstdError as error:
+        raise ChunkDecodeError(f"damaged: {error}") from error
