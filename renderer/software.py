@@ -1,6 +1,5 @@
 """The software renderer: memory drawn by compiled loops on one thread, without GL."""
 
-from collections import OrderedDict
 from collections.abc import Sequence
 
 import cv2
@@ -15,9 +14,9 @@ from ..world.points import PointClass, priority_of
 from ..world.transforms import Transform, apply, invert
 from . import kernels, sampling
 from .extract import ChunkExtractor
-from .fog import Fog
 from .interface import DrawOptions, DrawStatistics, View
-from .photos import GRID, Photo, PhotoShelf, pixel_map
+from .photos import GRID, Photo, PhotoShelf, Wanted, pixel_map, unpack_photo
+from .planes import Planes, PlaneStore
 from .pool import PointPool
 
 FADE_S = 0.2
@@ -26,8 +25,8 @@ FADE_S = 0.2
 TICK_S = 1.0 / 60.0
 """Length of a tick of ``DrawOptions.fade_tick``."""
 
-KEPT_SIZES = 3
-"""Picture sizes whose buffers are kept, some 15 MB each at 832x480: dynamic resolution changes to and fro."""
+LONG_AGO_S = -1e9
+"""When what is not new came."""
 
 GAP_PASSES = 2
 """Times that gaps are closed, each by a pixel from all sides."""
@@ -68,55 +67,14 @@ def _round_splats() -> npt.NDArray[np.int32]:
     return out
 
 
-class _Planes:
-    """Buffers of one picture size."""
-
-    def __init__(self, width: int, height: int) -> None:
-        pad = 2 * kernels.PAD
-        num = (width + pad) * (height + pad)
-        self.size = (width, height)
-        self.zbuffer = np.empty(num, np.uint64)
-        self.depth, self.color = np.empty(num, np.float32), np.empty(num, np.uint32)
-        self.small = np.empty((-(-height // 4), -(-width // 4)), np.uint32)
-        self.tiles = np.empty((-(-height // kernels.TILE), -(-width // kernels.TILE)), np.uint32)
-        self.flags = np.empty(width, np.uint8)
-        self.found = np.empty(width * height + 1, np.int32)
-        half = (-(-height // 2) + 2, -(-width // 2) + 2)
-        self.low, self.high = np.empty(half, np.float32), np.empty(half, np.float32)
-        self.new_depth = np.empty(width * height, np.float32)
-        self.new_color = np.empty(width * height, np.uint32)
-        self.pending = np.empty((height, width), np.uint8)
-        self.fog = Fog(width, height)
-        self.scratch = np.empty(10 * sampling.BLOCK, np.uint32)
-        self.rows = np.zeros((3, width + 2), np.uint8)
-        self.rgba = np.empty((height, width), np.uint32)
-        self.rgba_bytes = self.rgba.view(np.uint8).reshape(height, width, 4)
-        fresh = self.fresh_view()
-        self.view = View(self.rgba_bytes[..., :3], fresh.depth_m, fresh.coverage)
-
-    def inner(self, plane: npt.NDArray) -> npt.NDArray:
-        """(H, W) view of a plane without its border."""
-        width, height = self.size
-        pad = kernels.PAD
-        return plane.reshape(height + 2 * pad, width + 2 * pad)[pad:-pad, pad:-pad]
-
-    def fresh_view(self) -> View:
-        width, height = self.size
-        return View(
-            np.empty((height, width, 3), np.uint8),
-            np.empty((height, width), np.float32),
-            np.empty((height, width), np.float32),
-        )
-
-
-def _median_depth(planes: _Planes) -> float:
+def _median_depth(planes: Planes) -> float:
     """Of the drawn pixels; some metres where nothing is drawn."""
     depth = planes.inner(planes.depth)[::8, ::8]
     drawn = depth[depth < kernels.FAR]
     return float(np.median(drawn)) if len(drawn) else 4.0
 
 
-def _grid_surface(planes: _Planes, world_T_camera: Transform, pinhole: Pinhole) -> npt.NDArray[np.float64]:
+def _grid_surface(planes: Planes, world_T_camera: Transform, pinhole: Pinhole) -> npt.NDArray[np.float64]:
     """(N, 3) world points of a coarse grid of the drawn pixels."""
     columns = ((np.arange(GRID[0]) + 0.5) * pinhole.width / GRID[0]).astype(int)
     rows = ((np.arange(GRID[1]) + 0.5) * pinhole.height / GRID[1]).astype(int)
@@ -146,13 +104,12 @@ class SoftwareRenderer:
         self._extractor = ChunkExtractor()
         self._left_end = _round_splats()
         self._distance = kernels.centre_distances()
-        self._planes: _Planes | None = None
-        self._kept_planes: OrderedDict[tuple[int, int], _Planes] = OrderedDict()
+        self._planes: Planes | None = None
+        self._store = PlaneStore()
         self._shelf = PhotoShelf()
         self._points_revision = 0
         self._is_budgeted = False
         self._pictures = 0
-        self._refreshed_at = 0
         self._focus = np.zeros(3)
         self._statistics = DrawStatistics()
         self._uploaded = 0
@@ -163,7 +120,7 @@ class SoftwareRenderer:
         keyframes: Sequence[Keyframe] = (),
         *,
         budget_s: float | None = None,
-        now_s: float = -1e9,
+        now_s: float = LONG_AGO_S,
     ) -> bool:
         """Take over changed chunks and keyframes, nearest to the last camera first.
 
@@ -178,11 +135,13 @@ class SoftwareRenderer:
         """
         self._is_budgeted = budget_s is not None
         self._shelf.update(keyframes)
+        if snapshot.scene is not None:
+            self._pool.reserve(snapshot.scene.max_drawn_points)
         for key in self._extractor.begin(snapshot, self._focus):
             self._pool.remove(key)
             self._points_revision += 1
         for chunk in self._extractor.take(budget_s):
-            self._pool.put(chunk, now_s)
+            self._pool.put(chunk, now_s if chunk.is_new else LONG_AGO_S)
             self._points_revision += 1
             self._uploaded += chunk.local_q8.nbytes + chunk.color_rgba.nbytes
         return self._extractor.num_pending == 0
@@ -206,7 +165,7 @@ class SoftwareRenderer:
         """
         self._focus = world_T_camera[:3, 3].copy()
         self._pictures += 1
-        planes = self._planes = self._planes_for(pinhole.size)
+        planes = self._planes = self._store.planes(pinhole.size)
         self._draw_surface(planes, world_T_camera, pinhole, options)
         chosen = self._choose_photos(planes, world_T_camera, pinhole, options)
         if chosen:
@@ -246,17 +205,9 @@ class SoftwareRenderer:
         self._extractor = ChunkExtractor()
         self._shelf = PhotoShelf()
         self._planes = None
-        self._kept_planes.clear()
+        self._store = PlaneStore()
 
-    def _planes_for(self, size: tuple[int, int]) -> _Planes:
-        """The buffers of a picture size; those of the last few sizes are kept."""
-        planes = self._kept_planes.pop(size, None) or _Planes(*size)
-        self._kept_planes[size] = planes
-        while len(self._kept_planes) > KEPT_SIZES:
-            self._kept_planes.popitem(last=False)
-        return planes
-
-    def _draw_surface(self, planes: _Planes, world_T_camera: Transform, pinhole: Pinhole, options: DrawOptions) -> None:
+    def _draw_surface(self, planes: Planes, world_T_camera: Transform, pinhole: Pinhole, options: DrawOptions) -> None:
         """Points with their small gaps closed, in ``planes.depth`` and ``planes.color``."""
         self._draw_points(planes, world_T_camera, pinhole, options)
         kernels.split_planes(planes.zbuffer, planes.depth, planes.color)
@@ -273,22 +224,24 @@ class SoftwareRenderer:
                 break
 
     def _choose_photos(
-        self, planes: _Planes, world_T_camera: Transform, pinhole: Pinhole, options: DrawOptions
+        self, planes: Planes, world_T_camera: Transform, pinhole: Pinhole, options: DrawOptions
     ) -> list[Photo]:
         if not options.use_keyframes or not self._shelf.num_keyframes:
             return []
         surface = _grid_surface(planes, world_T_camera, pinhole)
         photos = []
         for keyframe in self._shelf.choose(surface, world_T_camera[:3, 3], pinhole.fx):
-            if priority_of(keyframe.point_class, keyframe.rank) >= options.min_priority:
-                photos.append(
-                    self._shelf.photo(
-                        keyframe, pinhole.fx, self._photo_depth, self._points_revision, self._may_refresh()
-                    )
-                )
+            if priority_of(keyframe.point_class, keyframe.rank) < options.min_priority:
+                continue
+            make_depth = None if self._is_budgeted else self.draw_depth
+            photo = self._shelf.photo(
+                keyframe, pinhole.fx, self._points_revision, make_depth=make_depth, refresh=self._may_refresh()
+            )
+            if photo is not None:
+                photos.append(photo)
         return photos
 
-    def _sample_photos(self, planes: _Planes, world_T_camera: Transform, pinhole: Pinhole, photos: list[Photo]) -> None:
+    def _sample_photos(self, planes: Planes, world_T_camera: Transform, pinhole: Pinhole, photos: list[Photo]) -> None:
         sampling.mark_pixels(planes.depth, pinhole.width, pinhole.height, 1, planes.pending)
         for photo in photos:
             shift_px = photo.parallax_px(world_T_camera)
@@ -296,7 +249,7 @@ class SoftwareRenderer:
             self._sample(planes, world_T_camera, pinhole, photo, slack, 256, float(kernels.FAR))
 
     def _show_photo_beyond(
-        self, planes: _Planes, world_T_camera: Transform, pinhole: Pinhole, photos: list[Photo]
+        self, planes: Planes, world_T_camera: Transform, pinhole: Pinhole, photos: list[Photo]
     ) -> None:
         """Right at a photo's own place, show it where memory has nothing, too; it gives way within a few pixels."""
         if not photos:
@@ -310,7 +263,7 @@ class SoftwareRenderer:
 
     def _sample(
         self,
-        planes: _Planes,
+        planes: Planes,
         world_T_camera: Transform,
         pinhole: Pinhole,
         photo: Photo,
@@ -327,20 +280,32 @@ class SoftwareRenderer:
 
     def _may_refresh(self) -> bool:
         """Whether a photo's completed depth may follow memory now: always offline, now and then in a live loop."""
-        is_due = self._pictures - self._refreshed_at >= REFRESH_PICTURES
-        return not self._is_budgeted or (is_due and self._extractor.num_pending == 0)
+        is_due = self._pictures % REFRESH_PICTURES == 0 and self._extractor.num_pending == 0
+        return is_due or not self._is_budgeted
 
-    def _photo_depth(self, keyframe: Keyframe) -> npt.NDArray[np.float32]:
-        """Memory's depth at a keyframe's pose."""
-        self._refreshed_at = self._pictures
+    @property
+    def wanted_photos(self) -> tuple[Wanted, ...]:
+        """Photos that the last pictures lacked, or whose depth is older than memory, in a live loop."""
+        return self._shelf.wanted
+
+    def take_photos(self, photos: Sequence[Photo]) -> None:
+        """Sample these from now on; made by ``make_photos`` of another renderer from ``wanted_photos``."""
+        self._shelf.take(photos)
+
+    def make_photos(self, wanted: Sequence[Wanted]) -> list[Photo]:
+        """Unpack photos for another renderer of the same memory, which goes on drawing meanwhile."""
+        return [unpack_photo(w, self.draw_depth) for w in wanted]
+
+    def draw_depth(self, keyframe: Keyframe) -> npt.NDArray[np.float32]:
+        """Memory's depth at a keyframe's pose, (H, W) float32 metres, 0 where nothing is."""
         pinhole = keyframe.pinhole
-        planes, kept = _Planes(pinhole.width, pinhole.height), self._statistics
+        planes, kept = Planes(pinhole.width, pinhole.height), self._statistics
         self._draw_surface(planes, keyframe.world_T_camera, pinhole, DrawOptions())
         self._statistics = kept
         depth = planes.inner(planes.depth)
         return np.where(depth < kernels.FAR, depth, np.float32(0))
 
-    def _draw_points(self, planes: _Planes, world_T_camera: Transform, pinhole: Pinhole, options: DrawOptions) -> None:
+    def _draw_points(self, planes: Planes, world_T_camera: Transform, pinhole: Pinhole, options: DrawOptions) -> None:
         pool, n = self._pool, self._pool.num_slots
         matrix = pinhole.matrix @ invert(world_T_camera)[:3]
         near, seen, box = np.empty(n), np.empty(n, np.int32), np.empty((n, 4), np.int32)
