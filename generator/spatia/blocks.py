@@ -14,6 +14,7 @@ from torch import nn
 from torch.nn import functional
 
 from .rope import rotate
+from .speed import Kept, once
 
 
 def add_modulated(stream: torch.Tensor, change: torch.Tensor, gate: torch.Tensor, *, num_groups: int) -> torch.Tensor:
@@ -86,10 +87,13 @@ class SpatiaAttnProcessor:
         sin: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """Attend from ``stream`` to ``context``, or to itself. Shapes as in ``SpatiaAttention.forward``."""
-        source = stream if context is None else context
-        query = attn.norm_q(attn.to_q(stream)).unflatten(2, (attn.heads, -1))
-        key = attn.norm_k(attn.to_k(source)).unflatten(2, (attn.heads, -1))
-        value = attn.to_v(source).unflatten(2, (attn.heads, -1))
+        if context is None and attn.qkv is not None:
+            projected = functional.linear(stream, *attn.qkv).chunk(3, dim=-1)
+            query, key, value = attn.norm_q(projected[0]), attn.norm_k(projected[1]), projected[2]
+        else:
+            query = attn.norm_q(attn.to_q(stream))
+            key, value = _key_value(attn, stream if context is None else context)
+        query, key, value = (heads.unflatten(2, (attn.heads, -1)) for heads in (query, key, value))
         if cos is not None and sin is not None:
             query, key = rotate(query, cos, sin), rotate(key, cos, sin)
         attended = dispatch_attention_fn(
@@ -100,6 +104,11 @@ class SpatiaAttnProcessor:
             parallel_config=self._parallel_config if context is None else None,
         )
         return attn.to_out[0](attended.flatten(2, 3).type_as(query))
+
+
+def _key_value(attn: "SpatiaAttention", source: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """(B, L, D) keys and values; those of a text are made once where they are kept."""
+    return once(attn.kept, attn, source, lambda: (attn.norm_k(attn.to_k(source)), attn.to_v(source)))
 
 
 class SpatiaAttention(nn.Module, AttentionModuleMixin):
@@ -118,6 +127,9 @@ class SpatiaAttention(nn.Module, AttentionModuleMixin):
         self.to_out = nn.ModuleList([nn.Linear(dim, dim)])
         self.norm_q = Float32RMSNorm(dim, eps=eps)
         self.norm_k = Float32RMSNorm(dim, eps=eps)
+        self.kept: Kept | None = None
+        self.qkv: tuple[torch.Tensor, torch.Tensor] | None = None
+        """Weight (3 D, D) and bias of the fused product, or None; see ``speed.fuse_qkv``."""
         self.processor: Any
         self.set_processor(SpatiaAttnProcessor())  # pyright: ignore[reportArgumentType]
 
@@ -244,21 +256,24 @@ class ConditionEmbedder(nn.Module):
         self.time_proj = nn.Linear(dim, 6 * dim)
         self.text_embedder = TwoLayers(text_dim, dim, nn.GELU(approximate="tanh"))
 
-    def forward(self, timestep: torch.Tensor, text: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Embed.
+    def forward(self, timestep: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Embed timesteps.
 
         Args:
             timestep: (B, G), 0 to 1000.
-            text: (B, L, text_dim).
 
         Returns:
-            (B, G, D) for the head, (B, G, 6, D) for the blocks, (B, L, D) text tokens.
+            (B, G, D) for the head, (B, G, 6, D) for the blocks.
         """
         waves = sinusoid(timestep, self.freq_dim).to(self.time_embedder.linear_1.weight.dtype)
         embedded = self.time_embedder(waves)
         activated = functional.silu(embedded).to(self.time_proj.weight.dtype)
         modulation = self.time_proj(activated).unflatten(-1, (6, -1))
-        return embedded, modulation, self.text_embedder(text.to(self.text_embedder.linear_1.weight.dtype))
+        return embedded, modulation
+
+    def embed_text(self, text: torch.Tensor) -> torch.Tensor:
+        """(B, L, text_dim) to (B, L, D) text tokens."""
+        return self.text_embedder(text.to(self.text_embedder.linear_1.weight.dtype))
 
 
 def sinusoid(timestep: torch.Tensor, channels: int) -> torch.Tensor:

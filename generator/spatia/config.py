@@ -152,6 +152,24 @@ class SamplingConfig:
     control_scale: float = 1.0
 
 
+@dataclass(frozen=True, slots=True)
+class SpeedOptions:
+    """Which means are used.
+
+    Attributes:
+        is_batched: Both passes of guidance in one batch.
+        is_compiled: Blocks go through ``torch.compile`` with the first clip of each size.
+        is_qkv_fused: Query, key and value of self-attention are one product; only where LoRA is not applied at run time
+            and weights are not in fp8.
+        step_cache: Relative change of the first block below which a step is cached; 0 for none.
+    """
+
+    is_batched: bool = False
+    is_compiled: bool = False
+    is_qkv_fused: bool = False
+    step_cache: float = 0.0
+
+
 WAN22_MEAN = (
     *(-0.2289, -0.0052, -0.1323, -0.2339, -0.2799, 0.0174, 0.1838, 0.1557, -0.1382, 0.0542, 0.2813, 0.0891),
     *(0.1570, -0.0098, 0.0375, -0.1825, -0.2246, -0.1207, -0.0698, 0.5109, 0.2665, -0.2108, -0.2158, 0.2502),

@@ -168,6 +168,10 @@ class SpatiaGenerator:
             work = Work(*request.pinhole.size, request.num_frames + HISTORY_FRAMES, NUM_REFERENCES)
             plan = plan_for(self._settings, work)
             pipeline, self._fused = load_pipeline(self._files, self._settings, report, plan=plan)
+        if self._settings.speed.is_compiled:
+            from .speed import compile_blocks
+
+            compile_blocks(pipeline.transformer)
         pipeline.set_progress_bar_config(disable=True)
         return pipeline
 
@@ -201,7 +205,7 @@ class SpatiaGenerator:
 
         sampling = self._settings.sampling_of(request.effort)
         progress.check("encode", CONDITION_SHARE)
-        self._switch_lora(is_on=inputs.uses_lora)
+        self._switch_lora(pipeline, is_on=inputs.uses_lora)
         positive = self._text(pipeline, request.prompt, is_negative=False)
         negative = self._text(pipeline, NEGATIVE_PROMPT, is_negative=True) if sampling.guidance > 1.0 else None
         encoded = [time.perf_counter()]
@@ -226,6 +230,8 @@ class SpatiaGenerator:
             num_frames=len(inputs.scene),
             num_inference_steps=sampling.num_steps,
             guidance_scale=sampling.guidance,
+            batch_guidance=self._settings.speed.is_batched,
+            step_cache=self._settings.speed.step_cache,
             generator=torch.Generator("cpu").manual_seed(request.seed),
             prompt_embeds=positive,
             negative_prompt_embeds=negative,
@@ -247,17 +253,20 @@ class SpatiaGenerator:
             self._texts.popitem(last=False)
         return self._texts[told]
 
-    def _switch_lora(self, *, is_on: bool) -> None:
-        if self._files is None or self._pipeline is None:
-            return
-        if self._fused is None:
+    def _switch_lora(self, pipeline: "SpatiaPipeline", *, is_on: bool) -> None:
+        network = pipeline.transformer
+        if self._fused is not None and is_on:
+            self._fused.fuse()
+        elif self._fused is not None:
+            self._fused.unfuse()
+        elif self._files is not None:
             from .lora import set_lora
 
-            set_lora(self._pipeline.transformer, is_on=is_on)
-        elif is_on:
-            self._fused.fuse()
-        else:
-            self._fused.unfuse()
+            set_lora(network, is_on=is_on)
+        if self._settings.speed.is_qkv_fused and (self._fused is not None or self._files is None):
+            from .speed import fuse_qkv
+
+            fuse_qkv(network)
 
     def _decode(
         self,

@@ -16,6 +16,7 @@ from PIL import Image
 from .config import NEGATIVE_PROMPT, ROUND_UP_PX, TEXT_TOKENS, SamplingConfig
 from .rounds import num_latents, padded_frames
 from .sampling import CleanLatents, guided, sample
+from .speed import Kept, cache_steps, keep_conditions
 from .text import encode_prompts, with_suffix
 from .vae import decode, encode, encode_each, frames_of, pixels_of, score_of
 
@@ -89,6 +90,7 @@ class SpatiaPipeline(DiffusionPipeline):
         negative_prompt_embeds: torch.Tensor | None = None,
         max_sequence_length: int = TEXT_TOKENS,
         batch_guidance: bool = False,
+        step_cache: float = 0.0,
         attention_kwargs: dict[str, Any] | None = None,
         output_type: str = "np",
         return_dict: bool = True,
@@ -121,6 +123,8 @@ class SpatiaPipeline(DiffusionPipeline):
             negative_prompt_embeds: Like ``prompt_embeds``.
             max_sequence_length: Text tokens.
             batch_guidance: Both passes in one batch: faster where memory allows.
+            step_cache: Relative change of the first block below which a step takes the others from the step before;
+                0 computes every step.
             attention_kwargs: ``{"scale": s}`` scales LoRA.
             output_type: One of ``OUTPUT_TYPES``.
             return_dict: False for a tuple of frames and latents.
@@ -145,14 +149,19 @@ class SpatiaPipeline(DiffusionPipeline):
         control = self.encode_control(scene_video, coverage, num_frames, size)
         noise = self._noise(latents, (num_latents(num_frames), height, width), generator, latents_dtype)
 
+        control = None if control is None else control.to(self.transformer.dtype)
+        paired = Kept()
+
         def velocity(current: torch.Tensor, timesteps: torch.Tensor) -> torch.Tensor:
             positive, negative = texts["prompt_embeds"], texts["negative_prompt_embeds"]
-            arguments = (timesteps, control, clean.num_references, control_scale, attention_kwargs)
+            rest = (clean.num_references, control_scale, attention_kwargs)
             if negative is not None and batch_guidance:
-                both = self._predict(current.expand(2, -1, -1, -1, -1), torch.cat((positive, negative)), *arguments)
+                told = paired.of(id(negative), positive, lambda: torch.cat((positive, negative)))
+                twice = paired.of("control", control, lambda: _twice(control))
+                both = self._predict(_twice(current), told, timesteps, twice, *rest)
                 return guided(both[:1], both[1:], guidance_scale)
-            told = self._predict(current, positive, *arguments)
-            other = None if negative is None else self._predict(current, negative, *arguments)
+            told = self._predict(current, positive, timesteps, control, *rest)
+            other = None if negative is None else self._predict(current, negative, timesteps, control, *rest)
             return guided(told, other, guidance_scale)
 
         if callback_on_start is not None:
@@ -170,14 +179,15 @@ class SpatiaPipeline(DiffusionPipeline):
                 texts.update({name: back[name] for name in texts if name in back})
                 return back.get("latents")
 
-            done = sample(
-                velocity,
-                noise,
-                clean,
-                scheduler=self.scheduler,
-                config=SamplingConfig(num_steps=num_inference_steps),
-                on_step=on_step,
-            )
+            with keep_conditions(self.transformer), cache_steps(self.transformer, step_cache):
+                done = sample(
+                    velocity,
+                    noise,
+                    clean,
+                    scheduler=self.scheduler,
+                    config=SamplingConfig(num_steps=num_inference_steps),
+                    on_step=on_step,
+                )
         frames = self._output(done.float(), output_type, device)
         self.maybe_free_model_hooks()
         return SpatiaPipelineOutput(frames, done.float()) if return_dict else (frames, done.float())
@@ -262,7 +272,7 @@ class SpatiaPipeline(DiffusionPipeline):
             latents.to(self.transformer.dtype),
             timesteps[None].expand(batch, -1),
             text,
-            None if control is None else control.to(self.transformer.dtype).expand(batch, -1, -1, -1, -1),
+            control,
             num_references,
             control_scale,
             attention_kwargs=attention_kwargs,
@@ -308,6 +318,11 @@ class SpatiaPipeline(DiffusionPipeline):
         if unknown:
             choices = ", ".join(self._callback_tensor_inputs)
             raise ValueError(f"callback_on_step_end_tensor_inputs: expected some of {choices}, got {unknown}")
+
+
+def _twice(tensor: torch.Tensor | None) -> Any:
+    """A batch of two of a batch of one."""
+    return None if tensor is None else tensor.expand(2, *tensor.shape[1:])
 
 
 def _sized(video: Video | Sequence[Picture], size: tuple[int, int]) -> npt.NDArray[np.uint8]:

@@ -6,9 +6,10 @@ from pathlib import Path
 
 from ..requests import Effort
 from .catalogue import models_folder
-from .config import SamplingConfig
+from .config import SamplingConfig, SpeedOptions
 
 PREFIX = "SPATIA_"
+SPEED_WORDS = ("batch", "compile", "qkv", "cache")
 MEMORY_PLANS = ("whole", "encoder", "fp8", "group")
 """See ``memory_plans``, which needs torch."""
 
@@ -28,6 +29,8 @@ class GeneratorSettings:
         estimator: Name of the geometry estimator that finds depth, or "" for none. From ``SPATIA_ESTIMATOR``.
         memory: How weights are kept: the name of one of ``memory_plans.PLANS``, or "auto" for the quickest that fits.
             From ``SPATIA_MEMORY``.
+        speed: Means that make a clip cheaper. From ``SPATIA_SPEED``: some of "batch", "compile", "qkv" and "cache=0.1",
+            with commas between.
         is_lora_fused: LoRA in the weights instead of at run time. From ``SPATIA_LORA``: "fused" or "runtime".
     """
 
@@ -39,6 +42,7 @@ class GeneratorSettings:
     estimator: str = ""
     is_lora_fused: bool = False
     memory: str = "auto"
+    speed: SpeedOptions = SpeedOptions()  # noqa: RUF009 - frozen
     is_sampling_fixed: bool = False
 
     def sampling_of(self, effort: Effort | None) -> SamplingConfig:
@@ -67,9 +71,26 @@ def settings_from(environment: Mapping[str, str]) -> GeneratorSettings:
         control=_choice(environment, "CONTROL", ("points", "scene"), "points"),
         estimator=environment.get(PREFIX + "ESTIMATOR", ""),
         memory=_choice(environment, "MEMORY", ("auto", *MEMORY_PLANS), "auto"),
+        speed=speed_of(environment.get(PREFIX + "SPEED", "")),
         is_sampling_fixed=any(environment.get(PREFIX + name) for name in ("STEPS", "GUIDANCE")),
         is_lora_fused=_choice(environment, "LORA", ("runtime", "fused"), "runtime") == "fused",
     )
+
+
+def speed_of(text: str) -> SpeedOptions:
+    """The means that a text names.
+
+    Raises:
+        ValueError: An unknown word, or a threshold that is no number above 0.
+    """
+    words = {word.strip().partition("=")[0]: word.partition("=")[2] for word in text.split(",") if word.strip()}
+    unknown = [word for word, value in words.items() if word not in SPEED_WORDS or bool(value) != (word == "cache")]
+    if unknown:
+        raise ValueError(
+            f"{PREFIX}SPEED: expected some of {', '.join(SPEED_WORDS)}, cache as in cache=0.1, got {text!r}"
+        )
+    threshold = _number({PREFIX + "SPEED": words["cache"]}, "SPEED", 0.0, 1e-6) if "cache" in words else 0.0
+    return SpeedOptions("batch" in words, "compile" in words, "qkv" in words, threshold)
 
 
 def _choice(environment: Mapping[str, str], name: str, choices: tuple[str, ...], default: str) -> str:

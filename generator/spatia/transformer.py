@@ -16,6 +16,7 @@ from torch import nn
 
 from .blocks import ConditionEmbedder, SpatiaBlock, SpatiaControlBlock, modulated_norm
 from .rope import Rotation, rotation
+from .speed import Kept, StepCache, once
 
 FLOAT32_PARTS = ("time_embedder", "time_proj", "scale_shift_table", "norm2", "norm_q", "norm_k")
 """Parts of parameter names that stay float32 in a network of a shorter type; docs/models.md says what that is worth."""
@@ -77,6 +78,9 @@ class SpatiaTransformer3DModel(ModelMixin, ConfigMixin, PeftAdapterMixin, FromOr
         self.gradient_checkpointing = False
         self.float32_stream = True
         """False keeps the stream between blocks in the weights' type, as the authors' program does."""
+        self.kept: Kept | None = None
+        self.step_cache: StepCache | None = None
+        """Both are set for one clip, see ``speed``."""
 
     @classmethod
     def from_single_file(  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -130,21 +134,27 @@ class SpatiaTransformer3DModel(ModelMixin, ConfigMixin, PeftAdapterMixin, FromOr
         tokens_per_frame, num_references = height * width, num_reference_frames // self.patch_size[0]
         num_tokens, reference_tokens = frames * tokens_per_frame, num_references * tokens_per_frame
         timestep = _grouped_timestep(timestep, hidden_states.shape[0], num_tokens, frames)
-        embedded, modulation, context = self.condition_embedder(timestep, encoder_hidden_states)
-        turn = rotation(
-            frames - num_references,
-            height,
-            width,
-            num_references=num_references,
-            head_dim=self.head_dim,
-            device=hidden_states.device,
+        embedded, modulation = self.condition_embedder(timestep)
+        embed = self.condition_embedder.embed_text
+        context = once(self.kept, "text", encoder_hidden_states, lambda: embed(encoder_hidden_states))
+        grid = (frames - num_references, height, width)
+        turn = once(
+            self.kept,
+            (grid, num_references),
+            self,
+            lambda: rotation(*grid, num_references=num_references, head_dim=self.head_dim, device=hidden_states.device),
         )
         stream = _tokens(self.patch_embedding, hidden_states)
         stream = stream.float() if self.float32_stream else stream
         control = None
         if control_hidden_states is not None:
             control = _Control(
-                tokens=_tokens(self.vace_patch_embedding, control_hidden_states),
+                tokens=once(
+                    self.kept,
+                    "control",
+                    control_hidden_states,
+                    lambda: _tokens(self.vace_patch_embedding, control_hidden_states),
+                ),
                 stream=stream[:, reference_tokens:],
                 modulation=_after_references(modulation, reference_tokens, num_tokens),
                 turn=turn.after(reference_tokens),
@@ -181,11 +191,34 @@ class SpatiaTransformer3DModel(ModelMixin, ConfigMixin, PeftAdapterMixin, FromOr
         reference_tokens: int,
     ) -> torch.Tensor:
         """Main blocks with the control blocks beside them, each run just before its hint is wanted."""
-        for index, block in enumerate(self.blocks):
+        cache, before = self.step_cache, stream
+        if cache is None:
+            return self._run_some(range(len(self.blocks)), stream, context, modulation, turn, control, reference_tokens)
+        stream = self._run_some(range(1), stream, context, modulation, turn, control, reference_tokens)
+        first = stream - before
+        rest = cache.rest(context, first)
+        if rest is None:
+            others = range(1, len(self.blocks))
+            done = self._run_some(others, stream, context, modulation, turn, control, reference_tokens)
+            rest = done - stream
+            cache.keep(context, first, rest)
+        return stream + rest
+
+    def _run_some(
+        self,
+        indices: range,
+        stream: torch.Tensor,
+        context: torch.Tensor,
+        modulation: torch.Tensor,
+        turn: Rotation,
+        control: "_Control | None",
+        reference_tokens: int,
+    ) -> torch.Tensor:
+        for index in indices:
             hint = None
             if control is not None and index in self.control_layers:
                 hint = self._hint(self.control_layers.index(index), control, context)
-            stream = self._call(block, stream, context, modulation, turn.cos, turn.sin)
+            stream = self._call(self.blocks[index], stream, context, modulation, turn.cos, turn.sin)
             if hint is not None and reference_tokens:
                 stream = torch.cat((stream[:, :reference_tokens], stream[:, reference_tokens:] + hint), dim=1)
             elif hint is not None:
