@@ -98,7 +98,7 @@ def _levels_of(local, levels):
 
 
 @njit(cache=True, nogil=True)
-def store_chunk(local, color, priority, numbers, pages, ends):
+def store_chunk(local, color, priority, numbers, pages, ends, finest):
     """Copy a chunk into its pages of the pool: the points of the coarsest level first, each level in Morton order.
 
     Args:
@@ -108,6 +108,7 @@ def store_chunk(local, color, priority, numbers, pages, ends):
         numbers: (ceil(N / PAGE),) int32 page numbers.
         pages: ``Pages``, changed.
         ends: (NUM_LEVELS,) int32, out: number of points of each level, finest (all) first.
+        finest: Level whose points are copied with those of coarser ones; finer ones are left out, and not counted.
     """
     n = color.shape[0]
     levels = np.empty(n, np.uint8)
@@ -119,7 +120,11 @@ def store_chunk(local, color, priority, numbers, pages, ends):
     cursor = np.zeros(NUM_LEVELS, np.int64)
     for level in range(NUM_LEVELS - 1):
         cursor[level] = ends[level + 1]
+    for level in range(finest):
+        ends[level] = ends[finest]
     for i in range(n):
+        if levels[i] < finest:
+            continue
         k = cursor[levels[i]]
         cursor[levels[i]] += 1
         to = np.int64(numbers[k // PAGE]) * PAGE + k % PAGE

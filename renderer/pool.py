@@ -24,9 +24,13 @@ class PointPool:
         low, high: (C, 3) float64 boxes of the slots in the world.
         arrival_s: (C,) float64, when each slot's content came.
         slot_of: Slot of each chunk.
+
+    Args:
+        finest: Finest level of detail that is kept: 1 keeps one point in a block of 2 voxels' side.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, finest: int = 0) -> None:
+        self._finest = finest
         self.slot_of: dict[ChunkKey, int] = {}
         self._free_slots: list[int] = []
         self._free_pages: list[int] = []
@@ -70,10 +74,15 @@ class PointPool:
             return
         numbers = np.array(self._take_pages(-(-chunk.num_points // PAGE)), np.int32)
         ends = np.zeros(NUM_LEVELS, np.int32)
-        store_chunk(chunk.local_q8, chunk.color_rgba, chunk.priority, numbers, self.pages, ends)
+        finest = max(0, self._finest - chunk.level)
+        store_chunk(chunk.local_q8, chunk.color_rgba, chunk.priority, numbers, self.pages, ends, finest)
+        count = int(ends[0])
+        used = -(-count // PAGE)
+        self._free_pages.extend(numbers[used:].tolist())
+        numbers = numbers[:used]
         self.pages.next_page[numbers[:-1]] = numbers[1:]
         self.pages.next_page[numbers[-1]] = -1
-        self._mark_fresh(chunk, int(numbers[0]))
+        self._mark_fresh(chunk.key, int(numbers[0]), count)
         self.remove(chunk.key)
         self._fill_slot(self._take_slot(), chunk, int(numbers[0]), ends, arrival_s)
 
@@ -82,17 +91,17 @@ class PointPool:
     ) -> None:
         self.slot_of[chunk.key] = slot
         slots = self.slots
-        slots.head[slot], slots.count[slot], slots.ends[slot] = head, chunk.num_points, ends
+        slots.head[slot], slots.count[slot], slots.ends[slot] = head, int(ends[0]), ends
         slots.origin[slot], slots.step[slot], slots.spacing[slot] = chunk.origin_world, chunk.step_m, chunk.spacing_m
         slots.prio_low[slot], slots.prio_high[slot] = chunk.priority.min(), chunk.priority.max()
-        slots.base[slot] = chunk.level
+        slots.base[slot] = max(chunk.level, self._finest)
         self.low[slot], self.high[slot] = chunk.low_world, chunk.high_world
         self.arrival_s[slot] = arrival_s
 
-    def _mark_fresh(self, chunk: ExtractedChunk, page: int) -> None:
-        slot = self.slot_of.get(chunk.key)
+    def _mark_fresh(self, key: ChunkKey, page: int, count: int) -> None:
+        slot = self.slot_of.get(key)
         old_page, old_count = (0, 0) if slot is None else (int(self.slots.head[slot]), int(self.slots.count[slot]))
-        mark_fresh(old_page, old_count, page, chunk.num_points, self.pages)
+        mark_fresh(old_page, old_count, page, count, self.pages)
 
     def remove(self, key: ChunkKey) -> None:
         """Forget a chunk; unknown keys are passed over."""

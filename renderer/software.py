@@ -93,14 +93,17 @@ class SoftwareRenderer:
 
     Args:
         threads: Only 1 is supported: a second core belongs to the generator.
+        finest_level: Level of detail that is kept of chunks: 1 leaves one point in a block of 2 voxels' side, for small
+            pictures.
     """
 
     name = "software"
 
-    def __init__(self, threads: int = 1) -> None:
+    def __init__(self, threads: int = 1, finest_level: int = 0) -> None:
         if threads != 1:
             raise ValueError(f"threads: the software renderer draws on 1 thread, got {threads}")
-        self._pool = PointPool()
+        self._finest_level = finest_level
+        self._pool = PointPool(finest_level)
         self._extractor = ChunkExtractor()
         self._left_end = _round_splats()
         self._distance = kernels.centre_distances()

@@ -16,7 +16,7 @@ from .clock import WallClock
 from .errors import UserError
 from .headless import machine
 from .persistence import open_world
-from .process import peak_resident_bytes, resident_bytes
+from .process import map_large_blocks, peak_resident_bytes, resident_bytes
 from .progress import progress_bar
 from .session import Session
 from .window import LoopHooks, WalkLoop
@@ -203,6 +203,7 @@ def run_bench(command: commands.Bench) -> int:
     size = commands.parse_size(command.size) or (832, 480)
     if not np.isfinite(command.seconds) or command.seconds < 2.0:
         raise UserError("--seconds of at least 2", str(command.seconds), "give more time")
+    map_large_blocks()  # as the walk does
     with progress_bar("measuring") as report:
         figures = measure(size, command.seconds, report)
     for name, value in _rows(figures):

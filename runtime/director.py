@@ -105,7 +105,7 @@ class CoverageMeter:
     """
 
     min_priority: int
-    _renderer: SoftwareRenderer = field(default_factory=SoftwareRenderer)
+    _renderer: SoftwareRenderer = field(default_factory=lambda: SoftwareRenderer(finest_level=1))
 
     def update(self, snapshot: MemorySnapshot) -> None:
         """Take over what changed in memory."""

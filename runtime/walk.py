@@ -19,9 +19,9 @@ from ..world.images import cover
 from . import commands
 from .clock import SimulatedClock
 from .errors import UserError
-from .headless import photo_here, session_facts, tiled_frames, write_contact_sheet, write_report
+from .headless import TRACKED_FILE, photo_here, session_facts, tiled_frames, write_contact_sheet, write_report
 from .persistence import damage_text, open_world
-from .process import installed_bytes
+from .process import installed_bytes, map_large_blocks
 from .progress import progress_bar
 from .record import Recorder
 from .samples import SAMPLES, check_sample, is_sample, sample_label, sample_source
@@ -96,6 +96,7 @@ def _put_aside(file: Path) -> Path:
 
 def run_walk(command: commands.Walk, size: tuple[int, int] | None, memory_limit: int | None) -> int:
     """Walk; the exit status."""
+    map_large_blocks()
     place = place_of(command.source, is_new=command.new, is_frozen=command.frozen)
     if not place.exists:
         check_source(command)
@@ -139,15 +140,13 @@ def first_picture(place: WalkPlace, command: commands.Walk, size: tuple[int, int
     return np.full((size[1], size[0], 3), 24, np.uint8)
 
 
-def open_or_make(
-    command: commands.Walk, place: WalkPlace, report: Any, memory_limit: int | None = None
-) -> World:
+def open_or_make(command: commands.Walk, place: WalkPlace, report: Any, memory_limit: int | None = None) -> World:
     """The world to walk: resumed where there is one, its points read behind the walk; otherwise made from the source.
 
     Raises:
         UserError: Options of a source with a world that is resumed.
     """
-    options = {"depth": command.depth, "intrinsics": command.intrinsics, "mask": command.mask}
+    options = {name: getattr(command, name) for name in commands.SOURCE_OPTIONS}
     if place.exists:
         given = [k for k, v in options.items() if v is not None]
         if given:
@@ -159,7 +158,8 @@ def open_or_make(
         if command.prompt:
             world.walk.prompt = command.prompt
         return world
-    return make_world(command.source, options, seed=command.seed, prompt=command.prompt, progress=report)
+    sheet = None if command.frozen else place.folder / TRACKED_FILE
+    return make_world(command.source, options, seed=command.seed, prompt=command.prompt, progress=report, sheet=sheet)
 
 
 def has_display() -> bool:

@@ -434,3 +434,17 @@ def test_the_best_of_many_keyframes_is_found():
     keyframes = [Keyframe(k + 1, 0, color.copy(), PHOTO, p, PointClass.OBSERVED) for k, p in enumerate(poses)]
     shelf.update(keyframes)
     assert shelf.choose(wall(2.0, half_m=0.5, step_m=0.1), np.array([0.1, 0, 0]), 90.0)[0] is keyframes[77]
+
+
+def test_a_coarse_renderer_covers_what_a_fine_one_does_with_fewer_points():
+    rng = np.random.default_rng(2)
+    points = np.column_stack([rng.uniform(-2, 2, 60_000), rng.uniform(-2, 2, 60_000), np.full(60_000, 3.0)])
+    snapshot = memory_of(batch_of(points, (200, 60, 60)))
+    fine, coarse = SoftwareRenderer(), SoftwareRenderer(finest_level=1)
+    small = Pinhole.from_fov(64, 48, 1.0)
+    views = []
+    for renderer in (fine, coarse):
+        renderer.update(snapshot)
+        views.append(renderer.render(IDENTITY, small).coverage > 0.5)
+    assert coarse._pool.num_points < 0.7 * fine._pool.num_points
+    np.testing.assert_array_equal(views[0], views[1])
