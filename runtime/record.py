@@ -152,7 +152,7 @@ class Recording:
         """Read a log.
 
         Raises:
-            UserError: It is no log of ours, or it is cut off before its first tick.
+            UserError: It is no log of ours, damaged, or cut off before its first tick.
         """
         entries = _entries(Path(path))
         header = next(entries, None)
@@ -163,8 +163,12 @@ class Recording:
                 f"a record of version {RECORD_VERSION}", f"version {header.get('version')}", "record the walk again"
             )
         recording = cls(header)
-        for entry in entries:
-            recording._take(entry)
+        for number, entry in enumerate(entries, start=1):
+            try:
+                recording._take(entry)
+            except (ValueError, TypeError, KeyError, AttributeError) as error:
+                got = f"entry {number} of {path}: {type(error).__name__}: {error}"
+                raise UserError("whole entries", got.splitlines()[0], "record the walk again") from error
         if not recording.ticks:
             raise UserError("a record with at least one tick", f"none in {path}", "record the walk again")
         return recording

@@ -95,6 +95,7 @@ FORMATS = {
         ExportFormat("ply", ".ply", "point cloud", b"ply", False, _write_ply),
         ExportFormat("las", ".las", "point cloud", b"LASF", False, _points(point_exports.write_las)),
         ExportFormat("laz", ".laz", "compressed point cloud", b"LASF", False, _points(point_exports.write_las)),
+        ExportFormat("e57", ".e57", "laser scan", b"ASTM-E57", False, _points(point_exports.write_e57)),
         ExportFormat("glb", ".glb", "glTF points", b"glTF", False, _points(point_exports.write_glb)),
         ExportFormat("gaussians", ".ply", "3D Gaussians", b"ply", False, _points(point_exports.write_gaussians)),
         ExportFormat("colmap", "", "COLMAP text model", b"", True, _colmap(is_binary=False)),

@@ -1,36 +1,36 @@
-"""Points for other tools: LAS and LAZ, GLB, and PLY of initial Gaussians. Each is written batch by batch.
+"""Points for other tools: LAS and LAZ, E57, GLB, and PLY of initial Gaussians. Each is written batch by batch.
 
-Axes: LAS has z up, ``(x, z, -y)``; glTF has y up, ``(x, -y, -z)``; Gaussians keep the world's own (OpenCV, as COLMAP
-has them), so that they fit the cameras of a COLMAP export.
+Axes: LAS and E57 have z up, ``(x, z, -y)``; glTF has y up, ``(x, -y, -z)``; Gaussians keep the world's own (OpenCV, as
+COLMAP has them), so that they fit the cameras of a COLMAP export.
 """
 
 import json
-import os
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from ..world.points import MAX_RANK, PointBatch, PointClass, priority_of
-from .errors import ExportError, SourceError, explain
-from .pictures import existing_file
+from ..world.points import PointBatch
+from .errors import ExportError, explain
 from .ply import Progress
 
 Batches = Iterable[PointBatch]
 
 LAS_WRITER = "spatia: x right, y forward, z up"
-"""Software that a LAS file names as its writer, 32 characters at most; read back, its axes are known by it."""
+"""Software that a LAS file names as its writer, 32 characters at most."""
 _LAS_STEPS_PER_VOXEL = 256
+_E57_SCAN_POINTS = 1_000_000
 _SH_C0 = 0.28209479177387814
 """Zeroth spherical harmonic, 1 / (2 √π): a Gaussian's colour is 0.5 + it times ``f_dc``."""
 _NUM_REST = 45
 """Coefficients of degrees 1 to 3 for three channels, zero at the start; the reference trainer reads them all."""
 _OPACITY = 0.9
-_NO_COLOR = 160
 _Y_UP = np.array([1, -1, -1], np.float32)
+_GLB_NUMBER_ROOM = 6 * 24
+"""Bytes that six numbers may need as text."""
 _GLB_MAGIC, _JSON_CHUNK, _BIN_CHUNK = b"glTF", 0x4E4F534A, 0x004E4942
 _FLOAT, _UNSIGNED_BYTE, _ARRAY_BUFFER, _POINTS = 5126, 5121, 34962, 0
 
@@ -84,42 +84,83 @@ def _missing(path: Path, name: str) -> ExportError:
     return ExportError(explain(path, expected=f"the package {name}", got="none", do=do))
 
 
+def write_e57(
+    path: Path, batches: Batches, *, num_points: int, voxel_size_m: float, progress: Progress | None = None
+) -> None:
+    """Write E57, z up, one scan for every million points or so.
+
+    Raises:
+        ExportError: pye57 is missing.
+    """
+    del voxel_size_m
+    try:
+        import pye57
+    except ImportError as error:
+        do = "install it with: pip install pye57"
+        raise ExportError(explain(path, expected="the package pye57", got="none", do=do)) from error
+    file = pye57.E57(str(path), mode="w")
+    done = 0
+    try:
+        for batch in _grouped(batches, _E57_SCAN_POINTS):
+            x, y, z = batch.positions_world.astype(np.float64).T
+            red, green, blue = batch.colors.T
+            file.write_scan_raw(
+                {"cartesianX": x, "cartesianY": z, "cartesianZ": -y,
+                 "colorRed": red.copy(), "colorGreen": green.copy(), "colorBlue": blue.copy()}
+            )  # fmt: skip
+            done = _tell(progress, done + len(batch), num_points)
+    finally:
+        file.close()
+
+
+def _grouped(batches: Batches, num_points: int) -> Iterator[PointBatch]:
+    """Batches put together until they have so many points."""
+    group: list[PointBatch] = []
+    for batch in batches:
+        group.append(batch)
+        if sum(map(len, group)) >= num_points:
+            yield PointBatch.concatenate(group)
+            group = []
+    if group:
+        yield PointBatch.concatenate(group)
+
+
 def write_glb(
     path: Path, batches: Batches, *, num_points: int, voxel_size_m: float, progress: Progress | None = None
 ) -> None:
     """Write binary glTF 2.0 with one primitive of points, colours as bytes (sRGB, as point tools take them)."""
     del voxel_size_m
-    positions, colors = np.empty((num_points, 3), "<f4"), np.full((num_points, 4), 255, np.uint8)
+    row = np.dtype([("xyz", "<f4", 3), ("rgba", "u1", 4)])
+    low, high = np.full(3, np.inf, np.float32), np.full(3, -np.inf, np.float32)
+    room = len(_gltf_header(num_points, low, high)) + _GLB_NUMBER_ROOM
+    room += -room % 4
     done = 0
-    for batch in batches:
-        place = slice(done, done + len(batch))
-        positions[place] = batch.positions_world * _Y_UP
-        colors[place, :3] = batch.colors
-        done = _tell(progress, done + len(batch), num_points)
-    content = _gltf(positions)
-    header = json.dumps(content, separators=(",", ":")).encode()
-    header += b" " * (-len(header) % 4)
-    size = positions.nbytes + colors.nbytes
     with path.open("wb") as file:
-        file.write(struct.pack("<4sII", _GLB_MAGIC, 2, 12 + 8 + len(header) + 8 + size))
-        file.write(struct.pack("<II", len(header), _JSON_CHUNK) + header + struct.pack("<II", size, _BIN_CHUNK))
-        positions.tofile(file)
-        colors.tofile(file)
+        file.write(bytes(12 + 8 + room + 8))
+        for batch in batches:
+            rows = np.full(len(batch), 255, row)
+            rows["xyz"], rows["rgba"][:, :3] = batch.positions_world * _Y_UP, batch.colors
+            low, high = np.minimum(low, rows["xyz"].min(axis=0)), np.maximum(high, rows["xyz"].max(axis=0))
+            file.write(rows.tobytes())
+            done = _tell(progress, done + len(batch), num_points)
+        size = row.itemsize * done
+        header = _gltf_header(done, low, high).ljust(room)
+        file.seek(0)
+        file.write(struct.pack("<4sII", _GLB_MAGIC, 2, 12 + 8 + room + 8 + size))
+        file.write(struct.pack("<II", room, _JSON_CHUNK) + header + struct.pack("<II", size, _BIN_CHUNK))
 
 
-def _gltf(positions: npt.NDArray[np.float32]) -> dict[str, Any]:
-    n = len(positions)
-    low, high = positions.min(axis=0).tolist(), positions.max(axis=0).tolist()
-    views = [
-        {"buffer": 0, "byteOffset": 0, "byteLength": 12 * n, "target": _ARRAY_BUFFER},
-        {"buffer": 0, "byteOffset": 12 * n, "byteLength": 4 * n, "target": _ARRAY_BUFFER},
-    ]
+def _gltf_header(n: int, low: npt.NDArray[np.float32], high: npt.NDArray[np.float32]) -> bytes:
+    """The JSON part: points of 16 bytes, position then colour, so that they can be written as they come."""
+    views = [{"buffer": 0, "byteOffset": 0, "byteLength": 16 * n, "byteStride": 16, "target": _ARRAY_BUFFER}]
+    bounds = {"min": low.tolist(), "max": high.tolist()}
     accessors = [
-        {"bufferView": 0, "componentType": _FLOAT, "count": n, "type": "VEC3", "min": low, "max": high},
-        {"bufferView": 1, "componentType": _UNSIGNED_BYTE, "normalized": True, "count": n, "type": "VEC4"},
-    ]
+        {"bufferView": 0, "byteOffset": 0, "componentType": _FLOAT, "count": n, "type": "VEC3", **bounds},
+        {"bufferView": 0, "byteOffset": 12, "componentType": _UNSIGNED_BYTE, "normalized": True, "count": n,
+         "type": "VEC4"},
+    ]  # fmt: skip
     primitive = {"attributes": {"POSITION": 0, "COLOR_0": 1}, "mode": _POINTS, "material": 0}
-    return {
+    content: dict[str, Any] = {
         "asset": {"version": "2.0", "generator": "spatia"},
         "extensionsUsed": ["KHR_materials_unlit"],
         "scene": 0,
@@ -131,6 +172,7 @@ def _gltf(positions: npt.NDArray[np.float32]) -> dict[str, Any]:
         "bufferViews": views,
         "buffers": [{"byteLength": 16 * n}],
     }
+    return json.dumps(content, separators=(",", ":")).encode()
 
 
 def write_gaussians(
@@ -164,32 +206,3 @@ def _tell(progress: Progress | None, done: int, total: int) -> int:
     if progress is not None:
         progress(done / max(1, total))
     return done
-
-
-def read_las(path: str | os.PathLike[str]) -> PointBatch:
-    """Read a LAS or LAZ file's points; ours come back with our axes, classes and ranks, others as z up and observed.
-
-    Raises:
-        ExportError: laspy, or what it needs to decompress, is missing.
-        SourceError: The file is no LAS, or holds no points.
-    """
-    p = existing_file(path, "a LAS or LAZ file")
-    laspy = _laspy(p)
-    try:
-        las = laspy.read(p)
-    except (laspy.errors.LaspyException, ValueError, OSError) as error:
-        raise SourceError(p, expected="a LAS or LAZ file", got=str(error)) from error
-    if not len(las):
-        raise SourceError(p, expected="points", got="none")
-    x, y, z = np.asarray(las.xyz).T
-    n = len(x)
-    colors = np.full((n, 3), _NO_COLOR, np.uint8)
-    if "red" in set(las.point_format.dimension_names):
-        wide = np.stack([las.red, las.green, las.blue], axis=1).astype(np.uint16)
-        colors = (wide >> 8 if wide.max() > 255 else wide).astype(np.uint8)
-    priority = np.full(n, priority_of(PointClass.OBSERVED), np.uint8)
-    if {"origin", "rank"} <= set(las.point_format.extra_dimension_names):
-        origin, rank = np.clip(las.origin, 1, 3).astype(np.uint8), np.clip(las.rank, 0, MAX_RANK).astype(np.uint8)
-        priority = origin << np.uint8(6) | rank
-    positions = np.stack([x, -z, y], axis=1).astype(np.float32)
-    return PointBatch(positions, colors, np.ones(n, np.uint8), priority, np.zeros(n, np.uint32))

@@ -12,6 +12,7 @@ from spatia.saves.camera_exports import nerfstudio_pose, quaternion_of
 from spatia.saves.errors import ExportError
 from spatia.saves.exports import FORMATS, export_world
 from spatia.saves.ply import read_ply
+from spatia.saves.scans import read_las
 from spatia.saves.sources import read_trajectory
 from spatia.tests.saves.worlds import make_keyframe
 from spatia.world.keyframes import Keyframe
@@ -100,6 +101,14 @@ def test_laspy_shows_points_upright_in_metres_and_in_colour(tmp_path: Path, suff
     by_color = {tuple(c): (int(o), int(r)) for c, o, r in zip(colors, las.origin, las.rank, strict=True)}
     assert [by_color[c] for c in COLORS] == [(1, 5), (2, 0), (3, 0)]
     assert las.header.are_points_compressed == (suffix == ".laz")
+
+
+def test_pye57_shows_points_upright_in_metres_and_in_colour(tmp_path: Path) -> None:
+    pye57 = pytest.importorskip("pye57")
+    export_world(tmp_path / "world.e57", snapshot())
+    scan = pye57.E57(str(tmp_path / "world.e57")).read_scan(0, colors=True, ignore_missing_fields=True)
+    positions = np.stack([scan[f"cartesian{axis}"] for axis in "XYZ"], axis=1)
+    assert_points(positions, np.stack([scan[f"color{c}"] for c in ("Red", "Green", "Blue")], axis=1), z_up)
 
 
 def test_las_is_exact_to_a_step_of_a_voxel(tmp_path: Path) -> None:
@@ -229,10 +238,8 @@ def test_a_camera_path_is_read_back_as_it_was(tmp_path: Path) -> None:
 
 def test_las_comes_back_with_our_axes(tmp_path: Path) -> None:
     pytest.importorskip("laspy")
-    from spatia.saves.point_exports import read_las
-
     export_world(tmp_path / "world.las", snapshot())
-    back = read_las(tmp_path / "world.las")
+    back = read_las(tmp_path / "world.las").points
     assert_points(back.positions_world, back.colors, as_it_is)
     order = [int(np.flatnonzero((back.colors == c).all(axis=1))[0]) for c in COLORS]
     assert back.priority[order].tolist() == [1 << 6 | 5, 2 << 6, 3 << 6]
@@ -240,6 +247,8 @@ def test_las_comes_back_with_our_axes(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", sorted(FORMATS))
 def test_progress_rises_to_one_and_nothing_else_is_left(tmp_path: Path, name: str) -> None:
+    if name == "e57":
+        pytest.importorskip("pye57")
     if name == "laz":
         pytest.importorskip("lazrs")
     if name in ("las", "laz"):
