@@ -32,9 +32,10 @@ if TYPE_CHECKING:
     from ..saves.diff import WorldDiff
     from ..saves.history import Branches, SnapshotInfo
     from ..saves.timeline import CheckoutReport, GcReport, MergeReport
+    from .tracked import KnownDistance
 
 DEFAULT_UP = (0.0, -1.0, 0.0)
-BANK_BYTES = 72 * 2**20
+BANK_BYTES = 60 * 2**20
 """Memory for keyframes' pictures and depth; those that show least of their own go first."""
 FRAMES_PER_MERGE = 8
 """Frames of a recording that are merged at once: each merge rewrites the voxels that it touches."""
@@ -283,8 +284,12 @@ def create(
     voxel_size_m: float | None = None,
     prompt: str = "",
     progress: Progress | None = None,
+    scale: "KnownDistance | float | None" = None,
+    sheet: str | PathLike[str] | None = None,
 ) -> World:
-    """Make a world from a photo, an RGB-D recording's folder (tracked if it has no poses) or a point cloud.
+    """Make a world from a photo, a recording's folder, a video, a folder of pictures, or a point cloud.
+
+    Recordings without poses are tracked; of videos and pictures the depth is found as well.
 
     Args:
         source: Path, or a source that was loaded already.
@@ -296,8 +301,12 @@ def create(
         voxel_size_m: Side of a voxel; near the photo's pixel footprint, or 1 cm for a recording, if not given.
         prompt: Words for generators that take them.
         progress: Called with what is going on and the share that is done.
+        scale: Metres from the first to the last camera of a video or of pictures, or between two others; without it
+            such a world is not metric.
+        sheet: Where a contact sheet of what was tracked goes (PNG), if anything has to be.
 
     Raises:
+        UserError: A scale where depth is measured, or of frames that were lost.
         SourceError: The source or what came with it is not as expected.
     """
     loaded = (
@@ -307,9 +316,12 @@ def create(
     )
     report = progress or (lambda what, share: None)
     if not loaded.has_poses:
-        from .tracked import track_source
+        from .tracked import KnownDistance, track_source
 
-        loaded = track_source(loaded, report).source
+        known = KnownDistance(float(scale)) if isinstance(scale, (int, float)) else scale
+        loaded = track_source(loaded, report, scale=known, sheet=None if sheet is None else Path(sheet)).source
+    elif scale is not None:
+        raise UserError("no --scale where poses or points come along", "one", "leave it out")
     if loaded.points is not None:
         return _from_points(loaded, loaded.points, seed=seed, voxel_size_m=voxel_size_m, prompt=prompt)
     first = loaded.frames[0]
@@ -318,7 +330,7 @@ def create(
     for start in range(0, len(loaded.frames), FRAMES_PER_MERGE):
         report("lifting frames", start / len(loaded.frames))
         batch = list(loaded.frames[start : start + FRAMES_PER_MERGE])
-        _merge_source(memory, bank, _stack_of(batch), prompt)
+        _merge_source(memory, bank, _stack_of(batch), prompt, is_estimated=loaded.has_estimated_depth)
     report("lifting frames", 1.0)
     return _assemble(loaded, memory, bank, first.pinhole, first.world_T_camera, seed, prompt, has_depth)
 
@@ -387,10 +399,11 @@ def open(path: str | PathLike[str], *, read_only: bool = False, memory_limit: in
 def _stack_of(frames: Sequence[SourceFrame]) -> FrameStack:
     depths = [f.depth_m for f in frames if f.depth_m is not None]
     masks = [f.moving for f in frames if f.moving is not None]
+    trust = [f.confidence for f in frames if f.confidence is not None]
     return FrameStack(
         color=np.stack([f.color for f in frames]),
         depth_m=np.stack(depths) if len(depths) == len(frames) else None,
-        confidence=None,
+        confidence=np.stack(trust) if len(trust) == len(frames) else None,
         moving=np.stack(masks) if len(masks) == len(frames) else None,
         new_surface=None,
         world_T_camera=np.stack([f.world_T_camera for f in frames]),
@@ -405,9 +418,15 @@ def _voxel_size_m(source: Source) -> float:
     return recommended_voxel_size_m(first.depth_m, first.pinhole)
 
 
-def _merge_source(memory: SpatialMemory, bank: FrameBank, stack: FrameStack, prompt: str) -> None:
+def _merge_source(
+    memory: SpatialMemory, bank: FrameBank, stack: FrameStack, prompt: str, *, is_estimated: bool
+) -> None:
     update = source_update(
-        stack, memory=memory.snapshot(), first_keyframe_id=bank.reserve_ids(len(stack)), prompt=prompt
+        stack,
+        memory=memory.snapshot(),
+        first_keyframe_id=bank.reserve_ids(len(stack)),
+        prompt=prompt,
+        is_estimated=is_estimated,
     )
     memory.apply(stage_update(memory.snapshot(), update))
     for keyframe in update.keyframes:
