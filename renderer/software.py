@@ -7,14 +7,14 @@ import numpy as np
 import numpy.typing as npt
 
 from ..world.camera import Pinhole
-from ..world.chunks import Chunk
 from ..world.keyframes import Keyframe
 from ..world.memory import MemorySnapshot
-from ..world.points import PointClass, priority_of
+from ..world.points import priority_of
 from ..world.transforms import Transform, apply, invert
 from . import kernels, sampling
 from .extract import ChunkExtractor
 from .interface import DrawOptions, DrawStatistics, View
+from .pages import find_candidates
 from .photos import GRID, Photo, PhotoShelf, Wanted, pixel_map, unpack_photo
 from .planes import Planes, PlaneStore
 from .pool import PointPool
@@ -311,12 +311,19 @@ class SoftwareRenderer:
     def _draw_points(self, planes: Planes, world_T_camera: Transform, pinhole: Pinhole, options: DrawOptions) -> None:
         pool, n = self._pool, self._pool.num_slots
         matrix = pinhole.matrix @ invert(world_T_camera)[:3]
-        near, seen, box = np.empty(n), np.empty(n, np.int32), np.empty((n, 4), np.int32)
-        num = kernels.cull_chunks(
-            pool.slots.count[:n], pool.low, pool.high, matrix, pinhole.width, pinhole.height, near, seen, box
+        candidates = np.empty(n, np.int64)
+        num = find_candidates(
+            pool.slots.count[:n], pool.low, pool.high, matrix, pinhole.width, pinhole.height, candidates
         )
+        some = candidates[:num]
+        near, seen, box = np.empty(num), np.empty(num, np.int32), np.empty((num, 4), np.int32)
+        num = kernels.cull_chunks(
+            pool.slots.count[some], pool.low[some], pool.high[some], matrix, pinhole.width, pinhole.height,
+            near, seen, box,
+        )  # fmt: skip
+        seen = some[seen[:num]].astype(np.int32)
         order = np.argsort(near[:num], kind="stable")
-        pool.slots.mask[:n] = self._fade_masks(n, options)
+        pool.slots.mask[seen] = self._fade_masks(seen, options)
         planes.zbuffer.fill(kernels.EMPTY)
         counts = np.zeros(3, np.int64)
         kernels.draw_points(
@@ -329,27 +336,10 @@ class SoftwareRenderer:
         )
         self._uploaded = 0
 
-    def _fade_masks(self, num: int, options: DrawOptions) -> npt.NDArray[np.uint32]:
-        """(num,) uint32: and-ed to the colour words; leaves how much of a fresh point is still missing, 0..63."""
-        missing = np.zeros(num)
+    def _fade_masks(self, slots: npt.NDArray[np.int32], options: DrawOptions) -> npt.NDArray[np.uint32]:
+        """(S,) uint32: and-ed to the colour words; leaves how much of a fresh point is still missing, 0..63."""
+        missing = np.zeros(len(slots))
         if options.fade_tick is not None:
-            age_s = options.fade_tick * TICK_S - self._pool.arrival_s[:num]
+            age_s = options.fade_tick * TICK_S - self._pool.arrival_s[slots]
             missing = np.clip(1.0 - age_s / FADE_S, 0.0, 1.0) * 63.0
         return np.uint32(0xC0FFFFFF) | missing.astype(np.uint32) << np.uint32(24)
-
-
-def precompile() -> None:
-    """Compile every kernel by drawing a point, or load it from the cache of an earlier start.
-
-    Takes some 10 s the first time on a machine and under a second later; it may run in the background while a photo is
-    shown.
-    """
-    row = np.array([[128, 128, 128, 1, 90, 90, 90, 1]], np.uint32)
-    priority = np.array([priority_of(PointClass.OBSERVED)], np.uint8)
-    chunk = Chunk((0, 0, 3), 1, np.zeros(1, np.uint32), row, priority, np.zeros((1, 2), np.uint8))
-    pinhole = Pinhole(8, 8, 8.0, 8.0, 4.0, 4.0)
-    keyframe = Keyframe(1, 0, np.zeros((8, 8, 3), np.uint8), pinhole, np.eye(4), PointClass.OBSERVED)
-    renderer = SoftwareRenderer()
-    renderer.update(MemorySnapshot(0.01, 1, {chunk.key: chunk}), [keyframe])
-    renderer.render(np.eye(4), pinhole, DrawOptions(fill=True, tint=True, fade_tick=0))
-    renderer.close()

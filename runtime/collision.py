@@ -188,7 +188,8 @@ class Collision:
         memory, budget = self._world.memory, self.chunks_per_tick
         keys, tops = [np.zeros((0, 3), np.int32)], [np.zeros(0, np.float32)]
         self._num_unread = 0
-        for key in itertools.product(*(range(window[i], window[i + 3] + 1) for i in range(3))):
+        spans = [range(window[i], window[i + 3] + 1) for i in range(3)]
+        for key in itertools.product(spans[0], spans[1], spans[2]):
             chunk = memory.held(key)  # never waits for the disk
             if chunk is None:
                 continue

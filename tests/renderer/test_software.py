@@ -5,7 +5,7 @@ import pytest
 from spatia.renderer.factory import create_renderer
 from spatia.renderer.interface import DrawOptions
 from spatia.renderer.photos import PhotoShelf, shrink_level
-from spatia.renderer.software import SoftwareRenderer, precompile
+from spatia.renderer.software import SoftwareRenderer
 from spatia.tests.contracts.renderer_contract import (
     CAMERA,
     IDENTITY,
@@ -18,7 +18,7 @@ from spatia.tests.contracts.renderer_contract import (
 )
 from spatia.world.camera import Pinhole, unproject
 from spatia.world.keyframes import Keyframe
-from spatia.world.memory import MemorySnapshot, SpatialMemory
+from spatia.world.memory import SpatialMemory
 from spatia.world.points import PointBatch, PointClass
 from spatia.world.transforms import look
 
@@ -381,13 +381,6 @@ def test_pages_are_used_again_after_many_changes(renderer):
 def test_more_than_one_thread_is_refused():
     with pytest.raises(ValueError, match="1 thread"):
         SoftwareRenderer(threads=2)
-
-
-def test_compiling_ahead_leaves_nothing_behind():
-    precompile()
-    renderer = SoftwareRenderer()
-    renderer.update(MemorySnapshot(0.01, 0, {}))
-    assert not renderer.render(IDENTITY, CAMERA).color.any()
 
 
 def test_far_keyframes_are_not_chosen():
