@@ -39,9 +39,9 @@ FRAME_ORDER = (
 FRAME_RATE_HZ = 60.0
 SWITCH_INTERVAL_S = 0.0005
 """The background thread hands the interpreter over at once when a frame wants it back, instead of after 5 ms."""
-UPLOAD_BUDGET_S = 0.003
+UPLOAD_BUDGET_S = 0.002
 """Time a frame may spend on taking over changed chunks."""
-TARGET_WORK_S = 0.0125
+TARGET_WORK_S = 0.0115
 """Work per frame above which the picture is drawn smaller."""
 MIN_SCALE = 0.75
 ADAPT_EVERY_FRAMES = 10
