@@ -9,6 +9,8 @@ import tyro
 from .errors import UserError
 
 Positional = tyro.conf.Positional
+SOURCE_OPTIONS = ("depth", "intrinsics", "mask", "scale")
+"""Options that say more about a source that a world is made from."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,9 +22,11 @@ class SourceOptions:
     depth: Path | None = None
     """Depth of a photo: 16-bit PNG in millimetres, 0 and 65535 unknown."""
     intrinsics: Path | None = None
-    """File with fx fy cx cy, normalised by width and height."""
+    """File with fx fy cx cy, normalised by width and height; by EXIF, or 60 degrees across, if not given."""
     mask: Path | None = None
     """Picture whose white pixels move and stay out of memory."""
+    scale: str | None = None
+    """Metres from the first to the last camera of a video or pictures, such as 0.8; of others 0.8@FRAME:FRAME."""
     prompt: str = ""
     """Words for generators that take them."""
 
@@ -32,7 +36,8 @@ class Walk(SourceOptions):
     """Walk through a world that is generated while you walk."""
 
     source: Positional[str] = "garage"
-    """Photo, recording's folder, point cloud, .spatia world, or a sample: garage, rooms, yard, rooms:SEED:evening."""
+    """Photo, video, folder of pictures or a recording, point cloud, .spatia world, or a sample:
+    garage, rooms, yard, rooms:SEED:evening."""
     new: bool = False
     """Start afresh; the old world is kept beside the new one."""
     frozen: bool = False
@@ -58,7 +63,8 @@ class Rollout(SourceOptions):
     """Walk a path, a list of actions or a recording in simulated time, waiting for every clip."""
 
     source: Positional[str]
-    """Photo, recording's folder, point cloud, .spatia world, or a sample: garage, rooms, yard, rooms:SEED:evening."""
+    """Photo, video, folder of pictures or a recording, point cloud, .spatia world, or a sample:
+    garage, rooms, yard, rooms:SEED:evening."""
     out: Path
     """Folder for video.mp4, world.spatia, contact.png and report.json."""
     path: Path | None = None

@@ -26,7 +26,9 @@ LOOK_AHEAD_FRAMES = 96
 SAME_POSITION_M = 0.01
 SAME_ANGLE_RAD = float(np.radians(0.5))
 CONTACT_TILES = 12
-OUR_FILES = ("video.mp4", "world.spatia", "contact.png", "report.json")
+TRACKED_FILE = "tracked.png"
+"""Contact sheet of a source that had to be tracked."""
+OUR_FILES = ("video.mp4", "world.spatia", "contact.png", "report.json", TRACKED_FILE)
 Report = Callable[[str, float], None]
 
 

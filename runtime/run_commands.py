@@ -8,7 +8,7 @@ from ..input.script import action_poses, parse_actions
 from ..saves.sources import read_trajectory
 from . import commands
 from .errors import UserError
-from .headless import Rollout, prepare_output, run_rollout, select_frames
+from .headless import TRACKED_FILE, Rollout, prepare_output, run_rollout, select_frames
 from .persistence import damage_text
 from .progress import progress_bar
 from .record import Recording
@@ -77,12 +77,19 @@ def _world_of(command: commands.Rollout, report: Progress) -> World:
         if command.prompt:
             world.walk.prompt = command.prompt
         return world
-    options = {"depth": command.depth, "intrinsics": command.intrinsics, "mask": command.mask}
-    return make_world(command.source, options, seed=command.seed or 0, prompt=command.prompt, progress=report)
+    options = {name: getattr(command, name) for name in commands.SOURCE_OPTIONS}
+    return make_world(
+        command.source,
+        options,
+        seed=command.seed or 0,
+        prompt=command.prompt,
+        progress=report,
+        sheet=command.out / TRACKED_FILE,
+    )
 
 
 def _refuse_source_options(command: commands.Rollout | commands.Walk) -> None:
-    given = [n for n in ("depth", "intrinsics", "mask") if getattr(command, n) is not None]
+    given = [n for n in commands.SOURCE_OPTIONS if getattr(command, n) is not None]
     if given:
         raise UserError(f"no --{given[0]} with a saved world", f"--{given[0]}", "leave it out")
 

@@ -1,7 +1,7 @@
 """The public façade: a world that can be made, rendered, walked, saved and opened."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -22,6 +22,7 @@ from ..world.memory import DEFAULT_VOXEL_SIZE_M, SpatialMemory
 from ..world.merge import stage_update
 from ..world.points import PointBatch
 from ..world.slam.estimators import FrameStack
+from ..world.slam.learned.monocular import installed_monocular
 from ..world.slam.update import recommended_voxel_size_m, source_update
 from ..world.transforms import Transform, as_rigid
 from .checkpoint import copy_walk
@@ -326,11 +327,15 @@ def create(
         return _from_points(loaded, loaded.points, seed=seed, voxel_size_m=voxel_size_m, prompt=prompt)
     first = loaded.frames[0]
     has_depth = first.depth_m is not None
+    estimator = "" if has_depth else installed_monocular()
+    if estimator:
+        loaded, has_depth = _with_metric_estimate(loaded, estimator), True
     memory, bank = SpatialMemory(voxel_size_m or _voxel_size_m(loaded)), FrameBank(BANK_BYTES)
     for start in range(0, len(loaded.frames), FRAMES_PER_MERGE):
         report("lifting frames", start / len(loaded.frames))
         batch = list(loaded.frames[start : start + FRAMES_PER_MERGE])
-        _merge_source(memory, bank, _stack_of(batch), prompt, is_estimated=loaded.has_estimated_depth)
+        stack, is_estimated = _stack_of(batch), loaded.has_estimated_depth
+        _merge_source(memory, bank, stack, prompt, estimator or None, is_estimated=is_estimated)
     report("lifting frames", 1.0)
     return _assemble(loaded, memory, bank, first.pinhole, first.world_T_camera, seed, prompt, has_depth)
 
@@ -418,12 +423,25 @@ def _voxel_size_m(source: Source) -> float:
     return recommended_voxel_size_m(first.depth_m, first.pinhole)
 
 
+def _with_metric_estimate(source: Source, estimator: str) -> Source:
+    """The source, whose depth a network gives in metres."""
+    note = source.note.removesuffix("; no depth: not metric")
+    return replace(source, metric=True, note=f"{note}; depth by {estimator}, in metres as it was trained")
+
+
 def _merge_source(
-    memory: SpatialMemory, bank: FrameBank, stack: FrameStack, prompt: str, *, is_estimated: bool
+    memory: SpatialMemory,
+    bank: FrameBank,
+    stack: FrameStack,
+    prompt: str,
+    estimator: str | None,
+    *,
+    is_estimated: bool,
 ) -> None:
     update = source_update(
         stack,
         memory=memory.snapshot(),
+        estimator=estimator,
         first_keyframe_id=bank.reserve_ids(len(stack)),
         prompt=prompt,
         is_estimated=is_estimated,

@@ -22,6 +22,7 @@ class SourceFrame:
         pinhole: Intrinsics in pixels of this picture.
         world_T_camera: (4, 4) float64, OpenCV axes.
         moving: (H, W) bool, True where something moves, or None.
+        confidence: (H, W) float32 in [0, 1], how far the depth can be trusted, or None.
     """
 
     color: npt.NDArray[np.uint8]
@@ -29,9 +30,10 @@ class SourceFrame:
     pinhole: Pinhole
     world_T_camera: Transform
     moving: npt.NDArray[np.bool_] | None = None
+    confidence: npt.NDArray[np.float32] | None = None
 
     def __post_init__(self) -> None:
-        for array in (self.color, self.depth_m, self.world_T_camera, self.moving):
+        for array in (self.color, self.depth_m, self.world_T_camera, self.moving, self.confidence):
             if array is not None:
                 array.flags.writeable = False
 
@@ -67,12 +69,13 @@ class Source:
 
     Attributes:
         name: Short name, from the file's or folder's name.
-        kind: "photo", "7scenes", "redwood", "tum" or "points".
+        kind: "photo", "7scenes", "redwood", "tum", "video", "pictures" or "points".
         frames: The pictures, in order; empty for a point cloud. A recording's are read when they are asked for.
         metric: True if lengths are metres, False if they are only up to scale.
         note: What was assumed, in words for the user; empty if nothing.
         points: A point cloud's points, otherwise None.
         has_poses: False for a recording without them: its frames' poses are the identity and must be found first.
+        has_estimated_depth: True where the depth was found from the pictures, not measured.
         place: Name of the procedural place that it pictures, such as "rooms:7:day"; empty for anything else.
     """
 
@@ -83,4 +86,5 @@ class Source:
     note: str = ""
     points: PointBatch | None = field(default=None)
     has_poses: bool = True
+    has_estimated_depth: bool = False
     place: str = ""

@@ -41,7 +41,7 @@ def load_photo(
     """
     photo = read_photo(path)
     height, width = photo.color.shape[:2]
-    pinhole, note = _camera_of(photo, intrinsics)
+    pinhole, note = camera_of(photo, intrinsics)
     depth_m = None if depth is None else _depth_of(depth, width, height)
     moving = None if mask is None else _mask_of(mask, width, height)
     if depth_m is None:
@@ -50,7 +50,12 @@ def load_photo(
     return Source(Path(path).stem, "photo", (frame,), metric=depth_m is not None, note=note)
 
 
-def _camera_of(photo: Photo, intrinsics: Intrinsics | None) -> tuple[Pinhole, str]:
+def camera_of(photo: Photo, intrinsics: Intrinsics | None, what: str = "photo") -> tuple[Pinhole, str]:
+    """The camera of a picture, and how it was come by: as given, by EXIF, or assumed to see 60 degrees across.
+
+    Raises:
+        SourceError: The intrinsics cannot be used.
+    """
     height, width = photo.color.shape[:2]
     if intrinsics is not None:
         return resolve_intrinsics(intrinsics, width, height), "intrinsics as given"
@@ -58,7 +63,7 @@ def _camera_of(photo: Photo, intrinsics: Intrinsics | None) -> tuple[Pinhole, st
         camera = Pinhole(width, height, photo.focal_px, photo.focal_px, width / 2.0, height / 2.0)
         return camera, f"field of view {np.degrees(camera.fov_x_rad):.0f}° across ({photo.focal_note})"
     camera = Pinhole.from_fov(width, height, float(np.radians(DEFAULT_FOV_X_DEG)))
-    return camera, f"field of view {DEFAULT_FOV_X_DEG:.0f}° across (assumed: the photo does not say)"
+    return camera, f"field of view {DEFAULT_FOV_X_DEG:.0f}° across (assumed: the {what} does not say)"
 
 
 def _depth_of(depth: DepthInput, width: int, height: int) -> npt.NDArray[np.float32]:

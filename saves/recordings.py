@@ -1,8 +1,9 @@
 """RGB-D recordings, in the folder layouts that people have: 7-Scenes, Open3D/Redwood, TUM RGB-D.
 
 A recording without any pose (no pose file, log or ground truth) is read as well; its poses are to be found by
-tracking. Every other recording's world is the camera of its first usable frame: ``inv(pose0) @ poseK``. Which frames
-are usable is settled from names, pose files and picture headers; pixels are decoded when a frame is asked for.
+tracking, as are those of a folder of pictures without depth. Every other recording's world is the camera of its first
+usable frame: ``inv(pose0) @ poseK``. Which frames are usable is settled from names, pose files and picture headers;
+pixels are decoded when a frame is asked for.
 """
 
 import os
@@ -27,12 +28,12 @@ from .registration import (
     register_depth,
 )
 from .trajectories import checked_pose, read_text
+from .videos import IMAGE_SUFFIXES, images_in, is_picture_folder, load_pictures, show_slice
 
 TUM_STEPS_PER_METRE = 5000.0
 MAX_TIME_GAP_S = 0.02
 """Pictures, depth and poses of a TUM recording belong together if they are at most this far apart, as in its tools."""
 
-_IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".ppm")
 _LAYOUTS = "frame-*.color.* (7-Scenes), color/ depth/ odometry.log (Redwood) or rgb.txt depth.txt groundtruth.txt (TUM)"
 
 
@@ -79,19 +80,21 @@ def load_recording(
         frames: Which frames to take, in Python's sense; the world stays the one of the recording's first frame.
 
     Returns:
-        A metric source whose frames are decoded when asked for.
+        A source whose frames are decoded when asked for; metric where there is depth.
 
     Raises:
         SourceError: No such layout, no usable frame, a damaged list or pose, or ``frames`` takes none.
     """
     root = Path(folder)
+    if is_picture_folder(root):
+        return load_pictures(root, intrinsics=intrinsics, frames=frames)
     kind, read_entries = _layout_of(root)
     entries, camera_file, default, note = read_entries(root)
     if not entries:
         raise SourceError(root, expected=f"a {kind} recording with colour, depth and pose", got="no complete frame")
     chosen = entries[frames] if frames is not None else entries
     if not chosen:
-        shown = _show_slice(frames)
+        shown = show_slice(frames)
         raise SourceError(root, expected=f"frames within 0:{len(entries)}", got=shown, do="choose others")
     width, height = image_size(chosen[0].color)
     given = intrinsics if intrinsics is not None else camera_file
@@ -161,13 +164,6 @@ def _read_registered(
     return replace(frame, depth_m=depth_m, pinhole=SEVEN_SCENES_COLOR)
 
 
-def _show_slice(frames: slice | None) -> str:
-    if frames is None:
-        return "none"
-    parts = (frames.start, frames.stop) if frames.step is None else (frames.start, frames.stop, frames.step)
-    return ":".join("" if p is None else str(p) for p in parts)
-
-
 def _left_out(count: int, why: str) -> str:
     return f"{count} frame{'s' if count != 1 else ''} left out ({why})" if count else ""
 
@@ -180,7 +176,7 @@ def _existing(root: Path, names: Sequence[str]) -> Path | None:
 
 
 def _read_seven_scenes(root: Path) -> tuple[list[_Entry], Path | None, _DefaultCamera, str]:
-    colors = sorted(p for p in root.glob("frame-*.color.*") if p.suffix.lower() in _IMAGE_SUFFIXES)
+    colors = sorted(p for p in root.glob("frame-*.color.*") if p.suffix.lower() in IMAGE_SUFFIXES)
     has_poses = next(root.glob("frame-*.pose.txt"), None) is not None
     entries = []
     for color in colors:
@@ -218,17 +214,13 @@ def _read_redwood(root: Path) -> tuple[list[_Entry], Path | None, _DefaultCamera
     names = ("odometry.log", "trajectory.log", "scene/trajectory.log")
     log = _existing(root, names)
     color_folder = _color_folder(root)
-    pairs = _pair_by_number(_images(color_folder or root), _images(root / "depth"))
+    pairs = _pair_by_number(images_in(color_folder or root), images_in(root / "depth"))
     poses: Mapping[int, Transform | None] = dict.fromkeys(range(len(pairs))) if log is None else _read_log(log)
     entries = [_Entry(*pairs[i], pose) for i, pose in sorted(poses.items()) if i < len(pairs)]
     note = _left_out(len(pairs) - len(entries), "no pose")
     camera_names = ("camera_primesense.json", "camera_intrinsic.json", "camera.json", "intrinsic.json")
     camera = _existing(root, (*camera_names, "camera-intrinsics.txt", "intrinsics.txt"))
     return entries, camera, _PRIMESENSE, note
-
-
-def _images(folder: Path) -> list[Path]:
-    return sorted(p for p in folder.iterdir() if p.suffix.lower() in _IMAGE_SUFFIXES and not p.name.startswith("."))
 
 
 def _pair_by_number(colors: list[Path], depths: list[Path]) -> list[tuple[Path, Path]]:

@@ -1,9 +1,10 @@
-"""What a world can start from, found out from a path: a photo, a recording's folder, a point cloud."""
+"""What a world can start from, found out from a path: a photo, a video, a folder, a point cloud."""
 
 import os
 from dataclasses import replace
 from pathlib import Path
 
+from . import scans
 from .errors import SourceError
 from .frames import LazyFrames, Source, SourceFrame
 from .intrinsics import Intrinsics, read_intrinsics, resolve_intrinsics, write_intrinsics
@@ -11,6 +12,7 @@ from .photo import DepthInput, MaskInput, load_photo
 from .ply import read_ply
 from .recordings import load_recording
 from .trajectories import read_trajectory, write_trajectory
+from .videos import VIDEO_SUFFIXES, load_video
 
 __all__ = [
     "LazyFrames",
@@ -24,7 +26,7 @@ __all__ = [
     "write_trajectory",
 ]
 
-_EXPECTED = "a photo, a recording's folder or a .ply point cloud"
+_EXPECTED = "a photo, a video, a folder of pictures or of a recording, or a point cloud (.ply, .las, .laz, .e57)"
 _SQLITE_MAGIC = b"SQLite format 3\0"
 
 
@@ -39,13 +41,14 @@ def load_source(
     """Read what a world starts from.
 
     Args:
-        path: A photo (JPEG, PNG, WebP, …), the folder of an RGB-D recording with poses (7-Scenes, Open3D/Redwood or TUM
-            RGB-D), or a ``.ply`` point cloud.
+        path: A photo (JPEG, PNG, WebP, …), the folder of an RGB-D recording (7-Scenes, Open3D/Redwood or TUM RGB-D), a
+            video, a folder of pictures from one camera, or a point cloud (``.ply``, ``.las``,
+            ``.laz``, ``.e57``).
         depth: A photo's depth: 16-bit PNG in millimetres (0 and 65535 unknown), ``.npy`` or array of float metres.
         intrinsics: A file (normalised fx fy cx cy; a 3x3 matrix in pixels; Open3D's JSON), four normalised numbers, a
             ``Pinhole`` or a 3x3 matrix. Otherwise the recording's own, a photo's EXIF, or a default that is stated.
         mask: A photo's mask, white where something moves.
-        frames: Which frames of a recording to take.
+        frames: Which frames of a recording or video to take; of a video, eight a second if not given.
 
     Returns:
         The source. A photo's camera is the identity; a recording's world is ``inv(pose0) @ poseK``.
@@ -56,11 +59,14 @@ def load_source(
     p = Path(path)
     if not os.fspath(path) or not p.exists():
         raise SourceError(p if os.fspath(path) else "source", expected=_EXPECTED, got="no such file or folder")
-    is_cloud = p.suffix.lower() == ".ply"
-    if p.is_dir() or is_cloud:
-        _refuse(p, depth=depth, mask=mask, what="a recording" if p.is_dir() else "a point cloud")
+    is_cloud, is_video = p.suffix.lower() in (".ply", *scans.SUFFIXES), p.suffix.lower() in VIDEO_SUFFIXES
+    if p.is_dir() or is_cloud or is_video:
+        what = "a recording" if p.is_dir() else "a video" if is_video else "a point cloud"
+        _refuse(p, depth=depth, mask=mask, what=what)
     if p.is_dir():
         return load_recording(p, intrinsics=intrinsics, frames=frames)
+    if is_video:
+        return load_video(p, intrinsics=intrinsics, frames=frames)
     if is_cloud:
         _refuse(p, intrinsics=intrinsics, frames=frames, what="a point cloud")
         return _load_cloud(p)
@@ -90,5 +96,5 @@ def _refuse_world_file(path: Path) -> None:
 
 
 def _load_cloud(path: Path) -> Source:
-    cloud = read_ply(path)
+    cloud = scans.read_scan(path) if path.suffix.lower() in scans.SUFFIXES else read_ply(path)
     return Source(path.stem, "points", (), metric=cloud.metric, note=cloud.note, points=cloud.points)

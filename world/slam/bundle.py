@@ -11,16 +11,15 @@ from ..camera import Pinhole
 from ..transforms import Transform, invert, rotation_about, rotation_vector
 from .features import Corners, depth_at, match_corners
 
-PRIOR_TRANSLATION_M, PRIOR_ROTATION_RAD = 0.01, float(np.deg2rad(0.3))
-"""How firmly poses are held where they came. It fixes place and scale, which pictures alone do not, and what a lens
-that is no perfect pinhole would trade between turning and moving; else hundreds of corners outweigh it."""
+FIRM = 1e14
+"""Weight that holds a pose where it is."""
 KNOWN_DEPTH = 0.05
 """Relative error of a depth that memory gives to a corner."""
 PIXEL_NOISE_AT_640 = 1.0
 NUM_STEPS = 8
 EPIPOLAR_PX_AT_640 = 1.5
 MIN_MATCHES = 12
-START_INVERSE_DEPTH = 0.4
+START_INVERSE_DEPTH, START_STEPS = 0.4, 4
 MIN_INVERSE_DEPTH, MAX_INVERSE_DEPTH = 0.02, 5.0
 DEPTH_STIFFNESS = 1e-3
 """Keeps the inverse depth of corners without parallax where it is; in units of the measurements' weight."""
@@ -28,6 +27,24 @@ EXACT_PX_AT_640 = 0.3
 """Poses that explain the corners this well stay as they are: those of a rig are better than what a few corners say."""
 SEEN_WELL_PX = 1.5
 MIN_PARALLAX_PX = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class PosePrior:
+    """How firmly poses are held where they came, as standard deviations.
+
+    Attributes:
+        translation_m: Of each position.
+        rotation_rad: Of each direction.
+    """
+
+    translation_m: float
+    rotation_rad: float
+
+
+APPROXIMATE = PosePrior(0.01, float(np.deg2rad(0.3)))
+"""It fixes place and scale, which pictures alone do not, and what a lens that is no perfect pinhole would trade between
+turning and moving; else hundreds of corners outweigh it."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -84,21 +101,28 @@ def link_frames(
         seen = np.full((len(corners[a]), len(others), 2), np.nan)
         for v, b in enumerate(others):
             pairs = cache.get((b, a))
-            pairs = _epipolar_matches(corners[a], corners[b], pinhole) if pairs is None else pairs[:, ::-1]
+            pairs = match_epipolar(corners[a], corners[b], pinhole) if pairs is None else pairs[:, ::-1]
             cache[a, b] = pairs
             seen[pairs[:, 0], v] = corners[b].pixels[pairs[:, 1]]
         used = np.isfinite(seen[..., 0]).any(axis=1) if len(others) else np.zeros(len(corners[a]), bool)
         pixels = corners[a].pixels[used].astype(np.float64)
-        rays = np.ones((len(pixels), 3))
-        rays[:, 0] = (pixels[:, 0] - pinhole.cx) / pinhole.fx
-        rays[:, 1] = (pixels[:, 1] - pinhole.cy) / pinhole.fy
+        rays = rays_of(pixels, pinhole)
         known = np.zeros(len(rays)) if known_depth_m is None else depth_at(known_depth_m[a], pixels).astype(np.float64)
         inverse = np.where(known > 0, 1 / np.maximum(known, 1e-6), 0.0)
         links.append(Link(a, tuple(others), rays, seen[used], inverse))
     return links
 
 
-def _epipolar_matches(a: Corners, b: Corners, pinhole: Pinhole) -> npt.NDArray[np.intp]:
+def rays_of(pixels: npt.NDArray[np.floating], pinhole: Pinhole) -> npt.NDArray[np.float64]:
+    """(N, 3) float64 directions, Z = 1, of (N, 2) pixel positions."""
+    rays = np.ones((len(pixels), 3))
+    rays[:, 0] = (pixels[:, 0] - pinhole.cx) / pinhole.fx
+    rays[:, 1] = (pixels[:, 1] - pinhole.cy) / pinhole.fy
+    return rays
+
+
+def match_epipolar(a: Corners, b: Corners, pinhole: Pinhole) -> npt.NDArray[np.intp]:
+    """(M, 2) indices into a and b of matches that lie on one epipolar geometry; none if there are too few."""
     pairs = match_corners(a, b)
     if len(pairs) < MIN_MATCHES:
         return np.empty((0, 2), np.intp)
@@ -107,7 +131,15 @@ def _epipolar_matches(a: Corners, b: Corners, pinhole: Pinhole) -> npt.NDArray[n
     return np.empty((0, 2), np.intp) if inliers is None else pairs[inliers.ravel() > 0]
 
 
-def adjust(links: Sequence[Link], world_T_camera: npt.NDArray[np.float64], pinhole: Pinhole) -> Bundle:
+def adjust(
+    links: Sequence[Link],
+    world_T_camera: npt.NDArray[np.float64],
+    pinhole: Pinhole,
+    *,
+    prior: PosePrior = APPROXIMATE,
+    num_steps: int = NUM_STEPS,
+    is_firm: npt.NDArray[np.bool_] | None = None,
+) -> Bundle:
     """Adjust poses and inverse depths so that every corner is seen where it projects to.
 
     Gauss-Newton with Cauchy weights; each corner's inverse depth is eliminated (Schur complement).
@@ -116,6 +148,9 @@ def adjust(links: Sequence[Link], world_T_camera: npt.NDArray[np.float64], pinho
         links: Matches between the frames.
         world_T_camera: (F, 4, 4) approximate poses.
         pinhole: Intrinsics of all frames.
+        prior: How firmly the poses are held where they came.
+        num_steps: Of Gauss-Newton; none leaves the poses as they are.
+        is_firm: (F,) bool, poses that stay where they are.
     """
     poses = world_T_camera.copy()
     noise_px = PIXEL_NOISE_AT_640 * pinhole.width / 640
@@ -123,10 +158,12 @@ def adjust(links: Sequence[Link], world_T_camera: npt.NDArray[np.float64], pinho
     as_it_is = _result(links, inverse, poses, pinhole)
     if as_it_is.error_px < EXACT_PX_AT_640 * pinhole.width / 640:
         return as_it_is
-    for _ in range(NUM_STEPS):
+    for _ in range(num_steps):
         size = 6 * len(poses)
         hessian, gradient = np.zeros((size, size)), np.zeros(size)
-        _add_prior(hessian, gradient, poses, world_T_camera)
+        _add_prior(hessian, gradient, poses, world_T_camera, prior)
+        if is_firm is not None:
+            hessian[np.diag_indices(size)] += np.where(np.repeat(is_firm, 6), FIRM, 0.0)
         systems = [_linearise(link, rho, poses, pinhole, noise_px) for link, rho in zip(links, inverse, strict=True)]
         for system in systems:
             if system is not None:
@@ -173,48 +210,39 @@ def _project(
 def _linearise(
     link: Link, inverse: npt.NDArray[np.float64], poses: npt.NDArray[np.float64], pinhole: Pinhole, noise_px: float
 ) -> _System | None:
+    from . import bundle_kernels as kernels  # imports Numba, which takes most of a second
+
     num, views = link.seen.shape[:2]
     if num == 0:
         return None
     width = 6 * (views + 1)
     hessian, gradient = np.zeros((width, width)), np.zeros(width)
-    cross, stiffness, depth_gradient = np.zeros((num, width)), np.full(num, DEPTH_STIFFNESS), np.zeros(num)
-    for v in range(views):
-        q, error, other_T_anchor = _project(link, inverse, poses, v, pinhole)
-        ok = np.isfinite(error[:, 0])
-        error = np.where(ok[:, None], error, 0.0) / noise_px
-        weight = np.where(ok, 1.0 / (1.0 + (error**2).sum(axis=1) / 4.0), 0.0)
-        to_pixel = _pixel_jacobian(q, pinhole) / noise_px
-        rotation = other_T_anchor[:3, :3]
-        of_anchor = np.concatenate(
-            [-rotation @ _cross_matrix(link.rays), np.broadcast_to(rotation, (num, 3, 3)) * inverse[:, None, None]], 2
-        )
-        of_other = np.concatenate([_cross_matrix(q), -np.eye(3) * inverse[:, None, None]], 2)
-        jacobian = np.zeros((num, 2, width))
-        jacobian[:, :, :6] = to_pixel @ of_anchor
-        jacobian[:, :, 6 * (v + 1) : 6 * (v + 2)] = to_pixel @ of_other
-        by_depth = to_pixel @ other_T_anchor[:3, 3]
-        weighted = jacobian * weight[:, None, None]
-        flat = jacobian.reshape(-1, width)
-        hessian += flat.T @ weighted.reshape(-1, width)
-        gradient += weighted.reshape(-1, width).T @ error.reshape(-1)
-        cross += np.einsum("nij,ni->nj", weighted, by_depth)
-        stiffness += weight * (by_depth**2).sum(axis=1)
-        depth_gradient += weight * (by_depth * error).sum(axis=1)
-    has_depth = link.known_inverse > 0
-    off = np.where(
-        has_depth, (inverse - link.known_inverse) / (KNOWN_DEPTH * np.maximum(link.known_inverse, 1e-6)), 0.0
+    cross, stiffness, depth_gradient = np.zeros((num, width)), np.zeros(num), np.zeros(num)
+    kernels.linearise(
+        link.rays,
+        link.seen,
+        inverse,
+        link.known_inverse,
+        *_cameras(link, poses, pinhole, noise_px),
+        hessian,
+        gradient,
+        cross,
+        stiffness,
+        depth_gradient,
     )
-    weight = np.where(has_depth, 1.0 / (1.0 + off**2 / 4.0), 0.0)
-    slope = 1.0 / (KNOWN_DEPTH * np.maximum(link.known_inverse, 1e-6))
-    stiffness += weight * slope**2
-    depth_gradient += weight * slope * off
-    scaled = cross / stiffness[:, None]
-    frames = (link.anchor, *link.others)
-    rows = np.concatenate([np.arange(6 * f, 6 * f + 6) for f in frames])
-    return _System(
-        rows, hessian - scaled.T @ cross, gradient - scaled.T @ depth_gradient, cross, stiffness, depth_gradient
-    )
+    rows = np.concatenate([np.arange(6 * f, 6 * f + 6) for f in (link.anchor, *link.others)])
+    return _System(rows, hessian, gradient, cross, stiffness, depth_gradient)
+
+
+def _cameras(
+    link: Link, poses: npt.NDArray[np.float64], pinhole: Pinhole, noise_px: float
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Rotations and translations from the anchor to the others, intrinsics and weights, for the kernels."""
+    steps = [invert(poses[b]) @ poses[link.anchor] for b in link.others]
+    turns = np.stack([t[:3, :3] for t in steps]) if steps else np.empty((0, 3, 3))
+    shifts = np.stack([t[:3, 3] for t in steps]) if steps else np.empty((0, 3))
+    camera = np.array([pinhole.fx, pinhole.fy, pinhole.cx, pinhole.cy])
+    return turns, shifts, camera, np.array([noise_px, KNOWN_DEPTH, DEPTH_STIFFNESS])
 
 
 def _pixel_jacobian(q: npt.NDArray[np.float64], pinhole: Pinhole) -> npt.NDArray[np.float64]:
@@ -223,15 +251,6 @@ def _pixel_jacobian(q: npt.NDArray[np.float64], pinhole: Pinhole) -> npt.NDArray
     out = np.zeros((len(q), 2, 3))
     out[:, 0, 0], out[:, 1, 1] = pinhole.fx / z, pinhole.fy / z
     out[:, 0, 2], out[:, 1, 2] = -pinhole.fx * q[:, 0] / z**2, -pinhole.fy * q[:, 1] / z**2
-    return out
-
-
-def _cross_matrix(a: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """(N, 3, 3) matrices that multiply as the cross product with (N, 3) vectors."""
-    out = np.zeros((len(a), 3, 3))
-    out[:, 0, 1], out[:, 0, 2] = -a[:, 2], a[:, 1]
-    out[:, 1, 0], out[:, 1, 2] = a[:, 2], -a[:, 0]
-    out[:, 2, 0], out[:, 2, 1] = -a[:, 1], a[:, 0]
     return out
 
 
@@ -249,9 +268,10 @@ def _add_prior(
     gradient: npt.NDArray[np.float64],
     poses: npt.NDArray[np.float64],
     asked: npt.NDArray[np.float64],
+    prior: PosePrior,
 ) -> None:
-    """Pull every pose towards the one it came with; the first one, which the others hang on, strongly."""
-    weight = np.repeat([PRIOR_ROTATION_RAD**-2.0, PRIOR_TRANSLATION_M**-2.0], 3)
+    """Pull every pose towards the one it came with."""
+    weight = np.repeat([prior.rotation_rad**-2.0, prior.translation_m**-2.0], 3)
     for k in range(len(poses)):
         off = invert(asked[k]) @ poses[k]
         error = np.concatenate([rotation_vector(off[:3, :3]), off[:3, :3].T @ off[:3, 3]])
@@ -262,14 +282,42 @@ def _add_prior(
 
 def _start(link: Link, poses: npt.NDArray[np.float64], pinhole: Pinhole, noise_px: float) -> npt.NDArray[np.float64]:
     """Inverse depths at the poses as they are, a few steps from a middling one."""
+    from . import bundle_kernels as kernels
+
     inverse = np.where(link.known_inverse > 0, link.known_inverse, START_INVERSE_DEPTH)
-    for _ in range(4):
-        system = _linearise(link, inverse, poses, pinhole, noise_px)
-        if system is None:
-            break
-        change = -system.depth_gradient / system.stiffness
-        inverse = np.clip(inverse + change, MIN_INVERSE_DEPTH, MAX_INVERSE_DEPTH)
+    limits = np.array([MIN_INVERSE_DEPTH, MAX_INVERSE_DEPTH])
+    cameras = _cameras(link, poses, pinhole, noise_px)
+    kernels.settle_depths(link.rays, link.seen, inverse, link.known_inverse, *cameras, limits, START_STEPS)
     return inverse
+
+
+def triangulate(link: Link, world_T_camera: npt.NDArray[np.float64], pinhole: Pinhole) -> npt.NDArray[np.float64]:
+    """(N,) float64 inverse depths, 1/m, of a link's corners in its anchor; 0 for those that are not seen well there.
+
+    Args:
+        link: Corners and where others show them.
+        world_T_camera: (F, 4, 4) poses.
+        pinhole: Intrinsics of all frames.
+    """
+    inverse = _start(link, world_T_camera, pinhole, PIXEL_NOISE_AT_640 * pinhole.width / 640)
+    error, parallax = _seen(link, inverse, world_T_camera, pinhole)
+    scale = pinhole.width / 640
+    worst = np.fmax.reduce(error, axis=1, initial=0.0)
+    sound = (worst < SEEN_WELL_PX * scale) & (parallax > MIN_PARALLAX_PX * scale) & np.isfinite(error).any(axis=1)
+    return np.where(sound & (inverse > MIN_INVERSE_DEPTH) & (inverse < MAX_INVERSE_DEPTH), inverse, 0.0)
+
+
+def _seen(
+    link: Link, inverse: npt.NDArray[np.float64], poses: npt.NDArray[np.float64], pinhole: Pinhole
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """(N, V) reprojection errors in pixels, NaN where unseen, and (N,) largest parallax in pixels."""
+    error, parallax = np.full(link.seen.shape[:2], np.nan), np.zeros(len(link.rays))
+    for v in range(len(link.others)):
+        q, off, other_T_anchor = _project(link, inverse, poses, v, pinhole)
+        error[:, v] = np.linalg.norm(off, axis=1)
+        moved = np.linalg.norm(_pixel_jacobian(q, pinhole) @ other_T_anchor[:3, 3], axis=1) * inverse
+        parallax = np.fmax(parallax, np.where(np.isfinite(error[:, v]), moved, 0))
+    return error, parallax
 
 
 def _result(
@@ -280,14 +328,9 @@ def _result(
     for link, rho in zip(links, inverse, strict=True):
         if len(rho) == 0:
             continue
-        worst, parallax = np.zeros(len(rho)), np.zeros(len(rho))
-        for v in range(len(link.others)):
-            q, error, other_T_anchor = _project(link, rho, poses, v, pinhole)
-            size = np.linalg.norm(error, axis=1)
-            errors.append(size[np.isfinite(size)])
-            worst = np.fmax(worst, size)
-            moved = np.linalg.norm(_pixel_jacobian(q, pinhole) @ other_T_anchor[:3, 3], axis=1) * rho
-            parallax = np.fmax(parallax, np.where(np.isfinite(size), moved, 0))
+        error, parallax = _seen(link, rho, poses, pinhole)
+        errors.append(error[np.isfinite(error)])
+        worst = np.fmax.reduce(error, axis=1, initial=0.0)
         good.append(rho[(worst < SEEN_WELL_PX * scale) & (parallax > MIN_PARALLAX_PX * scale)])
     every = np.concatenate(errors) if errors else np.empty(0)
     error_px = float(np.median(every)) if len(every) else float("nan")

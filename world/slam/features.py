@@ -1,6 +1,6 @@
 """Corners of pictures, matched between two of them, and the pose that follows from the depth of one."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -46,12 +46,14 @@ class RelativePose:
         num_inliers: Matches that agree with it.
         num_matches: Matches with a depth.
         error_px: Median reprojection error of the inliers.
+        inliers: (num_inliers,) rows of the matches that agree.
     """
 
     a_T_b: Transform
     num_inliers: int
     num_matches: int
     error_px: float
+    inliers: npt.NDArray[np.intp]
 
 
 def find_corners(
@@ -80,15 +82,14 @@ def match_corners(a: Corners, b: Corners) -> npt.NDArray[np.intp]:
         return np.empty((0, 2), np.intp)
     matcher = cv2.BFMatcher(cv2.NORM_HAMMING)
     pairs = matcher.knnMatch(a.descriptors, b.descriptors, 2)
+    distinct = [p[0] for p in pairs if len(p) == 2 and p[0].distance < RATIO * p[1].distance]
+    if not distinct:
+        return np.empty((0, 2), np.intp)
+    there = np.array([(m.queryIdx, m.trainIdx) for m in distinct], np.intp)
+    asked = np.unique(there[:, 1])
     back = np.full(len(b), -1)
-    for m in matcher.match(b.descriptors, a.descriptors):
-        back[m.queryIdx] = m.trainIdx
-    kept = [
-        (p[0].queryIdx, p[0].trainIdx)
-        for p in pairs
-        if len(p) == 2 and p[0].distance < RATIO * p[1].distance and back[p[0].trainIdx] == p[0].queryIdx
-    ]
-    return np.array(kept, np.intp).reshape(-1, 2)
+    back[asked] = [m.trainIdx for m in matcher.match(b.descriptors[asked], a.descriptors)]
+    return there[back[there[:, 1]] == there[:, 0]]
 
 
 def depth_at(depth_m: npt.NDArray[np.float32], pixels: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:
@@ -120,13 +121,27 @@ def solve_pose(
     Returns:
         The pose, or None with fewer than 15 inliers or a camera that is too far away.
     """
-    known = z > 0
-    if known.sum() < MIN_INLIERS:
-        return None
+    known = np.flatnonzero(z > 0)
     x, y = pixels[known, 0].astype(np.float64), pixels[known, 1].astype(np.float64)
     depth = z[known].astype(np.float64)
     points = np.stack([(x - pinhole.cx) / pinhole.fx * depth, (y - pinhole.cy) / pinhole.fy * depth, depth], axis=1)
-    seen = target_pixels[known].astype(np.float64)
+    found = solve_pose_of_points(points, target_pixels[known], target_pinhole)
+    return None if found is None else replace(found, inliers=known[found.inliers])
+
+
+def solve_pose_of_points(
+    points: npt.NDArray[np.float64], target_pixels: npt.NDArray[np.floating], target_pinhole: Pinhole
+) -> RelativePose | None:
+    """Pose of camera b in the frame of some points that it shows; otherwise as ``solve_pose``.
+
+    Args:
+        points: (M, 3) positions in frame a, which lies within 3 m of the camera.
+        target_pixels: (M, 2) positions in b.
+        target_pinhole: Of b.
+    """
+    if len(points) < MIN_INLIERS:
+        return None
+    seen = target_pixels.astype(np.float64)
     limit = MAX_REPROJECTION_PX_AT_640 * target_pinhole.width / 640
     ok, turn, shift, inliers = cv2.solvePnPRansac(
         points,
@@ -149,4 +164,4 @@ def solve_pose(
     b_T_a = np.eye(4)
     b_T_a[:3, :3] = cv2.Rodrigues(turn)[0]
     b_T_a[:3, 3] = shift.ravel()
-    return RelativePose(invert(b_T_a), len(index), int(known.sum()), float(np.median(error)))
+    return RelativePose(invert(b_T_a), len(index), len(points), float(np.median(error)), index)

@@ -6,7 +6,7 @@ that fits neither is lost; the next ones look for their place among all keyframe
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
@@ -84,6 +84,7 @@ class TrackedPose:
         keyframe_index: Frame that it was matched against; -1 for none.
         is_keyframe: Whether it was stored itself.
         is_relocalised: Whether it was found again after frames that were lost.
+        tracks: (N, 2, 2) float32, where the corners that agree lie in that frame and in this one, (x, y) each.
     """
 
     world_T_camera: Transform
@@ -93,6 +94,7 @@ class TrackedPose:
     keyframe_index: int = -1
     is_keyframe: bool = False
     is_relocalised: bool = False
+    tracks: npt.NDArray[np.float32] = field(default_factory=lambda: np.empty((0, 2, 2), np.float32))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -114,6 +116,14 @@ class Trajectory:
     def is_tracked(self) -> npt.NDArray[np.bool_]:
         """(F,) bool."""
         return np.array([not p.lost for p in self.poses])
+
+    def scaled(self, factor: float) -> "Trajectory":
+        """The same with all lengths times a factor."""
+        if factor == 1.0:
+            return self
+        size = np.ones((4, 4))
+        size[:3, 3] = factor
+        return Trajectory(tuple(replace(p, world_T_camera=p.world_T_camera * size) for p in self.poses))
 
     def summary(self) -> dict[str, float]:
         """Named figures: frames, how many were lost, found again and stored, typical inliers and residual."""
@@ -141,6 +151,7 @@ class _StoredFrame:
 class _Match:
     stored: _StoredFrame
     relative: RelativePose
+    tracks: npt.NDArray[np.float32]
 
     @property
     def world_T_camera(self) -> Transform:
@@ -216,7 +227,8 @@ class Tracker:
         if reason:
             return self._lost(reason)
         inliers, index = match.relative.num_inliers, match.stored.index
-        return TrackedPose(fit.world_T_camera, "", inliers, fit.residual, index, is_relocalised=was_lost)
+        pose = TrackedPose(fit.world_T_camera, "", inliers, fit.residual, index, is_relocalised=was_lost)
+        return replace(pose, tracks=match.tracks)
 
     def _best_fit(self, frame: _Frame, matches: list[_Match]) -> tuple[_Match, Alignment]:
         """Lay the frame on the model from each match's pose, unless they agree; the closest fit wins."""
@@ -271,14 +283,14 @@ class Tracker:
         """Poses by keyframes near by and by the frame before, best first; by all keyframes if nothing else helps."""
         found = []
         for stored in self._candidates(guess, everywhere=everywhere):
-            relative = _relative_pose(stored, frame)
-            if relative is not None:
-                found.append(_Match(stored, relative))
-            if relative is not None and relative.num_inliers >= GOOD_INLIERS:
+            match = _match(stored, frame)
+            if match is not None:
+                found.append(match)
+            if match is not None and match.relative.num_inliers >= GOOD_INLIERS:
                 break
         if self._previous is not None and all(m.stored.index != self._previous.index for m in found):
-            relative = _relative_pose(self._previous, frame)
-            found += [] if relative is None else [_Match(self._previous, relative)]
+            match = _match(self._previous, frame)
+            found += [] if match is None else [match]
         if not found and not everywhere:
             return self._matches(frame, guess, everywhere=True)
         return sorted(found, key=lambda m: -m.relative.num_inliers)[:MAX_HYPOTHESES]
@@ -389,12 +401,15 @@ def _is_near(world_T_a: Transform, world_T_b: Transform) -> bool:
     return bool(np.linalg.norm(step[:3, 3]) < SAME_POSE_M and rotation_angle_rad(step) < SAME_POSE_RAD)
 
 
-def _relative_pose(stored: _StoredFrame, frame: _Frame) -> RelativePose | None:
+def _match(stored: _StoredFrame, frame: _Frame) -> _Match | None:
     pairs = match_corners(stored.corners, frame.corners)
     if len(pairs) == 0:
         return None
-    a, b = pairs[:, 0], pairs[:, 1]
-    return solve_pose(stored.corners.pixels[a], stored.z[a], frame.pinhole, frame.corners.pixels[b], frame.pinhole)
+    a, b = stored.corners.pixels[pairs[:, 0]], frame.corners.pixels[pairs[:, 1]]
+    relative = solve_pose(a, stored.z[pairs[:, 0]], frame.pinhole, b, frame.pinhole)
+    if relative is None:
+        return None
+    return _Match(stored, relative, np.stack([a, b], axis=1)[relative.inliers])
 
 
 def _farness(world_T_a: Transform, world_T_b: Transform) -> float:

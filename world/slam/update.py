@@ -136,6 +136,7 @@ def source_update(
     align: bool = False,
     complete: bool | None = None,
     user_moving: npt.NDArray[np.bool_] | None = None,
+    is_estimated: bool = False,
 ) -> MapUpdate:
     """Turn a source's own frames into what memory should take over.
 
@@ -152,6 +153,7 @@ def source_update(
         align: Correct the poses by memory, for recordings that are merged bit by bit.
         complete: Fill missing depth; by default for a single photo with depth.
         user_moving: Where the user says that something moves.
+        is_estimated: True if the depth was found from the pictures: the points are then estimated.
 
     Returns:
         The update.
@@ -161,7 +163,7 @@ def source_update(
     """
     has_depth = frames.depth_m is not None
     name = estimator if estimator is not None else ("given" if has_depth else "diorama")
-    point_class = PointClass.OBSERVED if has_depth else PointClass.ESTIMATED
+    point_class = PointClass.OBSERVED if has_depth and not is_estimated else PointClass.ESTIMATED
     update = build_update(
         frames,
         memory=memory,
