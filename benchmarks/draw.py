@@ -7,15 +7,19 @@ quality is measured on the garage: PSNR to the withheld right photo on covered p
 flicker while turning.
 """
 
+import time
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import pairwise
+from types import MappingProxyType
 
 import cv2
 import numpy as np
-from comparison import DATA, Result, compare_ms, describe_machine, measure_ms, parse_options, report
+from comparison import DATA, Result, compare_ms, describe_machine, measure_ms, parse_options, report, within
 from spatia.renderer.interface import DrawOptions
 from spatia.renderer.software import SoftwareRenderer
 from spatia.world.camera import Pinhole, unproject
+from spatia.world.chunks import CHUNK_SIDE, Chunk, ChunkKey
 from spatia.world.keyframes import Keyframe
 from spatia.world.memory import MemorySnapshot, SpatialMemory
 from spatia.world.points import PointBatch, PointClass, priority_of
@@ -26,6 +30,7 @@ OBSERVED = priority_of(PointClass.OBSERVED)
 GARAGE_FOCAL, GARAGE_BASELINE_M = 994.978, 0.193001
 GARAGE_CX, GARAGE_CY, GARAGE_SHIFT_PX = 311.193 + 0.5, 254.877 + 0.5, 31.086
 TARGETS = {"ModernGL, llvmpipe": 15.0, "Open3D projection": 8.0}
+LARGE_FPS = 30.0
 
 
 # ------------------------------------------------------------------------------------------------ scenes
@@ -174,6 +179,41 @@ def compare(
     renderer.close()
 
 
+def measure_large(results: list[Result], points: np.ndarray, colors: np.ndarray, num: int, repetitions: int) -> None:
+    """Frames a second of a very large world: the same chunks side by side by reference, drawn by level of detail."""
+    part = snapshot_of(points, colors)
+    keys = np.array(list(part.chunks))
+    span = keys.max(0) - keys.min(0) + 1
+    side = int(np.ceil(np.sqrt(num / part.num_points)))
+    chunks: dict[ChunkKey, Chunk] = {}
+    for column, row in np.ndindex(side, side):
+        for (x, y, z), chunk in part.chunks.items():
+            key = (x + column * int(span[0]), y, z + row * int(span[2]))
+            chunks[key] = replace(chunk, key=key)
+    snapshot = MemorySnapshot(VOXEL_M, 1, MappingProxyType(chunks))
+    renderer, pinhole = SoftwareRenderer(), Pinhole.from_fov(832, 480, 1.3)
+    renderer.update(snapshot)
+    size = span * CHUNK_SIDE * VOXEL_M
+    middle = keys.min(0) * CHUNK_SIDE * VOXEL_M + size * (side / 2, 0.5, side / 2)
+    above = middle - (0.0, 12.0, 0.75 * side * size[2])
+    step = np.array([0.05, 0.0, 0.1])
+    walks = {
+        "turning inside": [look(middle, 0.15 * k, 0.0) for k in range(8 * repetitions)],
+        "walking inside": [look(middle + k * step, 0.3, 0.0) for k in range(8 * repetitions)],
+        "all in view": [look(above, 0.01 * k, -0.35) for k in range(3 * repetitions)],
+    }
+    for view, poses in walks.items():
+        seconds = []
+        for pose in poses:
+            start = time.perf_counter()
+            renderer.render(pose, pinhole, reuse=True)
+            seconds.append(time.perf_counter() - start)
+        name = f"{snapshot.num_points / 1e6:.0f} M kitchen, tiled, {view}, levels of detail"
+        rate = 1.0 / float(np.median(seconds))
+        results.append(within(name, "fps", rate, LARGE_FPS, describe_machine(), at_most=False))
+    renderer.close()
+
+
 def load_garage() -> tuple[np.ndarray, np.ndarray, np.ndarray, Pinhole]:
     """Left photo, right photo, depth of the left one without flying pixels, and its camera."""
     from skimage.data import stereo_motorcycle
@@ -264,6 +304,7 @@ def main() -> None:
             "all in view": overview(points, Pinhole.from_fov(*size, 1.3)),
         }
         compare(results, "kitchen, tiled", points, colors, poses=poses, size=size, repetitions=repetitions)
+        measure_large(results, *kitchen, num=5 * num, repetitions=repetitions)
     for voxel_m in (0.005,) if options.quick else (0.0025, 0.005, 0.01):
         measure_garage(results, voxel_m)
     report(results, options.json)
