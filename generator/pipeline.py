@@ -172,32 +172,36 @@ def _check_range(name: str, value: npt.NDArray[np.float32], top: float, meaning:
 
 
 def lift(clip: Clip, request: ClipRequest, rank: int) -> MapUpdate:
-    """Make a map update of a checked clip.
+    """Make a map update of a checked clip. Depth that a clip of several frames lacks is found from its motion.
 
     Raises:
-        GarbageClipError: The clip claims new surface but brings no depth to place it.
+        GarbageClipError: A single frame claims new surface but brings no depth to place it.
         AlignmentError: The clip does not fit what memory holds.
     """
     from ..world.slam.estimators import FrameStack
     from ..world.slam.update import build_update
 
-    depth_m = clip.depth_m
-    if depth_m is None:
-        if clip.new_surface is None or clip.new_surface.any():
-            raise GarbageClipError("clip.depth_m: expected depth for new surface, got None")
+    depth_m, new_surface, estimator = clip.depth_m, clip.new_surface, "given"
+    is_found = depth_m is None and (new_surface is None or bool(new_surface.any()))
+    if is_found:
+        if request.num_frames < 2:
+            raise GarbageClipError("clip.depth_m: expected depth for new surface in a single frame, got None")
+        estimator, new_surface = "multiview", None  # which of its key views show something new is found by depth
+    elif depth_m is None:
         depth_m = np.zeros(clip.frames.shape[:3], np.float32)
     stack = FrameStack(
         color=clip.frames,
         depth_m=depth_m,
-        confidence=clip.confidence,
+        confidence=None if is_found else clip.confidence,
         moving=clip.moving,
-        new_surface=clip.new_surface,
+        new_surface=new_surface,
         world_T_camera=request.world_T_camera,
         pinhole=request.pinhole,
     )
     return build_update(
         stack,
         memory=request.memory,
+        estimator=estimator,
         point_class=PointClass.INVENTED,
         rank=rank,
         request_id=request.request_id,
@@ -205,6 +209,7 @@ def lift(clip: Clip, request: ClipRequest, rank: int) -> MapUpdate:
         prompt=request.prompt,
         tick=request.tick,
         keep_visible=observed_views(request.references),
+        find_moving=True if is_found else None,
     )
 
 

@@ -28,7 +28,6 @@ from .world import World
 from .world import open as open_world
 
 DEFAULT_SIZE = (160, 120)
-DEFAULT_GENERATOR = "outpaint"
 MAX_DEPTH_M = 1000.0
 MAX_COORDINATE_M = 1e6
 COLLISION_SLACK_M = 0.005
@@ -91,8 +90,8 @@ class WalkEnv(gymnasium.Env[Observation, Any]):
         actions: "discrete", "continuous", or a configuration out of ``runtime.agent_actions``.
         size: (width, height) of the observation.
         fov_rad: Horizontal field of view; the world's own camera, cropped to the size, if not given.
-        generator: Makes what is missing, "none" for a world that stays as it is; the world's last one, or outpaint, if
-            not given.
+        generator: Makes what is missing, "none" for a world that stays as it is; the world's own if not given: its last
+            one, the place's, or outpaint.
         place: Name of the procedural place that the world is, such as "rooms:7:day", the world's own if not given: then
             ``info["truth"]`` tells what is really there, see ``runtime.truth``. Empty: it does not.
         render_mode: "rgb_array" or None.
@@ -333,8 +332,7 @@ def _world_of(world: World | str | PathLike[str]) -> World:
 
 def _session_of(world: World, generator: str | None, size: tuple[int, int], fov_rad: float | None) -> Session:
     world.walk.is_flying = False  # an agent walks
-    name = generator or world.walk.generator or DEFAULT_GENERATOR
-    session = Session(world, name, wait=True, size=size, tick_s=1.0 / ROLLOUT_RATE_HZ)
+    session = Session(world, generator or "", wait=True, size=size, tick_s=1.0 / ROLLOUT_RATE_HZ)
     session.pinhole = _pinhole_of(world, size, fov_rad)
     session.collision.chunks_per_tick = EVERY_CHUNK  # what blocks must not depend on what was walked before
     return session

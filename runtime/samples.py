@@ -1,9 +1,10 @@
 """Worlds that need no download: what travels inside the dependencies."""
 
-from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 
+from ..generator.procedural.spec import KINDS, PlaceSpec
 from ..saves.sources import Source, SourceFrame
 from ..world.camera import Pinhole
 from .errors import UserError
@@ -50,34 +51,66 @@ def garage_truth() -> tuple[np.ndarray, Pinhole, np.ndarray]:
 PLACE_SIZE, PLACE_FOV_RAD = (832, 480), float(np.radians(75.0))
 
 
-def rooms_source(seed: int = 3, light: str = "day") -> Source:
-    """A room of an endless procedural place, with exact depth; the walk goes on through the place."""
-    return _place_source("rooms", seed, light)
+PLACE_SEED = 3
+"""Of a place that is named without one."""
 
 
-def yard_source(seed: int = 3, light: str = "day") -> Source:
-    """A yard of an endless procedural place, with exact depth; the walk goes on through the place."""
-    return _place_source("yard", seed, light)
+def place_source(name: str) -> Source:
+    """A view into an endless procedural place, with exact depth; the walk goes on through the place.
 
+    Args:
+        name: Such as "rooms", "yard:7", "rooms:evening" or "yard:7:evening".
 
-def _place_source(kind: str, seed: int, light: str) -> Source:
-    from ..generator.procedural.place import Place, PlaceSpec
+    Raises:
+        ValueError: There is no such place.
+    """
+    spec = PlaceSpec.parse(name, default_seed=PLACE_SEED)
+    from ..generator.procedural.place import Place  # imports compiled loops
 
-    spec = PlaceSpec(kind, seed, light)
     place = Place(spec)
     pose, pinhole = place.start_pose(), Pinhole.from_fov(*PLACE_SIZE, PLACE_FOV_RAD)
     view = place.render(pose, pinhole)
+    place.close()
     frame = SourceFrame(view.color, view.depth_m, pinhole, pose, view.moving)
     note = "an endless procedural place"
-    return Source(name=kind, kind="sample", frames=(frame,), metric=True, note=note, place=str(spec))
+    return Source(name=sample_label(name), kind="sample", frames=(frame,), metric=True, note=note, place=str(spec))
 
 
-SAMPLES: dict[str, Callable[[], Source]] = {"garage": garage_source, "rooms": rooms_source, "yard": yard_source}
+SAMPLES = ("garage", *KINDS)
+"""Names of the samples; those of places may go on with a seed and a time of day, such as "rooms:7:evening"."""
 
 
 def garage(*, seed: int = 0, progress: Progress | None = None) -> World:
     """A world of the photographed garage."""
     return create(garage_source(), seed=seed, progress=progress)
+
+
+def is_sample(name: str) -> bool:
+    """True if a source means a sample and no file."""
+    head, colon, _ = name.partition(":")
+    return (head in KINDS if colon else name in SAMPLES) and not Path(name).exists()
+
+
+def sample_label(name: str) -> str:
+    """A sample's name as that of a folder: ``rooms-7-evening``."""
+    return name.replace(":", "-")
+
+
+def check_sample(name: str) -> None:
+    """Check a sample's name without making anything.
+
+    Raises:
+        UserError: There is no such sample.
+    """
+    if not is_sample(name):
+        raise UserError(f"one of the samples {', '.join(SAMPLES)}", repr(name), "name a sample or a file")
+    if name not in SAMPLES:
+        try:
+            PlaceSpec.parse(name)
+        except ValueError:
+            raise UserError(
+                "a place with a seed and a time of day (day, evening)", repr(name), "write for example rooms:7:evening"
+            ) from None
 
 
 def sample_source(name: str) -> Source:
@@ -86,6 +119,5 @@ def sample_source(name: str) -> Source:
     Raises:
         UserError: There is no such sample.
     """
-    if name not in SAMPLES:
-        raise UserError(f"one of the samples {', '.join(sorted(SAMPLES))}", repr(name), "name a sample or a file")
-    return SAMPLES[name]()
+    check_sample(name)
+    return garage_source() if name == "garage" else place_source(name)

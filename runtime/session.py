@@ -472,8 +472,8 @@ class Session:
 
 
 def own_generator(world: World) -> str:
-    """Name of the generator that a world goes on with: its last one, its place's, or ``outpaint``."""
-    last = world.walk.generator
+    """Name of the generator that a world goes on with: its last one but ``none``, its place's, or ``outpaint``."""
+    last = "" if world.walk.generator == "none" else world.walk.generator
     if last:
         try:
             check_generator_name(last)

@@ -5,7 +5,7 @@ from typing import Any
 
 from ..saves.sources import load_source
 from .errors import UserError
-from .samples import SAMPLES, sample_source
+from .samples import SAMPLES, is_sample, sample_source
 from .world import Progress, World, create
 
 
@@ -17,7 +17,7 @@ def make_world(source: str, options: dict[str, Any], *, seed: int, prompt: str, 
         SourceError: The source cannot be used.
     """
     given = {k: v for k, v in options.items() if v is not None}
-    if source in SAMPLES and not Path(source).exists():
+    if is_sample(source):
         if given:
             raise UserError(f"no --{next(iter(given))} with a sample", "one", "leave it out")
         return create(sample_source(source), seed=seed, prompt=prompt, progress=progress)

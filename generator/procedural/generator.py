@@ -26,7 +26,7 @@ class ProceduralGenerator:
     a name gets ``rooms:0:day``.
 
     Args:
-        with_depth: False leaves the depth out, so that it has to be found.
+        with_depth: False gives pictures alone, so that depth, what moves and what is new have to be found.
         threads: How many share a picture's work.
     """
 
@@ -52,6 +52,10 @@ class ProceduralGenerator:
             at_s = request.time_s + k / FRAMES_PER_S
             views.append(place.render(pose, request.pinhole, at_s, self._threads))
         progress.check("picture", 1.0)
+        seconds = {"place": ready - started, "picture": time.perf_counter() - ready}
+        frames = np.stack([v.color for v in views])
+        if not self._with_depth:
+            return Clip(frames, seconds=seconds)
         depth_m, moving = np.stack([v.depth_m for v in views]), np.stack([v.moving for v in views])
         is_sky = depth_m == 0
         rays = request.pinhole.rays()
@@ -59,14 +63,8 @@ class ProceduralGenerator:
         depth_m = np.where(is_sky, sky_m, depth_m)
         differs = np.abs(scene.depth_m - depth_m) > TOLERANCE * depth_m
         is_new = ((scene.coverage < COVERED) | (differs & ~is_sky)) & ~moving
-        return Clip(
-            np.stack([v.color for v in views]),
-            depth_m if self._with_depth else None,
-            np.where(is_sky, SKY_CONFIDENCE, 1.0).astype(np.float32),
-            moving=moving,
-            new_surface=is_new,
-            seconds={"place": ready - started, "picture": time.perf_counter() - ready},
-        )
+        confidence = np.where(is_sky, SKY_CONFIDENCE, 1.0).astype(np.float32)
+        return Clip(frames, depth_m, confidence, moving=moving, new_surface=is_new, seconds=seconds)
 
     def _place_of(self, request: ClipRequest, progress: Progress) -> Place:
         spec = PlaceSpec.parse(request.place) if request.place else PlaceSpec()

@@ -30,10 +30,10 @@ from .movers import Figure, Route, build_mover, find_route
 from .plan import CellPlan, Plan
 from .rooms import build_cell
 from .shading import shade
+from .spec import PlaceSpec
 from .textures import load_textures
 
 Progress = Callable[[str, float], None]
-KINDS = ("rooms", "yard")
 LIGHTS = {"day": day, "evening": evening}
 REACH_M = 24.0
 """Cells further off are not drawn."""
@@ -50,44 +50,6 @@ _FRESH, _BUILT, _SUNNED, _LIT = range(4)
 _SCREENS = [CLASS_INDEX[name] for name in ("screen", "appliance")]
 _PLACE_FROM_WORLD = np.array([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.0, -1.0, 0.0]])
 """OpenCV's x right, y down, z forward as x east, y north, z up."""
-
-
-@dataclass(frozen=True, slots=True)
-class PlaceSpec:
-    """Which place: where one starts in it, its seed, and the time of day.
-
-    Attributes:
-        kind: "rooms" or "yard".
-        seed: Of everything in it, 0 or more.
-        light: "day" or "evening".
-    """
-
-    kind: str = "rooms"
-    seed: int = 0
-    light: str = "day"
-
-    def __post_init__(self) -> None:
-        if self.kind not in KINDS:
-            raise ValueError(f"place: expected one of {', '.join(KINDS)}, got {self.kind!r}")
-        if self.light not in LIGHTS:
-            raise ValueError(f"light of a place: expected one of {', '.join(LIGHTS)}, got {self.light!r}")
-        if self.seed < 0:
-            raise ValueError(f"seed of a place: expected 0 or more, got {self.seed}")
-
-    def __str__(self) -> str:
-        return f"{self.kind}:{self.seed}:{self.light}"
-
-    @classmethod
-    def parse(cls, text: str) -> "PlaceSpec":
-        """The place that ``str`` wrote, such as ``rooms:7:day``; later parts may be missing.
-
-        Raises:
-            ValueError: It is no such text.
-        """
-        kind, seed, light = (*text.split(":"), "", "")[:3] if text.count(":") < 3 else ("", "", "")
-        if not kind or (seed and not seed.isdigit()):
-            raise ValueError(f"place: expected kind:seed:light such as rooms:7:day, got {text!r}")
-        return cls(kind, int(seed or 0), light or "day")
 
 
 @dataclass(frozen=True, slots=True, eq=False)

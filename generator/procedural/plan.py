@@ -95,13 +95,21 @@ class Plan:
     def __init__(self, seed: int) -> None:
         self.seed = seed
         self.cell = lru_cache(maxsize=4096)(self._cell)
+        self._column = lru_cache(maxsize=4096)(self._find_column)
+        self._row = lru_cache(maxsize=4096)(self._find_row)
 
     def column(self, i: int) -> float:
         """Where column i begins, metres."""
-        return i * COLUMN_M + (dice(self.seed, i, 11).random() - 0.5) * 0.8
+        return self._column(i)
 
     def row(self, j: int) -> float:
         """Where row j begins, metres."""
+        return self._row(j)
+
+    def _find_column(self, i: int) -> float:
+        return i * COLUMN_M + (dice(self.seed, i, 11).random() - 0.5) * 0.8
+
+    def _find_row(self, j: int) -> float:
         jitter = (dice(self.seed, j, 12).random() - 0.5) * 0.5 if j % 4 in (0, 3) else 0.0
         return (j // 4) * PERIOD_M + ROW_STARTS_M[j % 4] + jitter
 

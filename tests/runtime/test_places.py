@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from spatia.generator.procedural.place import Place, PlaceSpec
 from spatia.input.intents import Intent
+from spatia.runtime.errors import UserError
 from spatia.runtime.samples import sample_source
-from spatia.runtime.session import Session
+from spatia.runtime.session import Session, own_generator
 from spatia.runtime.world import World, create
 from spatia.runtime.world import open as open_world
 
@@ -56,3 +57,29 @@ def test_a_reopened_world_is_still_the_place(rooms: World, tmp_path: Path) -> No
     with Session(open_world(tmp_path / "rooms.spatia", read_only=True), wait=True, size=SIZE) as session:
         assert session.world.info.place == rooms.info.place == "rooms:3:day"
         assert session.generator == "procedural"
+
+
+def test_a_name_chooses_seed_and_time_of_day() -> None:
+    source = sample_source("yard:7:evening")
+    assert (source.name, source.place) == ("yard-7-evening", "yard:7:evening")
+    assert source.frames[0].color.mean() < 0.8 * sample_source("yard:7").frames[0].color.mean()
+
+
+def test_another_generator_can_be_forced_in_a_place(rooms: World) -> None:
+    with Session(rooms.fork(), "outpaint", wait=True, size=SIZE) as session:
+        assert session.generator == "outpaint"
+
+
+def test_a_world_goes_on_with_its_last_generator_but_none(rooms: World) -> None:
+    world = rooms.fork()
+    names = []
+    for last in ("outpaint", "none", "gone_module", ""):
+        world.walk.generator = last
+        names.append(own_generator(world))
+    assert names == ["outpaint", "procedural", "procedural", "procedural"]
+
+
+@pytest.mark.parametrize("name", ["rooms:noon", "rooms:-1", "yard:3:day:4", "yard:", "garage:3"])
+def test_a_place_that_there_is_not_is_refused(name: str) -> None:
+    with pytest.raises(UserError, match=r"sample|rooms:7:evening"):
+        sample_source(name)

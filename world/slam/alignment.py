@@ -1,5 +1,6 @@
 """Align a frame to memory: point-to-plane against the surface that memory shows to the frame's camera."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -8,7 +9,7 @@ import numpy.typing as npt
 from ..camera import Pinhole
 from ..memory import MemorySnapshot
 from ..points import PointClass, priority_of
-from ..transforms import Transform, rotation_about, rotation_angle_rad
+from ..transforms import Transform, invert, rotation_about, rotation_angle_rad
 from ..visibility import render_depth
 from .given import clean_depth, surface_normals
 
@@ -29,6 +30,8 @@ MAX_RESIDUAL = 0.05
 SAME_SURFACE = 0.03
 NOISE_SHARE = 0.002
 WEAK_DIRECTION = 1e-3
+HELD = 300.0
+"""Poses that were found together weigh as much as so many pixels: estimated depth errs alike in hundreds of them."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -208,6 +211,24 @@ def _step(
     moved: npt.NDArray[np.float64], weights: npt.NDArray[np.float64], target: _Target, limit: float
 ) -> npt.NDArray[np.float64] | None:
     """(6,) rotation vector and translation that lessen the residuals; None where there is nothing to go by."""
+    found = _residuals(moved, weights, target, limit)
+    if found is None:
+        return None
+    p, normal, error, weight = found
+    jacobian = np.concatenate([np.cross(p, normal), normal], axis=1)
+    # metres per radian at the scene's distance make rotation and translation comparable
+    unit = np.array([1.0 / np.median(p[:, 2])] * 3 + [1.0] * 3)
+    scaled = jacobian * unit
+    values, vectors = np.linalg.eigh(scaled.T @ (scaled * weight[:, None]))
+    gradient = vectors.T @ (scaled.T @ (weight * error))
+    firm = values > WEAK_DIRECTION * values[-1]
+    return -unit * (vectors @ np.where(firm, gradient / np.where(firm, values, 1.0), 0.0))
+
+
+def _residuals(
+    moved: npt.NDArray[np.float64], weights: npt.NDArray[np.float64], target: _Target, limit: float
+) -> tuple[npt.NDArray[np.float64], ...] | None:
+    """Points near the target's smooth surface, its normals there, distances to it, Tukey weights; None if few."""
     index, rows, columns = _associate(moved, target)
     smooth = target.smooth[rows, columns]
     index, rows, columns = index[smooth], rows[smooth], columns[smooth]
@@ -217,16 +238,101 @@ def _step(
     near = np.abs(error) < limit
     if near.sum() < 50:
         return None
-    p, normal, error = p[near], normal[near], error[near]
-    weight = weights[index][near] * (1 - (error / limit) ** 2) ** 2
-    jacobian = np.concatenate([np.cross(p, normal), normal], axis=1)
-    # metres per radian at the scene's distance make rotation and translation comparable
-    unit = np.array([1.0 / np.median(p[:, 2])] * 3 + [1.0] * 3)
-    scaled = jacobian * unit
-    values, vectors = np.linalg.eigh(scaled.T @ (scaled * weight[:, None]))
-    gradient = vectors.T @ (scaled.T @ (weight * error))
-    firm = values > WEAK_DIRECTION * values[-1]
-    return -unit * (vectors @ np.where(firm, gradient / np.where(firm, values, 1.0), 0.0))
+    weight = weights[index][near] * (1 - (error[near] / limit) ** 2) ** 2
+    return p[near], normal[near], error[near], weight
+
+
+def align_together(
+    depth_m: npt.NDArray[np.float32],
+    confidence: npt.NDArray[np.float32],
+    pinhole: Pinhole,
+    world_T_camera: npt.NDArray[np.float64],
+    snapshot: MemorySnapshot,
+    *,
+    max_translation_m: float = 0.15,
+    max_rotation_rad: float = float(np.deg2rad(6.0)),
+) -> list[Alignment]:
+    """Correct the poses of a clip's frames by one motion for all of them, so that their surface lies on memory's.
+
+    For frames whose poses were found together: estimated depth is too noisy for each to find its own way. What the
+    surface fixes only weakly, such as sliding along a wall, stays as it was found.
+
+    Args:
+        depth_m, confidence: (F, H, W) float32, see ``align_to_memory``.
+        pinhole: Of every frame.
+        world_T_camera: (F, 4, 4) float64 poses to start from.
+        snapshot: Memory.
+        max_translation_m, max_rotation_rad: A larger correction is a rejection.
+
+    Returns:
+        For each frame as ``align_to_memory`` does.
+    """
+    views = []
+    for k in range(len(depth_m)):
+        depth = np.where(confidence[k] > 0, clean_depth(depth_m[k]), np.float32(0))
+        target = _target(depth, pinhole, world_T_camera[k], snapshot)
+        if target is not None:
+            views.append((k, *_samples(depth, confidence[k], pinhole), target))
+    motion = _converge_together(views, world_T_camera)
+    out = [Alignment(motion @ pose) for pose in world_T_camera]
+    for k, points, _, target in views:
+        step = invert(world_T_camera[k]) @ motion @ world_T_camera[k]
+        fit = _judge(points, step, target)
+        if fit.overlap_share >= MIN_OVERLAP:
+            moved = _result(world_T_camera[k], step, fit)
+            out[k] = _reject(moved, fit, max_translation_m, max_rotation_rad)
+    return out
+
+
+def _converge_together(
+    views: Sequence[tuple[int, npt.NDArray[np.float64], npt.NDArray[np.float64], _Target]],
+    world_T_camera: npt.NDArray[np.float64],
+) -> Transform:
+    """The motion of the world that lays all views on their targets; as ``_converge`` for one."""
+    motion = np.eye(4)
+    if not views:
+        return motion
+    centre = world_T_camera[[k for k, *_ in views], :3, 3].mean(axis=0)
+    total = np.zeros(6)
+    for limit in TUKEY_M:
+        for _ in range(STEPS_PER_LEVEL):
+            rows, distances = [], []
+            for k, points, weights, target in views:
+                pose = world_T_camera[k]
+                step = invert(pose) @ motion @ pose
+                found = _residuals(points @ step[:3, :3].T + step[:3, 3], weights, target, limit)
+                if found is None:
+                    continue
+                p, normal, error, weight = found
+                distances.append(float(np.median(p[:, 2])))
+                p, normal = p @ pose[:3, :3].T + pose[:3, 3] - centre, normal @ pose[:3, :3].T
+                rows.append((np.concatenate([np.cross(p, normal), normal], axis=1), error, weight))
+            if not rows:
+                return motion
+            step = _damped_step(rows, float(np.median(distances)), total)
+            total += step
+            change = np.eye(4)
+            angle = float(np.linalg.norm(step[:3]))
+            if angle > 0:
+                change[:3, :3] = rotation_about(step[:3], angle)
+            change[:3, 3] = step[3:] + centre - change[:3, :3] @ centre
+            motion = change @ motion
+            if angle < 2e-5 and np.linalg.norm(step[3:]) < 5e-5:
+                break
+    return motion
+
+
+def _damped_step(
+    rows: Sequence[tuple[npt.NDArray[np.float64], ...]], distance_m: float, total: npt.NDArray[np.float64]
+) -> npt.NDArray[np.float64]:
+    """(6,) Gauss-Newton step from (jacobian, error, weight) of views; ``total``, all steps so far, is held small."""
+    unit = np.array([1.0 / distance_m] * 3 + [1.0] * 3)
+    squared, gradient = np.eye(6) * HELD, HELD * total / unit
+    for jacobian, error, weight in rows:
+        scaled = jacobian * unit
+        squared += scaled.T @ (scaled * weight[:, None])
+        gradient += scaled.T @ (weight * error)
+    return np.asarray(-unit * np.linalg.solve(squared, gradient), np.float64)
 
 
 def _is_worse(after: _Fit, before: _Fit) -> bool:

@@ -103,6 +103,7 @@ class GeometryEstimate:
         sees_free_space: True where the depth is evidence enough that what lies in front of it is free.
         layers: Further surface that the frames hide.
         is_up_to_scale: True if the depth must be brought to memory's scale first, as that of one picture at a time.
+        poses_fit_together: True if the poses were found by what the frames share: one motion lays them all on memory.
     """
 
     depth_m: npt.NDArray[np.float32]
@@ -114,6 +115,7 @@ class GeometryEstimate:
     sees_free_space: bool = True
     layers: tuple[HiddenLayer, ...] = ()
     is_up_to_scale: bool = False
+    poses_fit_together: bool = False
 
 
 class GeometryEstimator(Protocol):

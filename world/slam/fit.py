@@ -5,7 +5,7 @@ import numpy.typing as npt
 
 from ..memory import MemorySnapshot
 from ..transforms import invert
-from .alignment import Alignment, align_to_memory
+from .alignment import Alignment, align_to_memory, align_together
 from .estimators import FrameStack, GeometryEstimate
 from .masks import join_moving
 from .motion_masks import find_motion
@@ -72,7 +72,11 @@ def why_all_moves(estimate: GeometryEstimate, found: npt.NDArray[np.bool_]) -> s
 def align_frames(
     frames: FrameStack, estimate: GeometryEstimate, moving: npt.NDArray[np.bool_], memory: MemorySnapshot
 ) -> list[Alignment]:
-    """Align each frame by what stands still and is not new."""
+    """Align each frame by what stands still and is not new.
+
+    Frames whose poses were found together are moved together, since noise leads each another way; those that alone
+    would not fit stay rejected.
+    """
     result = []
     for k in range(len(frames)):
         trusted = ~moving[k] if frames.new_surface is None else ~moving[k] & ~frames.new_surface[k]
@@ -87,7 +91,18 @@ def align_frames(
                 max_rotation_rad=MAX_ROTATION_RAD,
             )
         )
-    return result
+    if not estimate.poses_fit_together:
+        return result
+    together = align_together(
+        estimate.depth_m,
+        np.where(moving, np.float32(0), estimate.confidence),
+        frames.pinhole,
+        estimate.world_T_camera,
+        memory,
+        max_translation_m=MAX_TRANSLATION_M,
+        max_rotation_rad=MAX_ROTATION_RAD,
+    )
+    return [alone if alone.rejected else moved for alone, moved in zip(result, together, strict=True)]
 
 
 def settle_poses(alignments: list[Alignment], asked: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.float64], str]:

@@ -120,6 +120,9 @@ class Lifter:
     def keyframe(self, k: int, frame_index: int, keep_depth: bool) -> Keyframe:
         """The k-th chosen frame as a candidate for the bank."""
         origin = self._origin
+        hidden = self._moving[k]
+        if origin.point_class is PointClass.INVENTED:  # pixels whose depth was not found may show what moves
+            hidden = hidden | (self._estimate.depth_m[k] <= 0)
         return Keyframe(
             origin.first_keyframe_id + frame_index,
             origin.request_id,
@@ -129,7 +132,7 @@ class Lifter:
             origin.point_class,
             origin.rank,
             self._estimate.depth_m[k].copy() if keep_depth else None,
-            self._moving[k].copy() if self._moving[k].any() else None,
+            hidden.copy() if hidden.any() else None,
             origin.prompt,
             origin.tick,
         )

@@ -194,7 +194,7 @@ def _estimate_of(frames: FrameStack, views: _Views, bundle: Bundle, swept: list[
         depth[index], confidence[index] = _enlarged(kept, trust, frames.pinhole)
     poses = _spread_poses(frames.world_T_camera, views.indices, bundle.world_T_camera)
     tests = {**counts, "reprojection_px": bundle.error_px, "key_views": float(len(views.indices))}
-    return GeometryEstimate(depth, confidence, poses, 1.0, tests)
+    return GeometryEstimate(depth, confidence, poses, 1.0, tests, poses_fit_together=True)
 
 
 def _votes(views: _Views, bundle: Bundle, swept: list[SweptDepth | None], k: int) -> tuple[npt.NDArray[np.uint8], int]:

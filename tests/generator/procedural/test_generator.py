@@ -63,11 +63,10 @@ def test_depth_is_the_places_and_the_sky_is_far() -> None:
     assert clip.depth_m[0][~known].min() > 0.5 * SKY_M
 
 
-def test_without_depth_it_gives_none() -> None:
+def test_without_depth_it_gives_pictures_alone() -> None:
     request = place_request()
     clip = ProceduralGenerator(with_depth=False).generate(request, nothing(request), RecordingProgress())
-    assert clip.depth_m is None
-    assert clip.moving is not None
+    assert clip.depth_m is clip.moving is clip.new_surface is None
 
 
 def test_what_memory_shows_already_is_not_new() -> None:
@@ -112,3 +111,19 @@ def test_textures_tell_how_far_they_are() -> None:
     make_textures(lambda what, share: steps.append(share))
     assert steps == sorted(steps)
     assert len(steps) > 10
+
+
+def test_depth_of_a_clip_of_pictures_is_found() -> None:
+    request = place_request(place="rooms:3:day", size=(160, 120))
+    poses = np.repeat(request.world_T_camera, 5, axis=0)
+    poses[:, :3, 3] += np.linspace(0, 0.5, 5)[:, None] * poses[0, :3, 0]
+    request = replace(request, world_T_camera=poses)
+    update = run_request(request, ProceduralGenerator(with_depth=False), RecordingProgress()).update
+    assert update.report.estimator == "multiview"
+    assert not update.report.rejected
+    view = Place(PlaceSpec("rooms", 3)).render(poses[0], request.pinhole, request.time_s)
+    found = update.keyframes[0].depth_m
+    known = (found > 0) & (view.depth_m > 0)
+    assert known.mean() > 0.4
+    assert np.median(np.abs(found - view.depth_m)[known] / view.depth_m[known]) < 0.05
+    assert update.keyframes[0].moving[found <= 0].all(), "pixels without depth are not sampled"

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from spatia.world.memory import SpatialMemory
 from spatia.world.points import PointClass, priority_of
-from spatia.world.slam.alignment import align_to_memory
+from spatia.world.slam.alignment import align_to_memory, align_together
 from spatia.world.slam.given import depth_confidence, find_flying
 from spatia.world.transforms import invert, rotation_about, rotation_angle_rad
 
@@ -150,3 +150,37 @@ def test_wall_alone_leaves_what_it_does_not_fix(room, memory_of):
     found = _align(wall, pose, memory_of(wall)).world_T_camera
     assert found[2, 3] == pytest.approx(0.0, abs=0.005)
     assert found[0, 3] == pytest.approx(0.04, abs=0.005)
+
+
+def _three_poses() -> np.ndarray:
+    poses = np.stack([np.eye(4)] * 3)
+    poses[1, 0, 3], poses[2, :3, :3] = 0.25, rotation_about(np.array([0.0, 1.0, 0.0]), 0.2)
+    return poses
+
+
+def test_frames_of_a_clip_are_moved_as_one(room, memory_of):
+    poses = _three_poses()
+    frames = room(poses)
+    motion = _offset(0.03, 0.5, 1)
+    confidence = np.stack([depth_confidence(d, frames.pinhole) for d in frames.depth_m])
+    found = align_together(frames.depth_m, confidence, frames.pinhole, motion @ poses, memory_of(frames))
+    steps = [a.world_T_camera @ invert(motion @ p) for a, p in zip(found, poses, strict=True)]
+    for step in steps:
+        np.testing.assert_allclose(step, steps[0], atol=1e-9)
+    assert max(_error(a.world_T_camera, p)[0] for a, p in zip(found, poses, strict=True)) < 0.01
+
+
+def test_a_clip_of_another_shape_is_rejected_together(room, memory_of):
+    poses = _three_poses()
+    frames = room(poses)
+    depth, confidence = frames.depth_m * np.float32(1.3), np.ones_like(frames.depth_m)
+    found = align_together(depth, confidence, frames.pinhole, poses, memory_of(frames))
+    assert all("does not fit memory" in a.rejected for a in found)
+
+
+def test_a_clip_that_memory_knows_nothing_of_keeps_its_poses(room):
+    poses = _three_poses()
+    frames = room(poses)
+    nothing = SpatialMemory(0.01).snapshot()
+    found = align_together(frames.depth_m, np.ones_like(frames.depth_m), frames.pinhole, poses, nothing)
+    assert all((a.world_T_camera == p).all() and not a.rejected for a, p in zip(found, poses, strict=True))
