@@ -107,6 +107,7 @@ class ChunkExtractor:
         self._pending: list[ChunkKey] = []
         self._snapshot: MemorySnapshot | None = None
         self._scene: Pager | None = None
+        self._voxel_size_m = 0.0
 
     @property
     def num_pending(self) -> int:
@@ -150,7 +151,8 @@ class ChunkExtractor:
             return self.begin(snapshot, focus_world)
         removed = list(self._held)
         self._held.clear()
-        self._scene.start_drawing()
+        self._voxel_size_m = snapshot.voxel_size_m
+        self._scene.start_drawing(self._unpack)
         return removed
 
     def _holds(self, key: ChunkKey, entry: Chunk | StoredChunk) -> bool:
@@ -191,7 +193,7 @@ class ChunkExtractor:
     def _next(self, snapshot: MemorySnapshot) -> ExtractedChunk | None:
         if self._scene is not None:
             change = self._scene.take()
-            return None if change is None else self._follow(change, snapshot.voxel_size_m)
+            return None if change is None else self._follow(change)
         if not self._pending:
             return None
         key = self._pending.pop()
@@ -199,11 +201,17 @@ class ChunkExtractor:
         self._held[key] = (chunk.revision, weakref.ref(chunk.rows))
         return extract_chunk(chunk, snapshot.voxel_size_m)
 
-    def _follow(self, change: DrawChange, voxel_size_m: float) -> ExtractedChunk:
+    def _follow(self, change: DrawChange) -> ExtractedChunk:
         chunk = change.chunk
         if chunk is None:
             self._held.pop(change.key, None)
             return _nothing(change.key)
-        revision = chunk.revision if change.level == 0 else COARSER
-        self._held[change.key] = (revision, weakref.ref(chunk.rows))
-        return extract_chunk(chunk, voxel_size_m, level=change.level, is_new=change.is_new, spacing=change.spacing)
+        self._held[change.key] = (chunk.revision if change.level == 0 else COARSER, weakref.ref(chunk.rows))
+        return self._unpack(change) if change.prepared is None else change.prepared
+
+    def _unpack(self, change: DrawChange) -> ExtractedChunk:
+        """Any thread."""
+        assert change.chunk is not None
+        return extract_chunk(
+            change.chunk, self._voxel_size_m, level=change.level, is_new=change.is_new, spacing=change.spacing
+        )

@@ -180,3 +180,42 @@ def mark_fresh(old_page, old_count, page, count, pages):
             pages.word[np.int64(page) * PAGE + i % PAGE] |= u4(63 << 24)
         if (i + 1) % PAGE == 0:
             page = pages.next_page[page]
+
+
+@njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
+def find_candidates(count, low, high, m, width, height, out):
+    """Slots whose bounding sphere may meet the frustum: a cheap first look at worlds of very many chunks.
+
+    Args:
+        count: (C,) int32 points of each slot; empty slots are passed over.
+        low, high: (C, 3) float64 boxes in the world.
+        m: (3, 4) float64, world to homogeneous pixels; its last row is of unit length but for the offset.
+        width, height: Size in pixels.
+        out: (C,) int64, out: slots found, rising.
+
+    Returns:
+        Number of slots found.
+    """
+    planes = np.empty((5, 4))
+    for t in range(4):
+        planes[0, t] = m[2, t]
+        planes[1, t] = m[0, t]
+        planes[2, t] = width * m[2, t] - m[0, t]
+        planes[3, t] = m[1, t]
+        planes[4, t] = height * m[2, t] - m[1, t]
+    for p in range(5):
+        planes[p] /= np.sqrt(planes[p, 0] ** 2 + planes[p, 1] ** 2 + planes[p, 2] ** 2)
+    found = 0
+    for c in range(count.shape[0]):
+        if count[c] == 0:
+            continue
+        x, y, z = 0.5 * (low[c, 0] + high[c, 0]), 0.5 * (low[c, 1] + high[c, 1]), 0.5 * (low[c, 2] + high[c, 2])
+        dx, dy, dz = high[c, 0] - x, high[c, 1] - y, high[c, 2] - z
+        radius = np.sqrt(dx * dx + dy * dy + dz * dz)
+        inside = True
+        for p in range(5):
+            inside = inside and planes[p, 0] * x + planes[p, 1] * y + planes[p, 2] * z + planes[p, 3] >= -radius
+        if inside:
+            out[found] = c
+            found += 1
+    return found

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from ..generator.cores import leave_first_core
 from ..saves.chunk_source import FileChunks
 from ..saves.manifest import Manifest
 from ..saves.schema import FORMAT_VERSION
@@ -125,7 +126,7 @@ def _paged_world(file: WorldFile, budget_bytes: int) -> World:
     world = world_from(file.load_without_chunks())
     stored = file.read_stored(damage)
     world.damage += tuple(str(d) for d in damage)
-    pager = Pager(FileChunks(file), world.memory.voxel_size_m, budget_bytes)
+    pager = Pager(FileChunks(file), world.memory.voxel_size_m, budget_bytes, on_start=leave_first_core)
     world.memory.page(stored.values(), pager)
     return world
 

@@ -10,8 +10,9 @@ Lock order: none is held while another is taken, nor during reading.
 import logging
 import threading
 from collections import OrderedDict, deque
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -49,6 +50,7 @@ class DrawChange:
         level: 0 for all of them, ``COARSE_LEVEL`` for its coarser level.
         is_new: Memory changed; False where it was merely read.
         spacing: Of all the chunk's points in voxels, where it is known.
+        prepared: What the renderer's own ``prepare`` made of it on the pager's thread; None where it was not called.
     """
 
     key: ChunkKey
@@ -56,6 +58,7 @@ class DrawChange:
     level: int = 0
     is_new: bool = False
     spacing: float | None = None
+    prepared: Any = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,10 +97,18 @@ class Pager:
         source: Reads chunks; any thread calls it.
         voxel_size_m: Side of a voxel in metres.
         budget_bytes: What points may take, those held for work and those in a renderer.
+        on_start: Called first on the background thread, such as to bind it to some processors.
     """
 
-    def __init__(self, source: ChunkSource, voxel_size_m: float, budget_bytes: int) -> None:
-        self._source = source
+    def __init__(
+        self,
+        source: ChunkSource,
+        voxel_size_m: float,
+        budget_bytes: int,
+        *,
+        on_start: Callable[[], object] | None = None,
+    ) -> None:
+        self._source, self._on_start = source, on_start
         self._table = PagedTable(voxel_size_m)
         self._budget = Budget(budget_bytes)
         self._condition = threading.Condition()
@@ -111,6 +122,7 @@ class Pager:
         self._view: Viewpoint | None = None
         self._planned: Viewpoint | None = None
         self._reach_m = 0.0
+        self._prepare: Callable[[DrawChange], Any] | None = None
         self._is_wanted = self._is_drawing = self._is_closing = self._is_complete = False
         self._fits = False
         self._thread = threading.Thread(target=self._run, name="spatia-pager", daemon=True)
@@ -178,10 +190,14 @@ class Pager:
 
     # On a renderer's thread
 
-    def start_drawing(self) -> None:
-        """A renderer that shows nothing yet will take what is to be drawn; an earlier one takes no more."""
+    def start_drawing(self, prepare: Callable[[DrawChange], Any]) -> None:
+        """A renderer that shows nothing yet will take what is to be drawn; an earlier one takes no more.
+
+        Args:
+            prepare: Unpacks what was read, on the pager's thread, so that the renderer has less to do.
+        """
         with self._condition:
-            self._is_drawing = True
+            self._is_drawing, self._prepare = True, prepare
             self._ready.clear()
             self._ready_bytes = 0
             for row, entry in self._table.rows():
@@ -284,6 +300,8 @@ class Pager:
     # The background thread
 
     def _run(self) -> None:
+        if self._on_start is not None:
+            self._on_start()
         while True:
             with self._condition:
                 self._condition.wait_for(lambda: self._is_wanted or self._is_closing, REPLAN_S)
@@ -300,7 +318,7 @@ class Pager:
             self._reach_m, self._fits = plan.reach_m, plan.fits
             self._budget = self._budget.with_cache(plan.cache_bytes)
             for row in plan.dropped:
-                self._show(row, None, ABSENT)
+                self._show(row, DrawChange(self._table.key(row), None, ABSENT))
             wanted = plan.wanted + (self._not_held() if plan.fits else [])
         for num_done, (row, level) in enumerate(wanted, start=1):
             if not self._fetch(row, level):
@@ -331,17 +349,18 @@ class Pager:
             if self._is_closing:
                 return False
         chunk = self.chunk(entry) if level == 0 else self.coarse(entry)
+        change = DrawChange(entry.key, chunk if chunk.num_points else None, level, spacing=entry.facts.spacing)
+        if self._is_drawing and self._prepare is not None and self._table.level[row] != level and chunk.num_points:
+            change = replace(change, prepared=self._prepare(change))
         with self._condition:
             if self._table.entry(row) is entry and self._is_drawing and self._table.level[row] != level:
-                self._show(row, chunk, level)
+                self._show(row, change)
         return True
 
-    def _show(self, row: int, chunk: Chunk | None, level: int) -> None:
-        key, entry = self._table.key(row), self._table.entry(row)
-        spacing = entry.facts.spacing if isinstance(entry, StoredChunk) else None
-        self._table.level[row] = level
-        self._table.drawn[row] = 0 if chunk is None else chunk.num_points
-        self._push(DrawChange(key, chunk if chunk is not None and chunk.num_points else None, level, spacing=spacing))
+    def _show(self, row: int, change: DrawChange) -> None:
+        self._table.level[row] = change.level
+        self._table.drawn[row] = 0 if change.chunk is None else change.chunk.num_points
+        self._push(change)
 
     def _push(self, change: DrawChange) -> None:
         self._ready.append(change)
