@@ -28,7 +28,7 @@ unit: $(VENV)/test-ready
 	$(BIN)/python -m pytest $(ARGS)
 
 soak: $(VENV)/test-ready
-	SPATIA_SOAK=1 $(BIN)/python -m pytest tests/saves --timeout 3600 $(ARGS)
+	SPATIA_SOAK=1 $(BIN)/python -m pytest tests/saves tests/fuzz --timeout 3600 $(ARGS)
 
 bench: $(VENV)/bench-ready
 	$(BIN)/python benchmarks/run_all.py $(ARGS)

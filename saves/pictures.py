@@ -1,5 +1,6 @@
 """Colour, depth and mask files, read with limits: nothing is decoded before its size is known to be sane."""
 
+import io
 import os
 import warnings
 from collections.abc import Iterator
@@ -69,7 +70,8 @@ def opened_image(path: PathLike, expected: str) -> Iterator[Image.Image]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(p) as image:
+            # from memory, so that a damaged length inside cannot ask for more than the file has
+            with Image.open(io.BytesIO(p.read_bytes())) as image:
                 if image.width * image.height > MAX_PIXELS:
                     size = f"{image.width}x{image.height}"
                     raise SourceError(p, expected=f"at most {MAX_PIXELS // 10**6} megapixels", got=size, do="shrink it")
