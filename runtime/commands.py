@@ -100,9 +100,10 @@ class Export:
     world: Positional[Path]
     """A .spatia file."""
     out: Positional[Path]
-    """The file to write; its suffix tells the format: .ply .las .laz .glb. Or a folder, with --format."""
+    """The file to write; its suffix tells the format: .ply .las .laz .e57 .glb. Or a folder, with --format."""
     format: str = ""
-    """gaussians (.ply), or a folder of cameras and pictures: colmap, colmap-binary, nerfstudio, cameras."""
+    """gaussians (.ply), or a folder of cameras and pictures: colmap, colmap-binary, nerfstudio, cameras,
+    video."""
 
 
 @dataclass(frozen=True)

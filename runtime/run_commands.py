@@ -112,9 +112,14 @@ def info(command: commands.Info) -> int:
 def export(command: commands.Export) -> int:
     """``spatia export``."""
     from ..saves.exports import export_world
+    from .path_video import FORMAT, write_path_video
 
     with progress_bar("opening") as report:
         world = open_world(command.world, read_only=True)
+        if command.format == FORMAT:
+            write_path_video(world, command.out, progress=lambda share: report("drawing", share))
+            print(command.out)
+            return 0
         export_world(
             command.out,
             world.memory.snapshot(),
