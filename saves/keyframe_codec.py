@@ -76,6 +76,8 @@ def encode_keyframe_meta(keyframe: Keyframe) -> bytes:
         "prompt": keyframe.prompt,
         "tick": keyframe.tick,
     }
+    if keyframe.moving_by:
+        meta["moving_by"] = keyframe.moving_by
     return pack_value(meta)
 
 
@@ -113,6 +115,7 @@ def _keyframe_of(meta: dict[str, Any], blobs: KeyframeBlobs) -> Keyframe:
         moving=None if blobs.moving is None else unpack_mask(blobs.moving, (height, width)),
         prompt=str(meta["prompt"]),
         tick=int(meta["tick"]),
+        moving_by=str(meta.get("moving_by", "")),
     )
 
 

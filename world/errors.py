@@ -3,7 +3,8 @@
 WorldError
 ├── WeightOverflowError   a voxel got more points at once than its 32-bit sums hold
 ├── StaleChangeError      a staged change was built on chunks that have changed since
-└── AlignmentError        a clip does not fit what memory holds; nothing was changed
+├── AlignmentError        a clip does not fit what memory holds; nothing was changed
+└── MissingLibraryError   a model needs a library that is not installed; the message names it
 """
 
 
@@ -21,3 +22,7 @@ class StaleChangeError(WorldError):
 
 class AlignmentError(WorldError):
     """A clip does not fit what memory holds; nothing was changed."""
+
+
+class MissingLibraryError(WorldError, ImportError):
+    """A model needs a library or package that is not installed; the message names it and how to get it."""

@@ -56,6 +56,7 @@ class Keyframe:
         moving: (H, W) bool, True where something moves, or None.
         prompt: The words that it was generated with.
         tick: Simulation tick of its merge.
+        moving_by: Who found what moves, such as "residual+sam2"; empty where nothing does.
     """
 
     keyframe_id: int
@@ -69,6 +70,7 @@ class Keyframe:
     moving: npt.NDArray[np.bool_] | None = None
     prompt: str = ""
     tick: int = 0
+    moving_by: str = ""
 
     def __post_init__(self) -> None:
         expected = (self.pinhole.height, self.pinhole.width, 3)

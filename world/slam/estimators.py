@@ -1,12 +1,9 @@
 """Geometry estimators: how depth and poses of a clip's frames are found, behind one interface.
 
-An estimator is chosen by name. Further ones register as entry points of the group ``spatia.estimators`` and are called
-without arguments; they import their heavy libraries only then.
+An estimator is chosen by name; ``world.slots`` tells how further ones register.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from importlib.metadata import entry_points
 from typing import Protocol
 
 import numpy as np
@@ -14,9 +11,8 @@ import numpy.typing as npt
 
 from ..camera import Pinhole
 from ..memory import MemorySnapshot
+from ..slots import ESTIMATORS
 from ..transforms import as_rigid
-
-ENTRY_POINT_GROUP = "spatia.estimators"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -138,44 +134,14 @@ class GeometryEstimator(Protocol):
         ...
 
 
-def _make_given() -> GeometryEstimator:
-    from .given import GivenDepth
-
-    return GivenDepth()
-
-
-def _make_diorama() -> GeometryEstimator:
-    from .diorama import Diorama
-
-    return Diorama()
-
-
-def _make_multiview() -> GeometryEstimator:
-    from .multiview import MultiView
-
-    return MultiView()
-
-
-_BUILT_IN: dict[str, Callable[[], GeometryEstimator]] = {
-    "given": _make_given,
-    "diorama": _make_diorama,
-    "multiview": _make_multiview,
-}
-
-
 def make_estimator(name: str) -> GeometryEstimator:
     """Make the estimator of a name.
 
     Args:
-        name: "given", "diorama", "multiview", or one that an installed package registers.
+        name: One of ``world.slots.ESTIMATORS.names()``, or ``module:Class``.
 
     Raises:
         ValueError: No estimator has this name; the message lists those that there are.
+        MissingLibraryError: It needs a library that is not installed.
     """
-    if name in _BUILT_IN:
-        return _BUILT_IN[name]()
-    others = {e.name: e for e in entry_points(group=ENTRY_POINT_GROUP)}
-    if name in others:
-        return others[name].load()()
-    choices = ", ".join(sorted({*_BUILT_IN, *others}))
-    raise ValueError(f"geometry estimator: expected one of {choices}, got {name!r}")
+    return ESTIMATORS.make(name)

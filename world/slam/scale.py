@@ -53,7 +53,9 @@ class ScaleLock:
     rejected: str = ""
 
 
-def fit_scale(depth: npt.NDArray[np.floating], memory_m: npt.NDArray[np.floating], *, seed: int = 0) -> ScaleLock:
+def fit_scale(
+    depth: npt.NDArray[np.floating], memory_m: npt.NDArray[np.floating], *, seed: int = 0, may_shift: bool = True
+) -> ScaleLock:
     """Fit a factor, and a shift only where it is evident, to pairs of depths.
 
     Candidates from single pairs are scored by how many others agree within 5 % (RANSAC); the best one is refined by
@@ -63,6 +65,7 @@ def fit_scale(depth: npt.NDArray[np.floating], memory_m: npt.NDArray[np.floating
         depth: (N,) the clip's depth, any scale, above 0.
         memory_m: (N,) memory's depth of the same pixels, metres, above 0.
         seed: Of the choice of candidates.
+        may_shift: Look for a shift at all; what is consistent over many views has none.
     """
     if len(depth) < MIN_SAMPLES:
         return ScaleLock(num_samples=len(depth), rejected=f"{len(depth)} co-visible samples, needs {MIN_SAMPLES}")
@@ -70,7 +73,7 @@ def fit_scale(depth: npt.NDArray[np.floating], memory_m: npt.NDArray[np.floating
     x, y = depth.astype(np.float64), memory_m.astype(np.float64)
     log_scale = _vote_and_refine(np.log(y) - np.log(x), rng)
     plain = _judged(np.exp(log_scale), 0.0, x, y)
-    shifted = _with_shift(x, y, rng) if _spread(x) > MIN_SPREAD else None
+    shifted = _with_shift(x, y, rng) if may_shift and _spread(x) > MIN_SPREAD else None
     best = plain if shifted is None or not _is_evident(shifted, plain, y) else shifted
     if best.agreement < MIN_AGREEMENT:
         reason = f"scale: {best.agreement:.0%} of the co-visible surface agrees, needs {MIN_AGREEMENT:.0%}"
@@ -153,7 +156,7 @@ def covisible_depths(
         small = _small_pinhole(frames.pinhole)
         rows, columns = _sample_grid(frames.pinhole, small)
         depth = np.where(trusted, estimate.depth_m[k], 0)[np.ix_(rows, columns)]
-        surface = _surface(memory, small, estimate.world_T_camera[k])
+        surface = memory_depth(memory, small, estimate.world_T_camera[k])
         both = (depth > 0) & (surface > 0)
         ours.append(depth[both].astype(np.float64))
         theirs.append(surface[both].astype(np.float64))
@@ -172,7 +175,7 @@ def _sample_grid(pinhole: Pinhole, small: Pinhole) -> tuple[npt.NDArray[np.intp]
     return rows, columns
 
 
-def _surface(
+def memory_depth(
     memory: MemorySnapshot, pinhole: Pinhole, world_T_camera: npt.NDArray[np.float64]
 ) -> npt.NDArray[np.float32]:
     """(H, W) depth of memory without its edges, where a pose that is a little off compares two surfaces."""

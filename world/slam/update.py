@@ -20,6 +20,7 @@ from .lift import choose_frames, lift_pixels
 from .lifter import Lifter, Origin
 from .masks import join_moving
 from .scale import ScaleLock, lock_scale
+from .segmenters import MARKED, RESIDUAL, Prompt, Segmenter, follow, join_owners
 
 BLANK_DEVIATION = 0.5
 """Standard deviation of 8-bit colour below which a clip shows nothing."""
@@ -47,6 +48,9 @@ def build_update(
     keep_visible: Sequence[DepthView] = (),
     user_moving: npt.NDArray[np.bool_] | None = None,
     find_moving: bool | None = None,
+    segmenter: Segmenter | None = None,
+    clicks: Sequence[Prompt] = (),
+    history: npt.NDArray[np.uint8] | None = None,
 ) -> MapUpdate:
     """Turn a clip into what memory should take over. Changes nothing; runs in the worker.
 
@@ -70,6 +74,9 @@ def build_update(
         user_moving: (H, W) or (F, H, W) bool, True where the user says that something moves.
         find_moving: Leave out what stands where memory, or other frames of the clip, saw free space. By default for
             clips that show the whole view (no ``new_surface``), are aligned, and whose depth is more than a guess.
+        segmenter: Follows what was found and clicked through the whole clip.
+        clicks: Where the user points at something that moves, by frames of the clip.
+        history: (T, H, W, 3) uint8, the frames that the clip goes on from, for the segmenter.
 
     Returns:
         The update; empty where ``report.rejected`` says why, or where ``new_surface`` marks nothing.
@@ -109,11 +116,20 @@ def build_update(
         reason = why_all_moves(estimate, masks & ~moving)
     if reason:
         return _rejected(frames, engine.name, reason, alignments, shares)
-    moving = masks
+    marked, moving = moving, masks
+    owners = _owners(masks, marked)
+    if segmenter is not None:
+        followed = follow(frames.color, masks, chosen, segmenter, clicks=clicks, history=history)
+        moving = moving | join_moving([followed.moving[chosen]], masks.shape, dilation_px=1)
+        owners = [join_owners(name, followed.owners[k]) for name, k in zip(owners, chosen, strict=True)]
+        shares["moving_followed"] = float((moving & ~masks).mean())
+        shares["tracks_distrusted"] = float(followed.num_distrusted)
     lifter = Lifter(part, estimate, moving, poses, memory, origin, tuple(keep_visible), max_points_per_frame)
     points = [lifter.lift(k, chosen[k]) for k in range(len(chosen)) if not alignments[k].rejected]
     keyframes = tuple(
-        lifter.keyframe(k, chosen[k], keep_depth) for k in range(len(chosen)) if not alignments[k].rejected
+        replace(lifter.keyframe(k, chosen[k], keep_depth), moving_by=owners[k])
+        for k in range(len(chosen))
+        if not alignments[k].rejected
     )
     tests = {**estimate.tests, **lifter.tests(), **shares, "frames_lifted": float(len(points))}
     if estimate.is_up_to_scale:
@@ -197,6 +213,14 @@ def recommended_voxel_size_m(depth_m: npt.NDArray[np.float32], pinhole: Pinhole)
         return VOXEL_SIZES_M[-1]
     footprint = float(np.median(known)) / pinhole.fx
     return next((size for size in VOXEL_SIZES_M if size >= VOXEL_PER_PIXEL * footprint), VOXEL_SIZES_M[-1])
+
+
+def _owners(masks: npt.NDArray[np.bool_], marked: npt.NDArray[np.bool_]) -> list[str]:
+    """Who marks something in each frame: whoever made the clip or its source, and what residuals found."""
+    return [
+        join_owners(MARKED if m.any() else "", RESIDUAL if (f & ~m).any() else "")
+        for f, m in zip(masks, marked, strict=True)
+    ]
 
 
 def _subset(frames: FrameStack, chosen: list[int]) -> FrameStack:

@@ -29,9 +29,9 @@ def noise(shape: tuple[int, int], seed: int) -> np.ndarray:
 TEXTURES = [noise((600, 600), seed) for seed in range(3)]
 
 
-def view(pose: np.ndarray) -> View:
+def view(pose: np.ndarray, pinhole: Pinhole = PINHOLE) -> View:
     """A corner of a room: back wall at 3 m, left wall at -1.5 m, floor at 1 m, all textured."""
-    rays = PINHOLE.rays().astype(np.float64) @ pose[:3, :3].T
+    rays = pinhole.rays().astype(np.float64) @ pose[:3, :3].T
     eye = pose[:3, 3]
     depth = np.full(rays.shape[:2], np.inf)
     color = np.zeros((*rays.shape[:2], 3), np.uint8)
@@ -44,7 +44,7 @@ def view(pose: np.ndarray) -> View:
         depth = np.where(nearer, z, depth)
         color[nearer] = np.repeat(TEXTURES[k][a, b][..., None], 3, axis=2)[nearer]
     depth[~np.isfinite(depth) | (depth > 8)] = 0
-    return View(color, depth.astype(np.float32), PINHOLE)
+    return View(color, depth.astype(np.float32), pinhole)
 
 
 POSES = [look((0.05 * k, -0.02 * k, 0.04 * k), 0.03 * k, 0.01 * k) for k in range(8)]
