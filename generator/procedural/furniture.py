@@ -133,6 +133,13 @@ def bed(r: random.Random) -> Piece:
     return Piece("bed", width, 2.06, 0.75, build)
 
 
+def _shade_rims(p: Spot, u: float, v: float, z: tuple[float, float], radius: float) -> None:
+    """Bands that show a lamp's shade before a wall of its own colour."""
+    look = Look("paint", BRASS, "lamp", flags=s.NO_SHADOW | s.SMALL, window=(0.0, 0.0, 1.0, 1.0))
+    for height in z:
+        p.cylinder(u, v, (height - 0.006, height + 0.006), radius, look)
+
+
 def nightstand(r: random.Random) -> Piece:
     """A nightstand with a lamp and a book."""
     wood = _wood(r, "cabinet")
@@ -146,6 +153,7 @@ def nightstand(r: random.Random) -> Piece:
         p.cylinder(0.24, 0.17, (0.52, 0.53), 0.07, Look("paint", BRASS, "lamp", flags=s.SMALL))
         p.cylinder(0.24, 0.17, (0.53, 0.68), 0.015, Look("paint", BRASS, "lamp", flags=s.SMALL))
         p.cylinder(0.24, 0.17, (0.66, 0.84), 0.11, Look("fabric", SHADE, "lamp", emission=0.6, flags=s.NO_SHADOW))
+        _shade_rims(p, 0.24, 0.17, (0.66, 0.84), 0.112)
         p.box((0.03, 0.15), (0.14, 0.32), (0.52, 0.55), Look("books", surface="books", top="flat", flags=s.SMALL))
         p.lamp(0.24, 0.26, 0.95, 0.22)
 
@@ -511,6 +519,7 @@ def floor_lamp(r: random.Random) -> Piece:
         p.cylinder(0.2, 0.22, (0, 0.03), 0.14, dark)
         p.rod((0.2, 0.22, 0.02), (0.2, 0.22, 1.45), 0.012, dark)
         p.cylinder(0.2, 0.22, (1.38, 1.66), 0.18, Look("fabric", SHADE, "lamp", emission=0.75, flags=s.NO_SHADOW))
+        _shade_rims(p, 0.2, 0.22, (1.38, 1.66), 0.183)
         p.lamp(0.2, 0.24, 1.52, 0.55)
 
     return Piece("floor lamp", 0.4, 0.42, 1.7, build)

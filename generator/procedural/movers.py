@@ -1,4 +1,9 @@
-"""Things that move through a place: a rolling ball, a robot vacuum, people. They follow closed ways clear of walls."""
+"""Things that move through a place: a rolling ball, a robot vacuum, people.
+
+They follow closed ways clear of walls, and keep clear of the walker: beside the way if there is room, otherwise further
+back on it. Where a thing is depends on the time and on where the walker stands, and on nothing before, so that a replay
+shows the same.
+"""
 
 import math
 import random
@@ -27,6 +32,8 @@ CHANCES: dict[int, tuple[tuple[str, float], ...]] = {
 }
 """What moves in a kind of cell, with rising shares."""
 MIN_WAY_M = 2.0
+WALKER_RADIUS_M = 0.35
+WAIT_STEP_M, MAX_WAIT_M = 0.1, 4.0
 SHIRTS: tuple[Tint, ...] = (
     (0.3, 0.45, 0.75),
     (0.75, 0.3, 0.25),
@@ -48,16 +55,60 @@ class Route:
         points: (N, 2) corners of the way in the cell, the last joins the first.
         lengths: (N + 1,) distance along the way to each corner and back to the first.
         seed: Of its looks.
+        free: (rows, columns) bool of ``CELL_M``, where it may be.
     """
 
     kind: str
     points: npt.NDArray[np.float64]
     lengths: npt.NDArray[np.float64]
     seed: int
+    free: npt.NDArray[np.bool_]
 
-    def at(self, time_s: float) -> tuple[float, float, float]:
-        """(x, y, heading) in the cell at a time."""
+    def at(self, time_s: float, walker: tuple[float, float] | None = None) -> tuple[float, float, float]:
+        """(x, y, heading) in the cell at a time.
+
+        Args:
+            time_s: Simulated seconds.
+            walker: (x, y) in the cell that it keeps clear of, or None.
+        """
         walked = SPEED_M_S[self.kind] * time_s
+        nominal = self._along(walked)
+        if walker is None or self._gap(nominal, walker) >= 0.0:
+            return nominal
+        for side in self._beside(nominal, walker):
+            if self._is_free(side):
+                return side
+        for back in np.arange(WAIT_STEP_M, MAX_WAIT_M, WAIT_STEP_M):
+            waiting = self._along(walked - float(back))
+            if self._gap(waiting, walker) >= 0.0:
+                return waiting
+        return nominal
+
+    def _gap(self, at: tuple[float, float, float], walker: tuple[float, float]) -> float:
+        """Metres between the bodies, negative if they touch."""
+        return math.dist(at[:2], walker) - RADIUS_M[self.kind] - WALKER_RADIUS_M
+
+    def _beside(
+        self, at: tuple[float, float, float], walker: tuple[float, float]
+    ) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
+        """As far along the way as ``at``, but clear of the walker: on the nearer side, and on the other."""
+        x, y, heading = at
+        c, n = math.cos(heading), math.sin(heading)
+        forward = (x - walker[0]) * c + (y - walker[1]) * n
+        left = (y - walker[1]) * c - (x - walker[0]) * n
+        reach = RADIUS_M[self.kind] + WALKER_RADIUS_M + 1e-6
+        aside = math.copysign(math.sqrt(max(reach**2 - forward**2, 0.0)), left)
+
+        def place(offset: float) -> tuple[float, float, float]:
+            return walker[0] + c * forward - n * offset, walker[1] + n * forward + c * offset, heading
+
+        return place(aside), place(-aside)
+
+    def _is_free(self, at: tuple[float, float, float]) -> bool:
+        row, col = int(at[1] // CELL_M), int(at[0] // CELL_M)
+        return 0 <= row < self.free.shape[0] and 0 <= col < self.free.shape[1] and bool(self.free[row, col])
+
+    def _along(self, walked: float) -> tuple[float, float, float]:
         x, y = self._point(walked)
         ahead, behind = self._point(walked + 0.15), self._point(walked - 0.15)
         return x, y, math.atan2(ahead[1] - behind[1], ahead[0] - behind[0])
@@ -96,7 +147,7 @@ def find_route(seed: int, plan: CellPlan, solid: npt.NDArray[np.uint8]) -> Route
     points = (np.array(corners, np.float64)[:, ::-1] + 0.5) * CELL_M
     steps = np.linalg.norm(np.roll(points, -1, axis=0) - points, axis=1)
     lengths = np.concatenate([[0.0], np.cumsum(steps)])
-    return Route(kind, points, lengths, rng.getrandbits(60)) if lengths[-1] > MIN_WAY_M else None
+    return Route(kind, points, lengths, rng.getrandbits(60), free) if lengths[-1] > MIN_WAY_M else None
 
 
 def free_cells(plan: CellPlan, solid: npt.NDArray[np.uint8], radius_m: float) -> npt.NDArray[np.bool_]:
@@ -158,11 +209,11 @@ class Figure:
     blob: tuple[float, float, float]
 
 
-def build_mover(plan: CellPlan, route: Route, time_s: float) -> Figure:
-    """A mover as it stands at a time."""
+def build_mover(plan: CellPlan, route: Route, time_s: float, walker: tuple[float, float] | None = None) -> Figure:
+    """A mover as it stands at a time, clear of a walker at (x, y) in the cell."""
     rng = random.Random(route.seed)
     cell = CellBuilder(plan, rng)
-    x, y, heading = route.at(time_s)
+    x, y, heading = route.at(time_s, walker)
     if route.kind == "ball":
         _ball(cell, x, y, SPEED_M_S["ball"] * time_s)
     elif route.kind == "robot":

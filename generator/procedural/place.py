@@ -43,6 +43,8 @@ RAYS = 40
 """Rays of each ambient cube."""
 MAX_SEEN = 16_000
 EYE_HEIGHT_M = 1.55
+MAX_WALKER_EYE_M = 2.2
+"""Who flies higher is in nobody's way."""
 START_PITCH_RAD, START_FOV_RAD = -0.12, 1.3
 AHEAD_M = REACH_M + 5.0
 """Cells as near as this are made ahead of the walker."""
@@ -125,7 +127,7 @@ class Place:
         visible = self._look(eye, at)
         for slot in visible:
             self._ensure_built(int(slot))
-        seen = self._gather(eye, visible, self._movers(visible[:0], 0.0))
+        seen = self._gather(eye, visible, self._movers(visible[:0], 0.0, at))
         depth, index = np.empty((36, 64), np.float32), np.empty((36, 64), np.int32)
         trace(seen, eye, self.textures.leaves, 0, 36, depth, index)
         kinds = np.where(index >= 0, seen.ints[index, s.CLS], 0)
@@ -162,7 +164,7 @@ class Place:
         visible = self._look(eye, at)
         for slot in visible:
             self._ensure_lit(int(slot))
-        movers = self._movers(visible, time_s)
+        movers = self._movers(visible, time_s, at)
         seen = self._gather(eye, visible, movers)
         return self._draw(seen, eye, movers, pinhole, threads)
 
@@ -418,7 +420,8 @@ class Place:
 
     # -- movers and drawing -------------------------------------------------------------------------------------------
 
-    def _movers(self, visible: npt.NDArray[np.int64], time_s: float) -> s.Movers:
+    def _movers(self, visible: npt.NDArray[np.int64], time_s: float, at: npt.NDArray[np.float64]) -> s.Movers:
+        """What moves in the cells in view at a time, clear of a walker whose eye is at ``at``."""
         parts: list[Figure] = []
         first, count = np.zeros(s.MAX_SLOTS, np.int64), np.zeros(s.MAX_SLOTS, np.int64)
         bounds, blobs = np.zeros((s.MAX_SLOTS, 4), np.float32), []
@@ -427,7 +430,8 @@ class Place:
             route, plan = self._routes[slot], self._plans[slot]
             if route is None or plan is None:
                 continue
-            figure = build_mover(plan, route, time_s)
+            walker = (float(at[0] - plan.x), float(at[1] - plan.y)) if at[2] < MAX_WALKER_EYE_M else None
+            figure = build_mover(plan, route, time_s, walker)
             figure.ints[:, s.SLOT] = slot
             half = figure.floats[:, 3:6].max(1, keepdims=True)
             low, high = (figure.floats[:, :3] - half).min(0), (figure.floats[:, :3] + half).max(0)

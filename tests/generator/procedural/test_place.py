@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from spatia.generator.procedural import scene as s
 from spatia.generator.procedural.classes import CLASS_INDEX
-from spatia.generator.procedural.movers import MOVING_CLASSES, RADIUS_M, build_mover
+from spatia.generator.procedural.movers import MOVING_CLASSES, RADIUS_M, WALKER_RADIUS_M, build_mover
 from spatia.generator.procedural.place import EYE_HEIGHT_M, Place, PlaceSpec
 from spatia.world.camera import Pinhole, unproject
 from spatia.world.transforms import Transform, look
@@ -126,6 +126,32 @@ def test_movers_stay_clear_of_walls_and_things(place: Place) -> None:
                 assert (body[:, s.PX] > 0.0).all()
                 assert (body[:, s.PX] < plan.width).all()
     assert routes >= 5
+
+
+def test_movers_never_walk_through_the_walker_nor_into_walls(place: Place) -> None:
+    moved = 0
+    for i in range(6):
+        for j in range(4):
+            place._enter(i, j)
+            slot = place._slots[i, j]
+            place._ensure_built(slot)
+            route, plan = place._routes[slot], place.plan.cell(i, j)
+            if route is None:
+                continue
+            walker = route.at(0.2 * float(route.lengths[-1]))[:2]  # stands in its way
+            for t in np.linspace(0.0, route.lengths[-1] / 0.3, 60):
+                x, y, heading = route.at(float(t), walker)
+                assert np.hypot(x - walker[0], y - walker[1]) >= RADIUS_M[route.kind] + WALKER_RADIUS_M - 1e-6
+                assert not place.is_blocked((plan.x + x, 0.0, plan.y + y), RADIUS_M[route.kind] - 0.08)
+                moved += (x, y, heading) != route.at(float(t))
+    assert moved >= 5
+
+
+def test_the_same_moment_shows_the_same_movers_whatever_came_before(place: Place) -> None:
+    pose = middle(place, 1, 3, 0.5)
+    first = place.render(pose, PINHOLE, 3.0)
+    place.render(middle(place, 0, 0, 0.5), PINHOLE, 9.0)
+    assert (place.render(pose, PINHOLE, 3.0).color == first.color).all()
 
 
 def test_walls_and_furniture_block_and_the_middle_of_a_door_does_not(place: Place) -> None:
