@@ -4,6 +4,7 @@ import json
 import tempfile
 import time
 from collections.abc import Iterable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from ..input.intents import Intent
 from ..renderer.present import NullPresenter
 from . import commands, samples
 from .clock import WallClock
+from .comparisons import compare
 from .errors import UserError
 from .headless import machine
 from .persistence import open_world
@@ -113,6 +115,9 @@ def measure(size: tuple[int, int], seconds: float, report: Any) -> dict[str, Any
     figures["save"] = _measure_save(world)
     figures["revisit_psnr_db"] = revisit_psnr(world, size)
     figures["peak_resident_mib"] = round(peak_resident_bytes() / 2**20, 1)
+    report("beside other libraries", 0.97)
+    found = compare(world.memory, world.walk.world_T_camera, world.pinhole_for(size))
+    figures["comparisons"] = [asdict(c) | {"ratio": round(c.ratio, 2)} for c in found]
     figures["ratios"] = _ratios(figures)
     return figures
 
@@ -194,6 +199,11 @@ def _rows(figures: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield "save / open", f"{save['save_s']:.2f} s / {save['open_s']:.2f} s, {save['bytes_per_point']:.1f} B a point"
     if figures["revisit_psnr_db"]:
         yield "revisit 30 cm beside the path", f"{figures['revisit_psnr_db']['median']:.1f} dB (median)"
+    for row in figures["comparisons"]:
+        yield (
+            f"{row['what']}, against {row['other']}",
+            f"{row['ours_ms']:.1f} / {row['other_ms']:.1f} ms, {row['ratio']:.1f} x",
+        )
     for name, value in figures["ratios"].items():
         yield name.replace("_", " "), f"{value:.2f}"
 
