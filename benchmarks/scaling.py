@@ -1,10 +1,12 @@
 """How cost grows with size: merging, drawing and saving, beside what one would use instead, on the same points.
 
-    python benchmarks/scaling.py [--quick] [--json FILE] [--plots FOLDER]
+    python benchmarks/scaling.py [--quick] [--json FILE] [--plots FOLDER] [--processor]
 
 Points are those of ``merge.py``. ``--plots`` draws one picture each for merge, draw and save, both axes logarithmic.
+``--processor`` counts processor time of all threads instead of time, for a machine that is busy with other work.
 """
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -24,6 +26,7 @@ QUICK_SIZES = (30_000, 100_000, 300_000)
 PICTURE_SIZE = (832, 480)
 KINDS = ("merge", "draw", "save")
 Run = Callable[[], object]
+Times = dict[str, dict[int, dict[str, float]]]
 
 
 def merging(batch: PointBatch) -> dict[str, Run]:
@@ -66,22 +69,25 @@ def _installed(makers: dict[str, Callable]) -> dict[str, Callable]:
     return made
 
 
-def measure(sizes: tuple[int, ...], repetitions: int) -> dict[str, dict[int, dict[str, float]]]:
+def measure(
+    sizes: tuple[int, ...], repetitions: int, clock: Callable[[], float]
+) -> dict[str, dict[int, dict[str, float]]]:
     """Milliseconds by kind, number of points or voxels, and contestant."""
-    times: dict[str, dict[int, dict[str, float]]] = {kind: {} for kind in KINDS}
+    times: Times = {kind: {} for kind in KINDS}
     for size in sizes:
         batch = as_batch(*(kitchen(size) or synthetic(size)))
-        times["merge"][size] = measure_ms(merging(batch), repetitions)
+        times["merge"][size] = measure_ms(merging(batch), repetitions, clock)
         memory = SpatialMemory(VOXEL_SIZE_M)
         memory.insert(as_batch(*synthetic(size), is_mixed=False))
-        times["draw"][memory.num_points] = measure_ms(drawing(memory), repetitions)
-        times["save"][memory.num_points] = measure_ms(saving(memory), repetitions)
+        times["draw"][memory.num_points] = measure_ms(drawing(memory), repetitions, clock)
+        times["save"][memory.num_points] = measure_ms(saving(memory), repetitions, clock)
     return times
 
 
-def draw_plots(times: dict[str, dict[int, dict[str, float]]], folder: Path, machine: str) -> None:
+def draw_plots(times: Times, folder: Path, unit: str, machine: str) -> None:
     """A PNG for each kind: milliseconds against points, both logarithmic."""
     from matplotlib.figure import Figure
+    from matplotlib.ticker import NullFormatter
 
     folder.mkdir(parents=True, exist_ok=True)
     titles = {
@@ -97,7 +103,8 @@ def draw_plots(times: dict[str, dict[int, dict[str, float]]], folder: Path, mach
             is_ours = name == "ours"
             label = "spatia" if is_ours else name
             axes.loglog(sizes, [by_size[n][name] for n in sizes], "o-", label=label, linewidth=2.5 if is_ours else 1.2)
-        axes.set(xlabel=titles[kind][0], ylabel="ms", title=titles[kind][1])
+        axes.set(xlabel=titles[kind][0], ylabel=unit, title=titles[kind][1])
+        axes.xaxis.set_minor_formatter(NullFormatter())
         axes.grid(True, which="both", alpha=0.25)
         axes.legend(fontsize=8)
         figure.supxlabel(machine, fontsize=6, color="gray")
@@ -107,19 +114,21 @@ def draw_plots(times: dict[str, dict[int, dict[str, float]]], folder: Path, mach
 def main() -> None:
     """Run all."""
     parser = options_parser((__doc__ or "").splitlines()[0])
+    parser.add_argument("--processor", action="store_true", help="processor time of all threads instead of time")
     parser.add_argument("--plots", type=Path, help="draw the pictures into this folder")
     options = parser.parse_args()
     machine = describe_machine()
-    times = measure(QUICK_SIZES if options.quick else SIZES, 3 if options.quick else 5)
+    clock, unit = (time.process_time, "processor ms") if options.processor else (time.perf_counter, "ms")
+    times = measure(QUICK_SIZES if options.quick else SIZES, 3 if options.quick else 5, clock)
     results: list[Result] = []
     for kind, by_size in times.items():
         for size, row in sorted(by_size.items()):
             results += compare_ms(
-                f"{kind}, {size} {'points' if kind == 'merge' else 'voxels'}", row, "ours", {}, machine
+                f"{kind}, {size} {'points' if kind == 'merge' else 'voxels'}", row, "ours", {}, machine, unit
             )
     report(results, options.json)
     if options.plots is not None:
-        draw_plots(times, options.plots, machine)
+        draw_plots(times, options.plots, unit, machine)
 
 
 if __name__ == "__main__":
