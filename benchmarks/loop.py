@@ -3,12 +3,13 @@
     python benchmarks/loop.py [--quick] [--json FILE]
 
 Each clip is pictures alone, taken a little beside the poses that were asked for (1 cm and 0.3° more with every clip);
-the program finds depth, poses and what moves, and merges what it found into memory. A loop begins with empty memory and
-ends where it began. The last view is memory drawn there as the walk draws it ("points": without its keyframes),
-compared with the first picture and with the place at the loop's end, over the pixels that memory has; "known" is their
-share. Drift is how far the last frame's pose is off, "asked" without any correction. Memory is compared with surface
-that the clips showed, within 6 m: accuracy is the share of points within 2 cm of it, completeness the share of it
-within 2 cm of a point. Leaked is the share of the clips' moving pixels that memory has a stray point within 3 cm of.
+the program finds depth, poses and what moves, merges what it found into memory and closes loops. A loop begins with
+empty memory and ends where it began. The last view is memory drawn there as the walk draws it ("points": without its
+keyframes), compared with the first picture and with the place at the loop's end, over the pixels that memory has;
+"known" is their share. Drift is how far the last frame's pose is off, "asked" without any correction. Memory is
+compared with surface that the clips showed, within 6 m: accuracy is the share of points within 2 cm of it, completeness
+the share of it within 2 cm of a point. Leaked is the share of the clips' moving pixels that memory has a stray point
+within 3 cm of.
 """
 
 import json
@@ -30,14 +31,17 @@ from spatia.generator.requests import Clip, ClipRequest, Progress, SceneVideo
 from spatia.renderer.capture import contact_sheet
 from spatia.renderer.interface import DrawOptions
 from spatia.renderer.software import SoftwareRenderer
+from spatia.runtime.closing import LoopCloser, stage_closure
 from spatia.world.camera import Pinhole, unproject
 from spatia.world.keyframes import FrameBank
 from spatia.world.memory import SpatialMemory
 from spatia.world.merge import stage_update
+from spatia.world.slam.closure import Closure
 from spatia.world.transforms import invert, look, rotation_angle_rad
 from spatia.world.updates import UpdateReport
 from truth import Silent, load_lpips, psnr
 
+SEED = 3
 SIZE, FOV_RAD = (480, 320), float(np.radians(75.0))
 FRAMES, RATE_HZ = 25, 24.0
 """Of a clip; each begins with the last pose of the one before."""
@@ -150,6 +154,7 @@ class Loop:
         first: The first picture.
         memory, bank: What the clips left.
         reports: Of each clip.
+        num_closures: How often drift was taken out.
     """
 
     asked: npt.NDArray[np.float64]
@@ -159,6 +164,7 @@ class Loop:
     memory: SpatialMemory
     bank: FrameBank
     reports: list[UpdateReport] = field(default_factory=list)
+    num_closures: int = 0
 
 
 def walk_loop(place: Place, num_clips: int) -> Loop:
@@ -168,7 +174,7 @@ def walk_loop(place: Place, num_clips: int) -> Loop:
     pinhole = Pinhole.from_fov(*SIZE, FOV_RAD)
     memory, bank = SpatialMemory(VOXEL_M), FrameBank()
     loop = Loop(asked, true, asked.copy(), place.render(true[0], pinhole, 0.0).color, memory, bank)
-    generator = _Beside(true[:1])
+    generator, closer, first_ids = _Beside(true[:1]), LoopCloser(), []
     for clip in range(num_clips):
         part = slice(clip * (FRAMES - 1), clip * (FRAMES - 1) + FRAMES)
         generator.true_poses = true[part]
@@ -186,11 +192,30 @@ def walk_loop(place: Place, num_clips: int) -> Loop:
             time_s=part.start / RATE_HZ,
         )
         update = run_request(request, generator, Silent()).update
+        keyframes = list(update.keyframes)
+        if clip == 0 and keyframes:
+            keyframes[0] = replace(keyframes[0], request_id=0)  # the first picture stands where it stands
         memory.apply(stage_update(memory.snapshot(), update))
-        bank.apply(bank.stage(update.keyframes))
+        bank.apply(bank.stage(keyframes))
         loop.found[part] = update.world_T_camera
         loop.reports.append(update.report)
+        first_ids.append(request.first_keyframe_id)
+        closure = closer.look(bank.snapshot(), replace(update, keyframes=tuple(keyframes)))
+        if closure is not None:
+            _take_out_drift(loop, closure, first_ids)
     return loop
+
+
+def _take_out_drift(loop: Loop, closure: Closure, first_ids: list[int]) -> None:
+    """Move memory, keyframes and the poses so far as loop closure says."""
+    staged = stage_closure(loop.memory.snapshot(), loop.bank, closure)
+    loop.memory.apply(staged.memory)
+    loop.bank.apply(staged.frames)
+    for clip, first_id in enumerate(first_ids):
+        for k in range(clip > 0, FRAMES):
+            index = clip * (FRAMES - 1) + k
+            loop.found[index] = staged.correction.of(first_id + k) @ loop.found[index]
+    loop.num_closures += 1
 
 
 # ------------------------------------------------------------------------------------------------ measures
@@ -280,6 +305,7 @@ def compare_poses(loop: Loop) -> dict[str, float]:
         out[f"{name} cm"] = 100 * float(np.linalg.norm(step[:3, 3]))
         out[f"{name} °"] = float(np.degrees(rotation_angle_rad(step)))
     out["rejected"] = float(sum(bool(r.rejected) for r in loop.reports))
+    out["closures"] = float(loop.num_closures)
     return out
 
 
@@ -312,7 +338,7 @@ def main() -> None:
     options = parse_options(__doc__ or "")
     machine, lpips = describe_machine(), load_lpips()
     loops = [("rooms", 2)] if options.quick else [(kind, n) for kind in ("rooms", "yard") for n in (2, 4, 6)]
-    rows = {f"{kind}, {n} clips": measure(PlaceSpec(kind, 3), n, lpips)[1] for kind, n in loops}
+    rows = {f"{kind}, {n} clips": measure(PlaceSpec(kind, SEED), n, lpips)[1] for kind, n in loops}
     columns = list(dict.fromkeys(name for figures in rows.values() for name in figures))
     table = Table("", *rows)
     for column in columns:

@@ -1,6 +1,6 @@
-"""Makes the pictures of the README: the garage's photo, a walk away from it, and the way round.
+"""Makes the pictures of the README and of docs/: the garage, procedural places, and closed loops through them.
 
-Usage: python tools/make_pictures.py [FOLDER]; some minutes without a graphics card.
+Usage: python tools/make_pictures.py [FOLDER [garage] [places] [loops]]; some minutes each without a graphics card.
 """
 
 import sys
@@ -9,12 +9,16 @@ from pathlib import Path
 import numpy as np
 import spatia
 from PIL import Image
+from spatia.generator.procedural.place import Place, PlaceSpec
 from spatia.renderer.capture import contact_sheet
 from spatia.renderer.overlay import Overlay, OverlayState
 from spatia.world.transforms import level_frame, look
 
 VIEW = spatia.Pinhole.from_fov(640, 370, float(np.radians(75.0)))
 JPEG_QUALITY = 88
+PLACES = (("rooms:3", -120.0), ("rooms:5", None), ("yard:3", -140.0), ("yard:6", None))
+"""Places, and the direction in degrees if it is not the start's."""
+LOOPS = (("rooms", 2), ("rooms", 6), ("yard", 2), ("yard", 6))
 
 
 def save(image: np.ndarray, path: Path) -> None:
@@ -31,8 +35,32 @@ def with_overlay(image: np.ndarray, state: OverlayState) -> np.ndarray:
     return (image * (1.0 - alpha) + overlay[..., :3] * alpha).astype(np.uint8)
 
 
-def main(folder: Path) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
+def places(folder: Path) -> None:
+    """Places by day and in the evening."""
+    tiles, labels = [], []
+    for name, degrees in PLACES:
+        for light in ("day", "evening"):
+            place = Place(PlaceSpec.parse(f"{name}:{light}"))
+            pose = place.start_pose()
+            if degrees is not None:
+                pose = look(pose[:3, 3], np.radians(degrees), -0.1)
+            tiles.append(place.render(pose, spatia.Pinhole.from_fov(832, 480, float(np.radians(75.0))), 2.0).color)
+            labels.append(f"{name}:{light}")
+            place.close()
+    save(contact_sheet(tiles, labels, columns=2, tile_width=560), folder / "places.jpg")
+
+
+def loops(folder: Path) -> None:
+    """First picture, last view and truth of closed loops, as ``benchmarks/loop.py`` walks them."""
+    sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
+    import loop
+
+    endings = {f"{kind}, {n} clips": loop.measure(PlaceSpec(kind, loop.SEED), n, None)[0] for kind, n in LOOPS}
+    save(loop.side_by_side(endings), folder / "loops.jpg")
+
+
+def garage(folder: Path) -> None:
+    """A walk away from the garage's photo, and the way round."""
     world = spatia.samples.garage(seed=1)
     level = level_frame(world.info.up_world)
     with spatia.Session(world, generator="outpaint", seed=1, wait=True, size=(832, 480)) as session:
@@ -59,5 +87,14 @@ def main(folder: Path) -> None:
     save(contact_sheet([t for _, t in tiles], [n for n, _ in tiles], columns=2, tile_width=560), folder / "walk.jpg")
 
 
+KINDS = {"garage": garage, "places": places, "loops": loops}
+
+
+def main(folder: Path, kinds: list[str]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for kind in kinds or list(KINDS):
+        KINDS[kind](folder)
+
+
 if __name__ == "__main__":
-    main(Path(sys.argv[1] if len(sys.argv) > 1 else "docs/pictures"))
+    main(Path(sys.argv[1] if len(sys.argv) > 1 else "docs/pictures"), sys.argv[2:])
