@@ -14,9 +14,10 @@ import numpy.typing as npt
 
 from ..renderer.interface import DrawOptions, Renderer
 from ..world.keyframes import Keyframe
-from ..world.points import PointClass, priority_of
-from ..world.updates import DepthView, MapUpdate
+from ..world.points import PointBatch, PointClass, priority_of
+from ..world.updates import DepthView, MapUpdate, UpdateReport
 from .errors import GarbageClipError
+from .learned import LearnedTools
 from .requests import Clip, ClipRequest, Generator, Progress, ReferenceFrame, SceneVideo
 
 TAIL_FRAMES = 9
@@ -55,6 +56,7 @@ def run_request(
     progress: Progress,
     *,
     renderer: Renderer | None = None,
+    tools: LearnedTools | None = None,
     now_s: Callable[[], float] = time.perf_counter,
 ) -> ClipResult:
     """Make one clip and lift it.
@@ -65,6 +67,7 @@ def run_request(
         progress: Told of every step; may end the work.
         renderer: Draws the scene video; a software renderer of its own if not given. One that is given is kept
             for the next request and copies only changed chunks.
+        tools: Estimator and segmenter for lifting; without weights if not given.
         now_s: Time source for ``seconds``.
 
     Raises:
@@ -83,7 +86,7 @@ def run_request(
         check_clip(clip, request)
     progress.check("lift", generate_end)
     with _timed("lift", seconds, now_s):
-        update = lift(clip, request, generator.rank)
+        update = lift(clip, request, generator.rank, tools)
     progress.check("lift", 1.0)
     seconds |= {f"generate/{phase}": float(value) for phase, value in clip.seconds.items()}
     frames = np.ascontiguousarray(clip.frames)
@@ -152,6 +155,8 @@ def check_clip(clip: Clip, request: ClipRequest) -> None:
     if clip.confidence is not None:
         _check_array("confidence", clip.confidence, shape, np.float32)
         _check_range("confidence", clip.confidence, 1.0, "in [0, 1]")
+    if clip.world_T_camera is not None:
+        _check_array("world_T_camera", clip.world_T_camera, (request.num_frames, 4, 4), np.float64)
     for name in ("moving", "new_surface"):
         if getattr(clip, name) is not None:
             _check_array(name, getattr(clip, name), shape, np.bool_)
@@ -171,8 +176,14 @@ def _check_range(name: str, value: npt.NDArray[np.float32], top: float, meaning:
         raise GarbageClipError(f"clip.{name}: expected finite numbers {meaning}, got {low:g} to {high:g}")
 
 
-def lift(clip: Clip, request: ClipRequest, rank: int) -> MapUpdate:
+def lift(clip: Clip, request: ClipRequest, rank: int, tools: LearnedTools | None = None) -> MapUpdate:
     """Make a map update of a checked clip. Depth that a clip of several frames lacks is found from its motion.
+
+    Args:
+        clip: What was made.
+        request: What was asked for.
+        rank: Of the generator.
+        tools: Estimator and segmenter to use; without weights if not given.
 
     Raises:
         GarbageClipError: A single frame claims new surface but brings no depth to place it.
@@ -181,12 +192,17 @@ def lift(clip: Clip, request: ClipRequest, rank: int) -> MapUpdate:
     from ..world.slam.estimators import FrameStack
     from ..world.slam.update import build_update
 
+    poses = request.world_T_camera if clip.world_T_camera is None else clip.world_T_camera
+    if clip.unplaced:
+        report = UpdateReport("placement", clip.unplaced, tests={"rejected_by_placement": 1.0})
+        return MapUpdate(PointBatch.empty(), (), (), request.world_T_camera.copy(), report)
     depth_m, new_surface, estimator = clip.depth_m, clip.new_surface, "given"
     is_found = depth_m is None and (new_surface is None or bool(new_surface.any()))
     if is_found:
         if request.num_frames < 2:
             raise GarbageClipError("clip.depth_m: expected depth for new surface in a single frame, got None")
-        estimator, new_surface = "multiview", None  # which of its key views show something new is found by depth
+        estimator = "multiview" if tools is None else tools.estimator([keyframe_of(r) for r in request.references])
+        new_surface = None  # which of its key views show something new is found by depth
     elif depth_m is None:
         depth_m = np.zeros(clip.frames.shape[:3], np.float32)
     stack = FrameStack(
@@ -195,7 +211,7 @@ def lift(clip: Clip, request: ClipRequest, rank: int) -> MapUpdate:
         confidence=None if is_found else clip.confidence,
         moving=clip.moving,
         new_surface=new_surface,
-        world_T_camera=request.world_T_camera,
+        world_T_camera=poses,
         pinhole=request.pinhole,
     )
     return build_update(
@@ -210,6 +226,8 @@ def lift(clip: Clip, request: ClipRequest, rank: int) -> MapUpdate:
         tick=request.tick,
         keep_visible=observed_views(request.references),
         find_moving=True if is_found else None,
+        segmenter=tools.segmenter() if tools is not None and new_surface is None else None,
+        history=None if request.tail is None or request.tail.shape[1:] != clip.frames.shape[1:] else request.tail,
     )
 
 

@@ -7,6 +7,7 @@ pose.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from typing import Any, Protocol
 
 import cv2
@@ -23,7 +24,7 @@ from ..given import find_flying
 from ..lift import choose_frames
 from ..scale import ScaleLock, fit_scale, memory_depth
 from ..similarity import BodyView, fit_body
-from .weights import find_weights
+from .weights import find_weights, find_weights_if_any
 
 APACHE_WEIGHTS = "facebook/map-anything-apache"
 """The other weights, ``facebook/map-anything``, are for non-commercial use."""
@@ -335,3 +336,8 @@ class _Loaded:
 
     def _array(self, value: Any) -> Any:
         return value.float().cpu().numpy() if isinstance(value, self._torch.Tensor) else value
+
+
+def is_mapanything_installed() -> bool:
+    """Whether package and weights are there. Imports neither."""
+    return find_spec("mapanything") is not None and find_weights_if_any(APACHE_WEIGHTS) is not None

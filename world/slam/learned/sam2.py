@@ -5,6 +5,7 @@ Weights lie in the models' folder or the hub's cache; nothing is downloaded here
 
 import tempfile
 from collections.abc import Iterable, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,7 +15,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from ..segmenters import Prompt
-from .weights import find_file, find_weights
+from .weights import find_file, find_weights, find_weights_if_any, has_file
 
 CHECKPOINT_REPOSITORY, CHECKPOINT_FILE = "facebook/sam2.1-hiera-large", "sam2.1_hiera_large.pt"
 CONFIG_NAME = "configs/sam2.1/sam2.1_hiera_l.yaml"
@@ -175,3 +176,12 @@ class TransformersPredictor:
             ):
                 masks = self._processor.post_process_masks([found.pred_masks], original_sizes=size, binarize=False)
                 yield found.frame_idx, list(inference_state.obj_ids), masks[0]
+
+
+def is_sam2_installed() -> bool:
+    """Whether a package and its weights are there. Imports neither."""
+    if find_spec("torch") is None:
+        return False
+    if find_spec("sam2") is not None:
+        return has_file(CHECKPOINT_REPOSITORY, CHECKPOINT_FILE)
+    return find_spec("transformers") is not None and find_weights_if_any(CHECKPOINT_REPOSITORY) is not None

@@ -59,9 +59,19 @@ def find_file(repository: str, name: str, environment: Mapping[str, str] = os.en
     Raises:
         MissingLibraryError: It lies nowhere; the message says where to put it.
     """
-    place = _models_folder(environment) / repository.partition("/")[2] / name
-    snapshots = _hub_cache(environment) / f"models--{repository.replace('/', '--')}" / "snapshots"
-    found = [place] if place.is_file() else sorted(snapshots.glob(f"*/{name}"))
+    found = _files(repository, name, environment)
     if not found:
+        place = _models_folder(environment) / repository.partition("/")[2] / name
         raise MissingLibraryError(f"the weights {repository} are not there: put {name} at {place}", name=repository)
     return found[-1]
+
+
+def has_file(repository: str, name: str, environment: Mapping[str, str] = os.environ) -> bool:
+    """Whether ``find_file`` would find it."""
+    return bool(_files(repository, name, environment))
+
+
+def _files(repository: str, name: str, environment: Mapping[str, str]) -> list[Path]:
+    place = _models_folder(environment) / repository.partition("/")[2] / name
+    snapshots = _hub_cache(environment) / f"models--{repository.replace('/', '--')}" / "snapshots"
+    return [place] if place.is_file() else sorted(snapshots.glob(f"*/{name}"))

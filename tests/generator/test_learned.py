@@ -1,0 +1,65 @@
+"""What lifts clips is chosen by name or by what is installed, and kept."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from spatia.generator import learned
+from spatia.generator.learned import LearnedTools
+from spatia.generator.pipeline import lift
+from spatia.generator.requests import Clip
+from spatia.tests.fakes import make_request, wall_memory
+from spatia.world.errors import MissingLibraryError
+
+
+class Follower:
+    """A segmenter that marks the left third of every frame, whatever it is asked."""
+
+    name = "follower"
+
+    def __init__(self) -> None:
+        self.num_frames = 0
+
+    def track(self, color, prompts):
+        self.num_frames = len(color)
+        return np.zeros((len(prompts), *color.shape[:3]), bool)
+
+
+def test_without_weights_everything_is_weight_free(tmp_path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(learned, "is_mapanything_installed", lambda: False)
+    monkeypatch.setattr(learned, "is_sam2_installed", lambda: False)
+    tools = LearnedTools({})
+    assert tools.estimator([]).name == "multiview"
+    assert tools.segmenter() is None
+
+
+def test_installed_models_are_taken(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(learned, "is_mapanything_installed", lambda: True)
+    monkeypatch.setattr(learned, "is_sam2_installed", lambda: True)
+    tools = LearnedTools({})
+    assert (tools.estimator_name, tools.segmenter_name) == ("mapanything", "sam2")
+
+
+def test_a_name_goes_before_what_is_installed():
+    tools = LearnedTools({"SPATIA_ESTIMATOR": "diorama", "SPATIA_SEGMENTER": f"{__name__}:Follower"})
+    assert tools.estimator([]).name == "diorama"
+    assert tools.segmenter() is tools.segmenter()
+
+
+def test_a_named_model_that_is_not_there_is_an_error_that_names_what_is_missing(tmp_path, monkeypatch):
+    monkeypatch.setenv("SPATIA_MODELS", str(tmp_path))
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    with pytest.raises(MissingLibraryError):
+        LearnedTools({"SPATIA_ESTIMATOR": "depth-pro"}).estimator([])
+
+
+def test_a_segmenter_sees_the_clip_and_the_frames_before_it():
+    request = make_request(memory=wall_memory().snapshot(), num_frames=2)
+    request = replace(request, tail=np.zeros((3, 24, 32, 3), np.uint8))
+    rng = np.random.default_rng(0)
+    depth = np.full((2, 24, 32), 1.0, np.float32)
+    depth[:, 6:18, 4:12] = 0.5
+    clip = Clip(rng.integers(0, 255, (2, 24, 32, 3), np.uint8), depth)
+    tools = LearnedTools({"SPATIA_SEGMENTER": f"{__name__}:Follower"})
+    lift(clip, request, 40, tools)
+    assert tools.segmenter().num_frames in (0, 5)
