@@ -26,6 +26,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 from .errors import ChannelClosedError, GarbageClipError, MissingExtraError, TransportError, UnusableModelError
+from .learned import LearnedTools
 from .pipeline import ClipResult, new_renderer, run_request
 from .registry import explain_import_error, generator_class
 from .requests import ClipRequest, GenerationCancelledError, Generator, Progress
@@ -118,6 +119,7 @@ class Runner:
         except ImportError as error:
             raise explain_import_error(name, error) from error
         self._renderer = None
+        self._tools = LearnedTools()
         self._epoch = -1
 
     def run(self, request: ClipRequest, progress: Progress) -> ClipResult:
@@ -125,7 +127,7 @@ class Runner:
         if self._renderer is None or request.epoch != self._epoch:
             self.close_renderer()  # chunk revisions tell changes apart only within an epoch
             self._renderer, self._epoch = new_renderer(), request.epoch
-        return run_request(request, self.generator, progress, renderer=self._renderer)
+        return run_request(request, self.generator, progress, renderer=self._renderer, tools=self._tools)
 
     def prepare(self, request: ClipRequest, progress: Progress) -> None:
         """Let a generator that has something to make ahead make it; see ``Generator``."""
