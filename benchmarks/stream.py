@@ -52,6 +52,7 @@ RESIDENT_TARGET_MB = 1024.0
 FRAME_TARGET = 1.0 / 1.10
 PSNR_TARGET_DB = 35.0
 SAMPLE_S = 0.05
+FIRST_VIEW_S, SETTLE_S = 2.0, 60.0
 PSNR_PLACES = 5
 
 
@@ -195,9 +196,10 @@ def walk(path: Path, budget_bytes: int, seconds: float, waypoints: list[Transfor
     session = Session(world, "none", wait=False, size=SIZE)
     pose, _ = pose_at(waypoints, 0.0)
     session.draw(pose, pinhole=pinhole)
-    session.wait_for_view(10.0)
+    session.wait_for_view(FIRST_VIEW_S)
     session.draw(pose, pinhole=pinhole)
     shown = time.perf_counter()
+    _settle(session, pose, pinhole)
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     frames, work, start = [], [], time.perf_counter()
     while (now := time.perf_counter() - start) < seconds:
@@ -221,6 +223,16 @@ def walk(path: Path, budget_bytes: int, seconds: float, waypoints: list[Transfor
     session.close()
     world.close()
     return facts
+
+
+def _settle(session: Session, pose: Transform, pinhole: Pinhole) -> None:
+    """Let all that is wanted at the start arrive."""
+    quiet, start = 0, time.perf_counter()
+    while quiet < 5 and time.perf_counter() - start < SETTLE_S:
+        session.draw(pose, pinhole=pinhole)
+        pager = session.world.memory.pager
+        is_there = pager is None or (pager.wait(SETTLE_S) and pager.num_ready == 0)
+        quiet = quiet + 1 if is_there else 0
 
 
 def run_walk(path: Path, budget_bytes: int, seconds: float, waypoints: list[Transform]) -> dict[str, float]:
@@ -257,15 +269,16 @@ def picture_psnr_db(path: Path, budget_bytes: int, waypoints: list[Transform], s
     pinhole = Pinhole.from_fov(*SIZE, FOV_RAD)
     world = open_world(path, read_only=True, budget_bytes=budget_bytes)
     values = []
-    with Session(world, "none", wait=True, size=SIZE) as session:
+    with Session(world, "none", wait=False, size=SIZE) as session:
         for moment in np.linspace(0.1, 0.9, PSNR_PLACES) * seconds:
             pose, _ = pose_at(waypoints, float(moment))
-            for _ in range(40):  # the renderer takes what waits for it, the pager goes on
-                paged = session.draw(pose, pinhole=pinhole)
+            _settle(session, pose, pinhole)
+            options = DrawOptions(use_keyframes=False)
+            paged = session.renderer.render(pose, pinhole, options)
             snapshot = world.memory.snapshot()
             full = SoftwareRenderer()
             full.update(snapshot.subset(snapshot.chunks_in_frusta(pinhole, pose)))
-            truth = full.render(pose, pinhole, DrawOptions(use_keyframes=False))
+            truth = full.render(pose, pinhole, options)
             known = (truth.depth_m > 0) | (paged.depth_m > 0)
             if known.mean() < 0.05:
                 continue  # looks out of the world

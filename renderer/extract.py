@@ -20,6 +20,14 @@ COARSER = -1
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Place:
+    """Where a renderer stored a chunk's points already: its first page, and how many points each level has."""
+
+    head: int
+    ends: npt.NDArray[np.int32]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class ExtractedChunk:
     """One chunk ready to be drawn.
 
@@ -38,6 +46,7 @@ class ExtractedChunk:
         codes: (N,) uint32 Morton codes of its voxels.
         level: Level of detail that its points are; 0 for all of them.
         is_new: Whether points that were not drawn before may fade in; False for those that were merely not in memory.
+        place: Where they are stored already, or None.
     """
 
     key: ChunkKey
@@ -53,6 +62,7 @@ class ExtractedChunk:
     codes: npt.NDArray[np.uint32]
     level: int = 0
     is_new: bool = True
+    place: Place | None = None
 
     @property
     def num_points(self) -> int:
@@ -99,10 +109,15 @@ class ChunkExtractor:
 
     Args:
         clock: Seconds that only rise; for the budget.
+        stage: What else can be done with a chunk that a pager read, on the pager's thread.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
-        self._clock = clock
+    def __init__(
+        self,
+        clock: Callable[[], float] = time.perf_counter,
+        stage: Callable[[ExtractedChunk], ExtractedChunk] = lambda chunk: chunk,
+    ) -> None:
+        self._clock, self._stage = clock, stage
         self._held: dict[ChunkKey, tuple[int, weakref.ref[npt.NDArray[np.uint32]]]] = {}
         self._pending: list[ChunkKey] = []
         self._snapshot: MemorySnapshot | None = None
@@ -152,7 +167,7 @@ class ChunkExtractor:
         removed = list(self._held)
         self._held.clear()
         self._voxel_size_m = snapshot.voxel_size_m
-        self._scene.start_drawing(self._unpack)
+        self._scene.start_drawing(lambda change: self._stage(self._unpack(change)))
         return removed
 
     def _holds(self, key: ChunkKey, entry: Chunk | StoredChunk) -> bool:

@@ -1,12 +1,14 @@
 """Where the software renderer keeps points: pages of equal size, chained into chunks."""
 
+import threading
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 
 from ..world.chunks import ChunkKey
-from .extract import ExtractedChunk
+from .extract import ExtractedChunk, Place
 from .kernels import Slots
 from .pages import NUM_LEVELS, PAGE, Pages, mark_fresh, store_chunk
 
@@ -18,6 +20,8 @@ INITIAL_SLOTS = 1024
 
 class PointPool:
     """Points of all chunks as structure of arrays. Replacing a chunk moves no other chunk.
+
+    One thread uses it, but ``stage`` may be called by another one beside it.
 
     Attributes:
         pages, slots: What ``kernels.draw_points`` reads.
@@ -34,6 +38,7 @@ class PointPool:
         self.slot_of: dict[ChunkKey, int] = {}
         self._free_slots: list[int] = []
         self._free_pages: list[int] = []
+        self._lock = threading.Lock()
         self._num_pages = 0
         self._num_slots = 0
         x, y, z = (np.empty(0, np.uint16) for _ in range(3))
@@ -59,8 +64,13 @@ class PointPool:
     def reserve(self, num_points: int) -> None:
         """Make room for so many points at once, so that growing copies nothing; untouched room costs no memory."""
         num_pages = -(-num_points // PAGE)
-        if num_pages > len(self.pages.next_page):
-            self._grow_pages(num_pages)
+        with self._lock:
+            if num_pages > len(self.pages.next_page):
+                self._grow_pages(num_pages)
+
+    def stage(self, chunk: ExtractedChunk) -> ExtractedChunk:
+        """Store a chunk's points where nothing draws them yet; ``put`` then only swaps. Any thread."""
+        return chunk if chunk.num_points == 0 else replace(chunk, place=self._store(chunk))
 
     def put(self, chunk: ExtractedChunk, arrival_s: float) -> None:
         """Store a chunk in place of its older revision.
@@ -72,19 +82,24 @@ class PointPool:
         if chunk.num_points == 0:
             self.remove(chunk.key)
             return
-        numbers = np.array(self._take_pages(-(-chunk.num_points // PAGE)), np.int32)
-        ends = np.zeros(NUM_LEVELS, np.int32)
-        finest = max(0, self._finest - chunk.level)
-        store_chunk(chunk.local_q8, chunk.color_rgba, chunk.priority, numbers, self.pages, ends, finest)
-        count = int(ends[0])
-        used = -(-count // PAGE)
-        self._free_pages.extend(numbers[used:].tolist())
-        numbers = numbers[:used]
-        self.pages.next_page[numbers[:-1]] = numbers[1:]
-        self.pages.next_page[numbers[-1]] = -1
-        self._mark_fresh(chunk.key, int(numbers[0]), count)
+        place = chunk.place or self._store(chunk)
+        if chunk.is_new:
+            self._mark_fresh(chunk.key, place.head, int(place.ends[0]))
         self.remove(chunk.key)
-        self._fill_slot(self._take_slot(), chunk, int(numbers[0]), ends, arrival_s)
+        self._fill_slot(self._take_slot(), chunk, place.head, place.ends, arrival_s)
+
+    def _store(self, chunk: ExtractedChunk) -> Place:
+        finest = max(0, self._finest - chunk.level)
+        ends = np.zeros(NUM_LEVELS, np.int32)
+        with self._lock:  # pages must not grow while points are written into them
+            numbers = np.array(self._take_pages(-(-chunk.num_points // PAGE)), np.int32)
+            store_chunk(chunk.local_q8, chunk.color_rgba, chunk.priority, numbers, self.pages, ends, finest)
+            used = -(-int(ends[0]) // PAGE)
+            self._free_pages.extend(numbers[used:].tolist())
+            numbers = numbers[:used]
+            self.pages.next_page[numbers[:-1]] = numbers[1:]
+            self.pages.next_page[numbers[-1]] = -1
+        return Place(int(numbers[0]), ends)
 
     def _fill_slot(
         self, slot: int, chunk: ExtractedChunk, head: int, ends: npt.NDArray[np.int32], arrival_s: float
@@ -108,7 +123,9 @@ class PointPool:
         slot = self.slot_of.pop(key, None)
         if slot is None:
             return
-        self._free_pages.extend(self._pages(slot))
+        pages = self._pages(slot)
+        with self._lock:
+            self._free_pages.extend(pages)
         self.slots.count[slot] = 0
         self._free_slots.append(slot)
 
@@ -139,7 +156,9 @@ class PointPool:
 
     def _grow_pages(self, num_pages: int) -> None:
         *points, next_page = self.pages
-        self.pages = Pages._make([*(_longer(a, num_pages * PAGE) for a in points), _longer(next_page, num_pages)])
+        used = self._num_pages  # what was never used is not copied, so that it stays without memory
+        longer = [_longer(a, num_pages * PAGE, used * PAGE) for a in points]
+        self.pages = Pages._make([*longer, _longer(next_page, num_pages, used)])
 
     def _grow_slots(self, num_slots: int) -> None:
         self.slots = Slots._make(_longer(a, num_slots) for a in self.slots)
@@ -151,7 +170,8 @@ def _no_ints() -> npt.NDArray[np.int32]:
     return np.empty(0, np.int32)
 
 
-def _longer(array: npt.NDArray, length: int) -> npt.NDArray:
+def _longer(array: npt.NDArray, length: int, used: int | None = None) -> npt.NDArray:
     out = np.empty((length, *array.shape[1:]), array.dtype)
-    out[: len(array)] = array
+    kept = len(array) if used is None else used
+    out[:kept] = array[:kept]
     return out

@@ -104,7 +104,7 @@ class SoftwareRenderer:
             raise ValueError(f"threads: the software renderer draws on 1 thread, got {threads}")
         self._finest_level = finest_level
         self._pool = PointPool(finest_level)
-        self._extractor = ChunkExtractor()
+        self._extractor = ChunkExtractor(stage=lambda chunk: self._pool.stage(chunk))
         self._left_end = _round_splats()
         self._distance = kernels.centre_distances()
         self._planes: Planes | None = None
@@ -205,7 +205,7 @@ class SoftwareRenderer:
     def close(self) -> None:
         """Release the points; safe to call twice."""
         self._pool = PointPool()
-        self._extractor = ChunkExtractor()
+        self._extractor = ChunkExtractor(stage=lambda chunk: self._pool.stage(chunk))
         self._shelf = PhotoShelf()
         self._planes = None
         self._store = PlaneStore()

@@ -74,6 +74,7 @@ class PagingStatus:
         loads, evictions: Chunks read, and dropped for others, so far.
         num_damaged: Chunks that could not be read.
         is_complete: All that the plan asks for is there.
+        failure: Why nothing is read ahead any more, or empty.
     """
 
     num_chunks: int
@@ -88,6 +89,7 @@ class PagingStatus:
     evictions: int
     num_damaged: int
     is_complete: bool
+    failure: str = ""
 
 
 class Pager:
@@ -125,6 +127,7 @@ class Pager:
         self._prepare: Callable[[DrawChange], Any] | None = None
         self._is_wanted = self._is_drawing = self._is_closing = self._is_complete = False
         self._fits = False
+        self._failure: Exception | None = None
         self._thread = threading.Thread(target=self._run, name="spatia-pager", daemon=True)
 
     # On the thread that owns memory
@@ -295,13 +298,23 @@ class Pager:
                 evictions=self._evictions,
                 num_damaged=len(self._damage),
                 is_complete=self._is_complete,
+                failure="" if self._failure is None else f"{type(self._failure).__name__}: {self._failure}",
             )
 
     # The background thread
 
     def _run(self) -> None:
-        if self._on_start is not None:
-            self._on_start()
+        try:
+            if self._on_start is not None:
+                self._on_start()
+            self._work()
+        except Exception as error:  # paging ends; what is held stays, and lookups read by themselves
+            _LOG.exception("the pager's thread ended")
+            with self._condition:
+                self._failure, self._is_drawing = error, False
+                self._condition.notify_all()
+
+    def _work(self) -> None:
         while True:
             with self._condition:
                 self._condition.wait_for(lambda: self._is_wanted or self._is_closing, REPLAN_S)

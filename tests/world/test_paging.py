@@ -280,3 +280,16 @@ def test_a_new_renderer_gets_everything_again(paged: Paged) -> None:
 def test_a_budget_of_nothing_is_refused() -> None:
     with pytest.raises(ValueError, match="budget_bytes"):
         Pager(Disk([]), VOXEL_M, 0)
+
+
+def test_a_fault_on_the_pager_s_thread_is_told_and_chunks_can_still_be_read(paged: Paged) -> None:
+    memory, disk, pager = paged(5)
+
+    def prepare(change: DrawChange) -> None:
+        raise RuntimeError("out of order")
+
+    pager.start_drawing(prepare)
+    pager.look(at(0.0))
+    assert pager.wait(WAIT_S)
+    assert pager.status().failure == "RuntimeError: out of order"
+    assert len(memory.points()) == sum(c.num_points for c in disk.chunks.values())
