@@ -73,7 +73,7 @@ class Rewinder:
         session: Whose moments; it calls ``tick`` and ``note``.
         recorder: Told where each step back led, or None.
         recording: Go back where this log says, whatever the intents say, or None.
-        max_moments: Most that are kept.
+        max_moments: Most that are kept; 0 keeps none, and nothing is gone back to.
         max_bytes: Most that they alone may keep alive.
     """
 
@@ -110,6 +110,13 @@ class Rewinder:
             return 0.0
         return (self._left_at - self._moments[-1].tick) * self._session.tick_s
 
+    def forget(self) -> None:
+        """Drop all moments, where the session goes back by itself."""
+        self._end()
+        self._moments.clear()
+        self._costs.clear()
+        self.num_bytes = 0
+
     def note(self) -> None:
         """Keep the present moment if one is due and something changed; the session calls it at the end of a tick."""
         tick = self._session.tick_count
@@ -118,7 +125,7 @@ class Rewinder:
                 self._moments.append(self._moment())
                 self._costs.append(0)
             return
-        if tick % self._every and self._moments:
+        if not self._max_moments or (tick % self._every and self._moments):
             return
         moment = self._moment()
         if self._moments:
@@ -142,7 +149,7 @@ class Rewinder:
         if self._recording is not None:
             self._follow_record(self._recording)
             return self.is_active
-        if not is_wished:
+        if not is_wished or not self._moments:
             self._end()
             return False
         if not self.is_active:
@@ -155,8 +162,7 @@ class Rewinder:
                 self._costs.pop()
                 self.num_bytes -= self._costs[-1]
                 self._costs[-1] = 0
-        if self._moments:
-            self._go_to(self._moments[-1])
+        self._go_to(self._moments[-1])
         return True
 
     def count_from(self, next_request_id: int, next_keyframe_id: int) -> None:

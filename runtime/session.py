@@ -27,7 +27,7 @@ from .collision import Collision
 from .director import Director, predict_along
 from .metrics import Metrics
 from .record import Recorder, Recording
-from .rewind import Rewinder
+from .rewind import MAX_MOMENTS, Rewinder
 from .rig import CameraRig, RigState
 from .world import World
 
@@ -88,6 +88,7 @@ class Session:
         memory_limit: Bytes of points above which nothing more is generated.
         quality: How much work generators that can choose put into a clip: "draft", "balanced" or "best". Adapted to
             the speed that is measured unless the session waits. By default "best" where it waits, else "balanced".
+        can_rewind: Whether to keep moments to go back to (``Intent.rewind``); if not given, where it does not wait.
     """
 
     def __init__(
@@ -105,6 +106,7 @@ class Session:
         recording: Recording | None = None,
         memory_limit: int | None = None,
         quality: str = "",
+        can_rewind: bool | None = None,
     ) -> None:
         generator = generator or own_generator(world)
         self.world = world
@@ -141,7 +143,9 @@ class Session:
         self._previous = self.rig.state
         self._predict: Callable[[float], Transform] | None = None
         self._is_closed = False
-        self.rewinder = Rewinder(self, recorder=recorder, recording=recording)
+        keeps_moments = can_rewind or (can_rewind is None and not wait)
+        max_moments = MAX_MOMENTS if keeps_moments else 0
+        self.rewinder = Rewinder(self, recorder=recorder, recording=recording, max_moments=max_moments)
 
     def __enter__(self) -> "Session":
         return self
@@ -451,6 +455,7 @@ class Session:
         self.clips.last_plan_tick, self.clips.undo_steps = checkpoint.last_plan_tick, list(checkpoint.undo)
         self.clips.forget_pending()
         self._looked, self._pace, self._predict = (0.0, 0.0), 1.0, None
+        self.rewinder.forget()
         self.status.merged_clips, self.status.outcomes = checkpoint.merged_clips, dict(checkpoint.outcomes)
         self.clips.seed = checkpoint.seed if seed is None else seed
 

@@ -22,6 +22,7 @@ PER_MOMENT = round(MOMENT_S / TICK_S)
 
 
 def _session(world: World | None = None, **options: object) -> Session:
+    options = {"can_rewind": True, **options}
     return Session(world or tiny_world(), INSTANT, wait=True, size=SIZE, tick_s=TICK_S, **options)  # type: ignore[arg-type]
 
 
@@ -80,8 +81,25 @@ def test_nothing_is_generated_while_going_back_but_again_afterwards() -> None:
         assert session.status.merged_clips > merged
 
 
+def test_a_session_that_waits_keeps_no_moments_unless_it_is_asked_to() -> None:
+    with _session(can_rewind=None) as session:
+        _ticks(session, FORWARD, 12)
+        pose = session.rig.world_T_camera
+        _ticks(session, BACK, 3)
+        assert session.rewinder.num_moments == 0
+        assert np.allclose(session.rig.world_T_camera[:3, 3], pose[:3, 3], atol=0.1)
+
+
+def test_restoring_a_checkpoint_forgets_the_way_back() -> None:
+    with _session() as session:
+        start = session.checkpoint()
+        _ticks(session, FORWARD, 12)
+        session.restore(start)
+        assert session.rewinder.num_moments == 0
+
+
 def test_standing_still_keeps_no_moments() -> None:
-    with Session(tiny_world(), "none", wait=True, size=SIZE, tick_s=TICK_S) as session:
+    with Session(tiny_world(), "none", wait=True, size=SIZE, tick_s=TICK_S, can_rewind=True) as session:
         _ticks(session, Intent(), 200)
         assert session.rewinder.num_moments <= 2
 
