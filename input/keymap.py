@@ -39,6 +39,7 @@ COMMANDS: Mapping[str, str] = {
     "help": "this help",
     "details": "all details",
     "tint": "tint by origin",
+    "masks": "show what moves",
     "wipe": "compare with the true photo",
     "picture": "take a picture",
     "video": "start or stop a video",

@@ -49,6 +49,8 @@ class OverlayState:
         map_tile: (S, S, 4) uint8 drawn by ``Minimap``, or None. Another array is another map.
         toast: A short message, such as "saved".
         notice: Something to know all the time, such as that distances are a guess.
+        mask_tile: (h, w, 4) uint8, a keyframe with what moves in it, or None. Another array is another picture.
+        mask_text: What stands beside it; empty while masks are not shown.
         tint_shown: Whether the picture is tinted by origin; shows the colours' names.
         wipe_fraction: Where the wipe's line stands, 0..1 from the left, or None.
         wipe_text: What stands at the wipe's line, such as "24.1 dB".
@@ -64,6 +66,8 @@ class OverlayState:
     help: tuple[tuple[str, str], ...] = ()
     help_shown: bool = False
     map_tile: Rgba | None = None
+    mask_tile: Rgba | None = None
+    mask_text: str = ""
     toast: str = ""
     notice: str = ""
     tint_shown: bool = False
@@ -126,6 +130,7 @@ class Overlay:
         return [
             ("wipe", (s.wipe_fraction, s.wipe_text), lambda: self._wipe(s)),
             ("map", tile, lambda: self._map(s)),
+            ("masks", (None if s.mask_tile is None else id(s.mask_tile), s.mask_text), lambda: self._masks(s)),
             ("legend", s.tint_shown, lambda: self._legend(s)),
             ("notice", s.notice, lambda: self._notice(s)),
             ("status", (s.status, s.is_busy, s.is_recording), lambda: self._status(s)),
@@ -206,6 +211,16 @@ class Overlay:
             return None
         margin = self._px(MARGIN_PX)
         return s.map_tile, (self._layout[0][0] - s.map_tile.shape[1] - margin, margin)
+
+    def _masks(self, s: OverlayState) -> tuple[Rgba, tuple[int, int]] | None:
+        if not s.mask_text:
+            return None
+        label, margin = _line(s.mask_text, self._scale), self._px(MARGIN_PX)
+        picture = np.zeros((0, 1, 4), np.uint8) if s.mask_tile is None else s.mask_tile
+        image = np.zeros((picture.shape[0] + label.shape[0], max(picture.shape[1], label.shape[1]), 4), np.uint8)
+        image[: picture.shape[0], : picture.shape[1]] = picture
+        image[picture.shape[0] :, : label.shape[1]] = label
+        return image, (margin, (self._layout[0][1] - image.shape[0]) // 2)
 
     def _legend(self, s: OverlayState) -> tuple[Rgba, tuple[int, int]] | None:
         if not s.tint_shown:

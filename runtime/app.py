@@ -23,6 +23,7 @@ from ..world.paging import Pager
 from . import commands
 from .clock import WallClock
 from .headless import session_facts, write_report
+from .mask_view import MaskView
 from .persistence import adopt_file, state_of
 from .process import resident_bytes
 from .record import Recorder
@@ -159,6 +160,7 @@ class Application:
         self._place, self._is_frozen = place, command.frozen
         self._size = size
         self._overlay = Overlay()
+        self._masks = MaskView()
         self._map = Minimap(session.world.info.up_world, session.world.info.world_T_start[:3, 3])
         self._around: MemorySnapshot | None = None
         self._map_tile: npt.NDArray[np.uint8] | None = None
@@ -254,6 +256,7 @@ class Application:
         if self._map_tile is None or self._frames % MAP_EVERY_FRAMES == 0 or (changed and self._frames % 3 == 0):
             path = [p[1:] for p in world.walk.path[-2000:]]
             self._map_tile = self._map.draw(self._session.rig.world_T_camera, path)
+        mask_tile, mask_text = self._look_at_masks() if loop.masks else (None, "")
         state = OverlayState(
             status=self._status(),
             is_busy=bool(self._session.status.phase),
@@ -264,6 +267,8 @@ class Application:
             help=self._keymap.help_lines() if loop.help else (),
             help_shown=loop.help,
             map_tile=self._map_tile,
+            mask_tile=mask_tile,
+            mask_text=mask_text,
             toast=loop.message,
             notice=self._session.status.notice,
             tint_shown=loop.tint,
@@ -272,6 +277,10 @@ class Application:
             prompt_text=self._devices.prompt_text,
         )
         return self._overlay.draw(state, self._presenter.drawable_size, self._presenter.scale)
+
+    def _look_at_masks(self) -> tuple[npt.NDArray[np.uint8] | None, str]:
+        session, width = self._session, self._presenter.drawable_size[0]
+        return self._masks.look(session.world.bank.keyframes, session.rig.world_T_camera, width)
 
     def _status(self) -> str:
         status = self._session.status

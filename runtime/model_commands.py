@@ -58,7 +58,24 @@ def _list(folder: Path) -> int:
         print(f"{'':<20} {needs}, {low:.0f} to {high:.0f} GB on a GPU; licence {model.license}; needs {model.needs}")
         if model.name == "spatia":
             print("\n".join(f"{'':<20} {line}" for line in plan_lines(free_on_gpu_gb())))
+    print("\n".join(slot_lines()))
     return 0
+
+
+def slot_lines() -> list[str]:
+    """What can be put into each slot by name, third parties' included, and what is taken by itself."""
+    from ..generator.learned import LearnedTools
+    from ..generator.registry import generator_names
+    from ..world.slam.learned.monocular import installed_monocular
+    from ..world.slots import ESTIMATORS, SEGMENTERS
+
+    tools = LearnedTools()
+    return [
+        f"generators: {', '.join(generator_names())}",
+        f"estimators (SPATIA_ESTIMATOR): {', '.join(ESTIMATORS.names())}; now {tools.estimator_name} for clips, "
+        f"{installed_monocular() or 'diorama'} for a photo",
+        f"segmenters (SPATIA_SEGMENTER): {', '.join(SEGMENTERS.names())}, none; now {tools.segmenter_name}",
+    ]
 
 
 def plan_lines(free_gb: float | None) -> list[str]:

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from ..saves.errors import SourceError
 from ..saves.frames import LazyFrames, Source, SourceFrame
+from ..world.slam.closure import choose_keyframes, close_trajectory
 from ..world.slam.sequence_depth import KeyDepth, estimate_sequence
 from ..world.slam.structure import track_pictures
 from ..world.slam.tracking import Trajectory, track_recording
@@ -111,8 +112,14 @@ def track_source(
 def _track_rgbd(source: Source, report: Progress) -> TrackedSource:
     trajectory = track_recording(source.frames, progress=report)
     kept = _kept(source, trajectory, "record slower, in a textured place")
+    found = trajectory.world_T_camera[kept]
+    frames = LazyFrames([partial(source.frames.__getitem__, k) for k in kept])
+    poses, closure = close_trajectory(frames, found, choose_keyframes(found), progress=report)
+    moved = {k: replace(trajectory.poses[k], world_T_camera=pose) for k, pose in zip(kept, poses, strict=True)}
+    trajectory = replace(trajectory, poses=tuple(moved.get(k, pose) for k, pose in enumerate(trajectory.poses)))
     loaders = [partial(_with_pose, source.frames, k, trajectory.poses[k].world_T_camera) for k in kept]
-    note = _joined(source.note, f"poses found by tracking: {len(kept)} of {len(source.frames)} frames")
+    loops = "" if closure is None else f"{len(closure.loops)} loops closed"
+    note = _joined(source.note, f"poses found by tracking: {len(kept)} of {len(source.frames)} frames", loops)
     return TrackedSource(replace(source, frames=LazyFrames(loaders), note=note, has_poses=True), trajectory)
 
 

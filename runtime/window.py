@@ -129,7 +129,7 @@ class WalkLoop:
         self.step = FixedStep(session.tick_s)
         self.fov_rad = session.world.walk.fov_rad or session.world.pinhole_for(size).fov_x_rad
         self.scale = 1.0
-        self.tint = self.help = self.details = False
+        self.tint = self.help = self.details = self.masks = False
         self._wipe_since_s: float | None = None
         self._comparison: tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8], float] | None = None
         self.frame_times_s: deque[float] = deque(maxlen=240)
@@ -316,6 +316,9 @@ class WalkLoop:
 
     def _do_details(self) -> None:
         self.details = not self.details
+
+    def _do_masks(self) -> None:
+        self.masks = not self.masks
 
     def _do_tint(self) -> None:
         self.tint = not self.tint

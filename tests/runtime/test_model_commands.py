@@ -10,6 +10,7 @@ from spatia.runtime.model_commands import plan_lines
 @pytest.fixture(autouse=True)
 def _empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SPATIA_MODELS", str(tmp_path))
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
 
 
 def test_listing_says_what_is_missing_and_what_it_needs(capsys: pytest.CaptureFixture[str]) -> None:
@@ -51,3 +52,11 @@ def test_listing_says_what_fits_into_what_is_free() -> None:
     fits = {line.split()[0]: line.rpartition(": ")[2] for line in lines[1:-1]}
     assert fits == {"whole": "does not fit", "encoder": "fits at 832x480", "fp8": "fits", "group": "fits"}
     assert lines[-1].endswith("24.0 GB are free on this GPU")
+
+
+def test_listing_names_what_can_be_put_into_each_slot(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["models"]) == 0
+    text = capsys.readouterr().out
+    assert "mapanything, multiview" in text
+    assert "segmenters (SPATIA_SEGMENTER): sam2" in text
+    assert "now multiview for clips, diorama for a photo" in text
