@@ -25,6 +25,8 @@ _BUILT_IN = {
     "procedural": f"{_PACKAGE}.procedural.generator:ProceduralGenerator",
     "spatia": f"{_PACKAGE}.spatia.generator:SpatiaGenerator",
 }
+_WITH_SOURCE = {"diffusers": f"{_PACKAGE}.diffusers_video:DiffusersGenerator"}
+"""Generators that are named with what they shall load, such as ``diffusers:OWNER/NAME``."""
 """Known without installed metadata; an entry point of the same name does not replace them."""
 
 _EXTRA_OF = {
@@ -78,6 +80,24 @@ def generator_class(name: str) -> type[Generator]:
     return found
 
 
+def make_generator(name: str) -> Generator:
+    """Make a generator, in the process that uses it.
+
+    Args:
+        name: As for ``generator_class``, or ``diffusers:REPOSITORY_OR_FOLDER``.
+
+    Raises:
+        ValueError: See ``generator_class``.
+        MissingExtraError: A library or a model is missing; the message says which.
+    """
+    kind: Any = generator_class(name)
+    prefix, _, source = name.partition(":")
+    try:
+        return kind(source) if prefix in _WITH_SOURCE else kind()
+    except ImportError as error:
+        raise explain_import_error(name, error) from error
+
+
 def explain_import_error(name: str, error: ImportError) -> MissingExtraError:
     """The error that names the extra, or at least the module, that generator ``name`` lacks."""
     if isinstance(error, MissingExtraError):
@@ -100,12 +120,16 @@ def _locations() -> dict[str, str]:
 
 def _location(name: str) -> str:
     module_name, colon, attribute = name.partition(":")
+    if module_name in _WITH_SOURCE and attribute:
+        return _WITH_SOURCE[module_name]
     if colon and module_name and attribute:
         return name
     known = _locations()
     if name not in known:
         choices = ", ".join(sorted(known))
-        raise ValueError(f"generator: expected one of {choices}, or module:Class, got {name!r}")
+        raise ValueError(
+            f"generator: expected one of {choices}, diffusers:REPOSITORY_OR_FOLDER, or module:Class, got {name!r}"
+        )
     return known[name]
 
 

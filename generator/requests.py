@@ -132,6 +132,8 @@ class Clip:
         moving: (F, H, W) bool, True where something moves and must stay out of memory, or None.
         new_surface: (F, H, W) bool, True where the generator added something that memory lacked, or None (everywhere).
         seconds: Time by phase, such as {"condition": 0.1, "generate": 2.0}.
+        world_T_camera: (F, 4, 4) float64 poses of the frames where they are not those asked for, or None.
+        unplaced: Why the frames' poses are not known; the clip is then rejected with this reason.
     """
 
     frames: npt.NDArray[np.uint8]
@@ -140,6 +142,8 @@ class Clip:
     moving: npt.NDArray[np.bool_] | None = None
     new_surface: npt.NDArray[np.bool_] | None = None
     seconds: dict[str, float] = field(default_factory=dict)
+    world_T_camera: npt.NDArray[np.float64] | None = None
+    unplaced: str = ""
 
 
 class GenerationCancelledError(Exception):
@@ -171,6 +175,8 @@ class Generator(Protocol):
     One that has something to make ahead may also have ``prepare(request, progress)``: called once in a new worker, with
     a request like those to come (its references, floor, prompt and size; its pose is where the walk begins), before
     the first is sent.
+
+    One whose clips do not follow the path says so by ``follows_poses = False`` and gives poses with its clips.
     """
 
     name: ClassVar[str]

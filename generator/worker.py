@@ -28,7 +28,7 @@ from enum import IntEnum
 from .errors import ChannelClosedError, GarbageClipError, MissingExtraError, TransportError, UnusableModelError
 from .learned import LearnedTools
 from .pipeline import ClipResult, new_renderer, run_request
-from .registry import explain_import_error, generator_class
+from .registry import make_generator
 from .requests import ClipRequest, GenerationCancelledError, Generator, Progress
 from .transport import Channel
 
@@ -113,11 +113,7 @@ class Runner:
     """
 
     def __init__(self, name: str) -> None:
-        kind = generator_class(name)
-        try:
-            self.generator: Generator = kind()
-        except ImportError as error:
-            raise explain_import_error(name, error) from error
+        self.generator: Generator = make_generator(name)
         self._renderer = None
         self._tools = LearnedTools()
         self._epoch = -1

@@ -130,6 +130,8 @@ class ClipLoop:
         self._prediction, self._on_changed = prediction, on_changed
         self._recorder, self._recording, self._memory_limit = recorder, recording, memory_limit
         self.status = ClipStatus(notice=_notice_of(world))
+        if self.generator_note:
+            self.status.notice = " · ".join(n for n in (self.status.notice, self.generator_note) if n)
         self.fallback: Fallback | None = None
         self._pacer = Pacer(quality, is_adaptive=not wait)
         self.director = self._new_director()
@@ -528,6 +530,12 @@ class ClipLoop:
         # a direction that failed is not asked for again and again; re-rolling or moving on does
         self.director.ended(request_id, is_settled=merged or journal["outcome"] in ("failed", "done"))
         self._world.add_journal(request, journal)
+
+    @property
+    def generator_note(self) -> str:
+        """What a walker should know of the generator at work; empty if there is nothing."""
+        follows = getattr(generator_class(self.generator), "follows_poses", True)
+        return "" if follows else f"{self.generator} follows no path: its clips are placed where they are found to be"
 
     def quality_facts(self) -> dict[str, Any]:
         """The setting, and the work that the next clip may take, as plain values."""

@@ -201,6 +201,7 @@ def session_facts(session: Session, kind: str, size: tuple[int, int], seconds: f
         "keyframes": len(world.bank.keyframes),
         "machine": machine(),
         "quality": session.clips.quality_facts(),
+        "generator_note": session.clips.generator_note,
         "fallback": None if session.clips.fallback is None else session.clips.fallback.as_facts(),
         **session.metrics.summary(),
         "journal": [{"kind": e.kind, "tick": e.tick, **e.data} for e in world.journal[-200:]],

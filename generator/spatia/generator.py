@@ -119,6 +119,10 @@ class SpatiaGenerator:
         self._fused: Any = None
         self._texts: OrderedDict[str, Any] = OrderedDict()
 
+    def prepare(self, request: ClipRequest, progress: Progress) -> None:
+        """Load weights before the first request; see ``Generator``."""
+        self._loaded(scaled_request(request), progress)
+
     def generate(self, request: ClipRequest, scene: SceneVideo, progress: Progress) -> Clip:
         """Make one clip. See ``Generator.generate``."""
         started = time.perf_counter()
