@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass, field, replace
 
+from . import fixtures, pieces, props
 from . import furniture as f
 from . import scene as s
 from .builder import CellBuilder, Lamp, Look, Spot, Tint
@@ -48,20 +49,32 @@ YARD_WALLS: tuple[tuple[str, Tint], ...] = (
 )
 WHITE_TRIM: Tint = (1.02, 1.01, 0.97)
 NEEDS = {
-    "bedroom": ((f.bed, f.wardrobe, f.nightstand), (f.dresser, f.floor_lamp, f.armchair, f.plant, f.desk, f.bench)),
-    "living": ((f.sofa, f.television, f.shelf), (f.armchair, f.floor_lamp, f.plant, f.console, f.plant, f.stove)),
-    "study": ((f.desk, f.shelf, f.shelf), (f.armchair, f.floor_lamp, f.plant, f.waste_bin, f.dresser, f.mirror_clock)),
-    "kitchen": (
-        (f.counter, f.fridge, f.counter, f.table),
-        (f.counter, f.cupboards, f.waste_bin, f.mirror_clock, f.plant),
+    "bedroom": (
+        (f.bed, f.wardrobe, f.nightstand),
+        (f.dresser, props.floor_lamp, f.armchair, props.plant, f.desk, f.bench),
     ),
-    "library": ((f.shelf, f.shelf, f.armchair, f.shelf), (f.shelf, f.floor_lamp, f.desk, f.plant, f.shelf)),
-    "store": ((f.boxes, f.shelf, f.wardrobe), (f.boxes, f.boxes, f.waste_bin, f.dresser, f.bench)),
-    "bath": ((f.bathtub, f.washbasin, f.toilet), (f.plant, f.waste_bin, f.bench, f.dresser)),
-    "music": ((f.piano, f.sofa), (f.shelf, f.plant, f.armchair, f.floor_lamp, f.console)),
-    "children": ((f.bed, f.desk), (f.bed, f.boxes, f.shelf, f.dresser, f.waste_bin, f.plant)),
-    "dining": ((f.dresser, f.stove), (f.console, f.plant, f.shelf, f.mirror_clock, f.floor_lamp)),
-    "hall": ((f.bench,), (f.plant, f.coat_rack, f.console, f.plant)),
+    "living": (
+        (f.sofa, f.television, f.shelf),
+        (f.armchair, props.floor_lamp, props.plant, f.console, props.plant, fixtures.stove),
+    ),
+    "study": (
+        (f.desk, f.shelf, f.shelf),
+        (f.armchair, props.floor_lamp, props.plant, props.waste_bin, f.dresser, props.mirror_clock),
+    ),
+    "kitchen": (
+        (fixtures.counter, fixtures.fridge, fixtures.counter, f.table),
+        (fixtures.counter, fixtures.cupboards, props.waste_bin, props.mirror_clock, props.plant),
+    ),
+    "library": ((f.shelf, f.shelf, f.armchair, f.shelf), (f.shelf, props.floor_lamp, f.desk, props.plant, f.shelf)),
+    "store": ((props.boxes, f.shelf, f.wardrobe), (props.boxes, props.boxes, props.waste_bin, f.dresser, f.bench)),
+    "bath": (
+        (fixtures.bathtub, fixtures.washbasin, fixtures.toilet),
+        (props.plant, props.waste_bin, f.bench, f.dresser),
+    ),
+    "music": ((f.piano, f.sofa), (f.shelf, props.plant, f.armchair, props.floor_lamp, f.console)),
+    "children": ((f.bed, f.desk), (f.bed, props.boxes, f.shelf, f.dresser, props.waste_bin, props.plant)),
+    "dining": ((f.dresser, fixtures.stove), (f.console, props.plant, f.shelf, props.mirror_clock, props.floor_lamp)),
+    "hall": ((f.bench,), (props.plant, props.coat_rack, f.console, props.plant)),
 }
 ROOM_USES = (
     "bedroom",
@@ -125,7 +138,7 @@ def _build_inside(seed: int, cell: CellBuilder) -> None:
     floor, floor_tint, gloss = style.choice(TILE_LOOKS if is_wet else FLOOR_LOOKS)
     trim = Look("paint", style.choice((WHITE_TRIM, WHITE_TRIM, (0.4, 0.3, 0.22))), "wall", flags=s.SMALL | s.NO_SHADOW)
     wall = Look(material, tint, "wall", uv=s.UV_PLACE)
-    room = _Room(cell, wall, trim, Look("wood", style.choice(f.WOODS), "door", gloss=0.15))
+    room = _Room(cell, wall, trim, Look("wood", style.choice(pieces.WOODS), "door", gloss=0.15))
     x, y = (0.0, plan.width), (0.0, plan.depth)
     cell.box(x, y, (-0.2, 0.0), Look(floor, floor_tint, "floor", uv=s.UV_PLACE, gloss=gloss, flags=s.NO_SHADOW))
     cell.box(x, y, (s.CEILING_M, s.ROOF_M), Look("ceiling", (1, 1, 1), "ceiling", uv=s.UV_PLACE))
@@ -216,7 +229,7 @@ def _window_bars(room: _Room, spot: Spot, o: Opening) -> None:
     if room.cell.rng.random() < 0.55:
         tint = room.cell.rng.choice(((0.98, 0.9, 0.78), (0.5, 0.6, 0.72), (0.72, 0.45, 0.38), (0.66, 0.72, 0.58)))
         cloth = Look("curtain", tint, "curtain", uv=s.UV_UPRIGHT)
-        rail = Look("paint", f.BRASS, "curtain", flags=s.SMALL | s.NO_SHADOW)
+        rail = Look("paint", pieces.BRASS, "curtain", flags=s.SMALL | s.NO_SHADOW)
         spot.rod((o.low - 0.35, WALL_M + 0.07, 2.42), (o.high + 0.35, WALL_M + 0.07, 2.42), 0.012, rail)
         for u in (o.low - 0.3, o.high - 0.02):
             for k in range(4):
@@ -237,7 +250,7 @@ def _door_leaf(room: _Room, spot: Spot, o: Opening) -> None:
         spot.turned_box(u, v, z, (half - 0.13, 0.025), turn, room.door)
     for across in (-0.05, 0.05):
         at = (u + 0.37 * c - across * n, v + 0.37 * n + across * c, 1.0)
-        spot.rod(at, (at[0] - 0.1 * c, at[1] - 0.1 * n, 1.0), 0.011, Look("paint", f.BRASS, "door", flags=s.SMALL))
+        spot.rod(at, (at[0] - 0.1 * c, at[1] - 0.1 * n, 1.0), 0.011, Look("paint", pieces.BRASS, "door", flags=s.SMALL))
 
 
 def _glazed_leaf(room: _Room, spot: Spot, o: Opening) -> None:
@@ -268,19 +281,19 @@ def _furnish_room(room: _Room, use: str) -> None:
         _place(room, recipe(r))
     for side in range(4):
         if any(o.kind == "window" for o in room.plan.on(side)):
-            _place(room, f.radiator(r), only_side=side)
+            _place(room, props.radiator(r), only_side=side)
     for _ in range(5):
-        _place(room, f.picture(r))
+        _place(room, props.picture(r))
 
 
 def _furnish_corridor(room: _Room) -> None:
     r = room.cell.rng
-    for recipe in r.sample((f.console, f.plant, f.bench, f.radiator, f.plant), 2):
+    for recipe in r.sample((f.console, props.plant, f.bench, props.radiator, props.plant), 2):
         piece = recipe(r)
         if piece.depth < 0.56:
             _place(room, piece)
     for _ in range(5):
-        _place(room, f.picture(r))
+        _place(room, props.picture(r))
 
 
 def _rug(room: _Room) -> None:
@@ -302,13 +315,13 @@ def _dining_table(room: _Room) -> None:
     r, plan = room.cell.rng, room.plan
     cx, cy = plan.width / 2, plan.depth / 2
     spot = Spot(room.cell, s.SOUTH, cx - 0.75, cy - 0.45)
-    wood = Look("wood", r.choice(f.WOODS), "table", gloss=0.2)
+    wood = Look("wood", r.choice(pieces.WOODS), "table", gloss=0.2)
     spot.box((0, 1.5), (0, 0.9), (0.71, 0.75), wood)
     for u in (0.05, 1.37):
         for v in (0.05, 0.77):
             spot.box((u, u + 0.08), (v, v + 0.08), (0, 0.71), wood)
     spot.box((0.2, 1.3), (0.33, 0.57), (0.75, 0.754), Look("kilim", (1, 1, 1), "table", flags=s.NO_SHADOW))
-    f.vase(spot, r, 0.75, 0.45, 0.754)
+    props.vase(spot, r, 0.75, 0.45, 0.754)
     for u in (0.4, 1.1):
         spot.cylinder(u, 0.2, (0.75, 0.765), 0.11, Look("paint", (1.2, 1.2, 1.15), "pot"))
         f.chair(spot, r, u, -0.12, r.uniform(-0.2, 0.2))
@@ -316,7 +329,7 @@ def _dining_table(room: _Room) -> None:
     room.taken.append((cx - 0.9, cx + 0.9, cy - 0.95, cy + 0.95))
 
 
-def _place(room: _Room, piece: f.Piece, only_side: int | None = None) -> bool:
+def _place(room: _Room, piece: pieces.Piece, only_side: int | None = None) -> bool:
     """Stand a piece at the first free stretch of wall, from a random start; False if there is none."""
     r = room.cell.rng
     sides = [only_side] if only_side is not None else r.sample(range(4), 4)
@@ -338,12 +351,12 @@ def _place(room: _Room, piece: f.Piece, only_side: int | None = None) -> bool:
     return False
 
 
-def _below_window(room: _Room, side: int, piece: f.Piece) -> int:
+def _below_window(room: _Room, side: int, piece: pieces.Piece) -> int:
     window = next(o for o in room.plan.on(side) if o.kind == "window")
     return max(0, int(((window.low + window.high - piece.width) / 2 - WALL_M - 0.03) / 0.1))
 
 
-def _is_free(room: _Room, side: int, a: float, piece: f.Piece) -> bool:
+def _is_free(room: _Room, side: int, a: float, piece: pieces.Piece) -> bool:
     b = a + piece.width
     for o in room.plan.on(side):
         if a < o.high + 0.12 and b > o.low - 0.12 and piece.height > o.sill - 0.02:
@@ -357,7 +370,7 @@ def _is_free(room: _Room, side: int, a: float, piece: f.Piece) -> bool:
     return not any(x0 < t[1] + 0.02 and x1 > t[0] - 0.02 and y0 < t[3] + 0.02 and y1 > t[2] - 0.02 for t in room.taken)
 
 
-def _stand(room: _Room, side: int, a: float, piece: f.Piece) -> None:
+def _stand(room: _Room, side: int, a: float, piece: pieces.Piece) -> None:
     piece.build(Spot(room.cell, side, a, WALL_M + (0.002 if piece.lift > 0 else 0.03)))
     room.hung.append((side, a, a + piece.width, piece.lift, piece.height))
     if piece.lift == 0:

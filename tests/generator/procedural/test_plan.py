@@ -2,8 +2,8 @@
 
 import pytest
 from spatia.generator.procedural import scene as s
-from spatia.generator.procedural.furniture import picture
 from spatia.generator.procedural.plan import CellPlan, Plan
+from spatia.generator.procedural.props import picture
 from spatia.generator.procedural.rooms import NEEDS, ROOM_USES, build_cell
 
 FAR = 1_000_003
