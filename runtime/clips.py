@@ -188,6 +188,7 @@ class ClipLoop:
         """Drop what is under way, when the session goes back to another moment."""
         self._requests.clear()
         self._merging.clear()
+        self._closing.forget()
 
     def close(self) -> None:
         """Stop generation and the background thread; safe to call twice."""

@@ -199,6 +199,10 @@ class LoopClosing:
         move_director(director, staged.correction, self._world.bank.snapshot())
         return changed
 
+    def forget(self) -> None:
+        """Start anew, where identities of requests and keyframes are given out again."""
+        self._closer, self._found, self._applied = LoopCloser(), None, []
+
     def recorded(self, facts: Mapping[str, Any]) -> StagedClosure:
         """A correction from a log, against the world as it is."""
         return stage_facts(self._world.memory.snapshot(), self._world.bank, correction_from(facts), facts)

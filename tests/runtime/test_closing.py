@@ -10,9 +10,11 @@ import spatia
 from spatia.generator.ledger import Ended, Outcome
 from spatia.generator.pipeline import ClipResult
 from spatia.generator.requests import ClipRequest
+from spatia.input.intents import Intent
 from spatia.runtime.clips import _Merge
 from spatia.runtime.closing import correction_from, move_director
 from spatia.runtime.director import ClipPlan, Settled
+from spatia.runtime.record import RecordedClosure, Recorder, Recording
 from spatia.runtime.session import Session
 from spatia.runtime.world import World, create
 from spatia.saves.sources import Source, SourceFrame
@@ -189,3 +191,24 @@ def test_a_clip_that_was_on_its_way_moves_with_the_rest(walked: Session) -> None
     expected = correction_from(facts).of(request.first_keyframe_id) @ late.world_T_camera[0]
     np.testing.assert_allclose(moved.world_T_camera[0], expected)
     assert not np.array_equal(moved.points.positions_world, late.points.positions_world)
+
+
+def test_a_session_that_goes_back_forgets_corrections_of_requests_whose_numbers_come_again(walked: Session) -> None:
+    session = _session()
+    moment = session.checkpoint()
+    _merge(session, 0)
+    session.clips._correct(session.clips._closing.recorded(_closures(walked.world)[-1].data))
+    session.restore(moment)
+    late, request = _update(session, 4)
+    assert session.clips._closing.followed(late, request) is late
+
+
+def test_a_log_keeps_what_was_moved(walked: Session, tmp_path: Path) -> None:
+    facts = _closures(walked.world)[-1].data
+    recorder = Recorder(tmp_path / "walk.log", {})
+    recorder.tick(3, Intent(), 1.0, np.eye(4))
+    recorder.closure(3, facts)
+    recorder.close()
+    (event,) = Recording.read(tmp_path / "walk.log").events[3]
+    assert isinstance(event, RecordedClosure)
+    np.testing.assert_array_equal(correction_from(event.facts).moved_T_world, correction_from(facts).moved_T_world)
