@@ -270,9 +270,11 @@ class Pager:
             False if it took longer.
         """
         with self._condition:
-            return self._condition.wait_for(
-                lambda: self._is_complete or self._ready_bytes >= MAX_READY_BYTES or self._is_closing, timeout_s
-            )
+            return self._condition.wait_for(self._has_caught_up, timeout_s)
+
+    def _has_caught_up(self) -> bool:
+        is_over = self._is_closing or self._failure is not None
+        return self._is_complete or self._ready_bytes >= MAX_READY_BYTES or is_over
 
     @property
     def damage(self) -> dict[ChunkKey, str]:
