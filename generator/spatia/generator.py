@@ -92,8 +92,7 @@ class RoundInputs:
 class SpatiaGenerator:
     """Makes continuous clips with the paper's model; the same request and seed give the same clip.
 
-    Its clips hold colour. Depth is memory's own where memory covers the view, and the estimator's elsewhere; without an
-    estimator nothing is added to memory.
+    Its clips hold colour; their depth is found when they are lifted.
 
     Args:
         settings: From the environment if not given, see ``settings``.
@@ -126,7 +125,7 @@ class SpatiaGenerator:
     def generate(self, request: ClipRequest, scene: SceneVideo, progress: Progress) -> Clip:
         """Make one clip. See ``Generator.generate``."""
         started = time.perf_counter()
-        asked, given = request, scene
+        asked, given = request.pinhole, scene
         request = scaled_request(request)
         scene = scaled_scene(scene, request.pinhole)
         pipeline = self._loaded(request, progress)
@@ -139,16 +138,11 @@ class SpatiaGenerator:
             frames = self._decode(pipeline, latents, request, inputs, progress)
         finally:
             pipeline.maybe_free_model_hooks()
-        frames = enlarged(frames, asked.pinhole)
+        frames = enlarged(frames, asked)
         decoded = time.perf_counter()
-        depth_m, confidence, new_surface = self._depth(frames, asked, given)
         seconds = {"load": loaded - started, "condition": drawn - loaded, "encode": encoded - drawn}
-        seconds |= {
-            "denoise": denoised - encoded,
-            "decode": decoded - denoised,
-            "estimate": time.perf_counter() - decoded,
-        }
-        return Clip(frames, depth_m, confidence, new_surface=new_surface, seconds=seconds)
+        seconds |= {"denoise": denoised - encoded, "decode": decoded - denoised}
+        return Clip(frames, seconds=seconds) if len(frames) > 1 else _of_memory(frames, given, seconds)
 
     def _loaded(self, request: ClipRequest, progress: Progress) -> "SpatiaPipeline":
         if self._pipeline is None:
@@ -291,23 +285,13 @@ class SpatiaGenerator:
         clip = np.concatenate(pieces)[first : first + request.num_frames]
         return np.ascontiguousarray(clip[:, : request.pinhole.height, : request.pinhole.width])
 
-    def _depth(
-        self, frames: npt.NDArray[np.uint8], request: ClipRequest, scene: SceneVideo
-    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
-        """Depth, confidence and new surface of the frames."""
-        is_known = (scene.coverage >= COVERED) & (scene.depth_m > 0)
-        known_m = np.where(is_known, scene.depth_m, 0).astype(np.float32)
-        if not self._settings.estimator:
-            return known_m, is_known.astype(np.float32), np.zeros(is_known.shape, bool)
-        from ...world.slam.estimators import FrameStack, make_estimator
 
-        stack = FrameStack(
-            frames.copy(), known_m.copy(), None, None, None, request.world_T_camera.copy(), request.pinhole
-        )
-        estimate = make_estimator(self._settings.estimator).estimate(stack, request.memory)
-        depth_m = np.where(is_known, known_m, estimate.depth_m).astype(np.float32)
-        confidence = np.where(is_known, 1.0, estimate.confidence).astype(np.float32)
-        return depth_m, confidence, ~is_known & (depth_m > 0)
+def _of_memory(frames: npt.NDArray[np.uint8], scene: SceneVideo, seconds: dict[str, float]) -> Clip:
+    """A clip of one frame: its depth is memory's, for no other can be found from it, and nothing is new."""
+    is_known = (scene.coverage >= COVERED) & (scene.depth_m > 0)
+    depth_m = np.where(is_known, scene.depth_m, 0).astype(np.float32)
+    nothing = np.zeros(is_known.shape, bool)
+    return Clip(frames, depth_m, is_known.astype(np.float32), new_surface=nothing, seconds=seconds)
 
 
 def round_inputs(request: ClipRequest, control: Control) -> RoundInputs:

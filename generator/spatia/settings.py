@@ -26,7 +26,6 @@ class GeneratorSettings:
         device: "cuda", "cpu", or "auto" for the first that is there. From ``SPATIA_DEVICE``.
         control: "points" draws memory as the model was trained on, "scene" takes the scene video as it is. From
             ``SPATIA_CONTROL``.
-        estimator: Name of the geometry estimator that finds depth, or "" for none. From ``SPATIA_ESTIMATOR``.
         memory: How weights are kept: the name of one of ``memory_plans.PLANS``, or "auto" for the quickest that fits.
             From ``SPATIA_MEMORY``.
         speed: Means that make a clip cheaper. From ``SPATIA_SPEED``: some of "batch", "compile", "qkv" and "cache=0.1",
@@ -39,7 +38,6 @@ class GeneratorSettings:
     sampling: SamplingConfig = SamplingConfig()  # noqa: RUF009 - frozen
     device: str = "auto"
     control: str = "points"
-    estimator: str = ""
     is_lora_fused: bool = False
     memory: str = "auto"
     speed: SpeedOptions = SpeedOptions()  # noqa: RUF009 - frozen
@@ -69,7 +67,6 @@ def settings_from(environment: Mapping[str, str]) -> GeneratorSettings:
         ),
         device=_choice(environment, "DEVICE", ("auto", "cuda", "cpu"), "auto"),
         control=_choice(environment, "CONTROL", ("points", "scene"), "points"),
-        estimator=environment.get(PREFIX + "ESTIMATOR", ""),
         memory=_choice(environment, "MEMORY", ("auto", *MEMORY_PLANS), "auto"),
         speed=speed_of(environment.get(PREFIX + "SPEED", "")),
         is_sampling_fixed=any(environment.get(PREFIX + name) for name in ("STEPS", "GUIDANCE")),

@@ -63,7 +63,7 @@ def test_it_tells_its_phases_in_order(asked: tuple[ClipRequest, SceneVideo]) -> 
     shares = [share for _, share in progress.steps]
     assert shares == sorted(shares)
     assert shares[-1] == 1.0
-    assert set(clip.seconds) == {*PHASES, "estimate"}
+    assert set(clip.seconds) == set(PHASES)
 
 
 @pytest.mark.parametrize("phase", PHASES)
@@ -77,23 +77,21 @@ def test_after_a_cancelled_clip_the_next_one_is_right(asked: tuple[ClipRequest, 
     assert generator.generate(*asked, RecordingProgress()).frames.tobytes() == wanted.frames.tobytes()
 
 
-def test_depth_is_memorys_where_it_covers_and_unknown_elsewhere(asked: tuple[ClipRequest, SceneVideo]) -> None:
+def test_a_clip_brings_no_depth_so_that_it_is_found_when_it_is_lifted(asked: tuple[ClipRequest, SceneVideo]) -> None:
     clip = SpatiaGenerator(TINY).generate(*asked, RecordingProgress())
-    known = (asked[1].coverage >= 0.5) & (asked[1].depth_m > 0)
+    assert clip.depth_m is None
+    assert clip.new_surface is None
+
+
+def test_a_single_frame_has_memorys_depth_and_nothing_new() -> None:
+    request = turning_request(1)
+    scene = render_scene(request, SpatiaGenerator.rank, new_renderer(), RecordingProgress())
+    clip = SpatiaGenerator(TINY).generate(request, scene, RecordingProgress())
+    known = (scene.coverage >= 0.5) & (scene.depth_m > 0)
     assert known.any()
-    np.testing.assert_array_equal(clip.depth_m, np.where(known, asked[1].depth_m, 0))
+    np.testing.assert_array_equal(clip.depth_m, np.where(known, scene.depth_m, 0))
     assert not clip.new_surface.any()
-    lift(clip, asked[0], SpatiaGenerator.rank)
-
-
-def test_an_estimator_gives_depth_to_what_is_new(asked: tuple[ClipRequest, SceneVideo]) -> None:
-    settings = replace(TINY, estimator="diorama")
-    clip = SpatiaGenerator(settings).generate(*asked, RecordingProgress())
-    known = (asked[1].coverage >= 0.5) & (asked[1].depth_m > 0)
-    assert clip.new_surface.any()
-    assert not (clip.new_surface & known).any()
-    assert (clip.depth_m[clip.new_surface] > 0).all()
-    np.testing.assert_array_equal(clip.depth_m[known], asked[1].depth_m[known])
+    lift(clip, request, SpatiaGenerator.rank)
 
 
 def test_a_photo_at_the_first_pose_is_the_clean_first_frame(asked: tuple[ClipRequest, SceneVideo]) -> None:
