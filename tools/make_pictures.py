@@ -18,7 +18,7 @@ VIEW = spatia.Pinhole.from_fov(640, 370, float(np.radians(75.0)))
 JPEG_QUALITY = 88
 PLACES = (("rooms:3", -120.0), ("rooms:5", None), ("yard:3", -140.0), ("yard:6", None))
 """Places, and the direction in degrees if it is not the start's."""
-LOOPS = (("rooms", 2), ("rooms", 6), ("yard", 2), ("yard", 6))
+LOOPS = tuple((kind, n) for kind in ("rooms", "yard") for n in (2, 4, 6))
 
 
 def save(image: np.ndarray, path: Path) -> None:
