@@ -13,6 +13,7 @@ from ..saves.schema import FORMAT_VERSION
 from ..saves.state import Damage, WorldState
 from ..saves.store import WorldFile
 from ..world.camera import Pinhole
+from ..world.chunks import VOXEL_BYTES
 from ..world.ground import Plane
 from ..world.keyframes import FrameBank
 from ..world.memory import SpatialMemory
@@ -20,7 +21,11 @@ from ..world.paging import Pager
 from ..world.points import PointClass
 from ..world.transforms import as_rigid
 from .director import Settled, Tail
+from .process import installed_bytes
 from .world import BANK_BYTES, WalkState, World, WorldInfo
+
+MAX_SHARE_IN_MEMORY = 0.5
+"""Of this machine's memory: a world whose points would take more is paged whether it was asked for or not."""
 
 
 def state_of(world: World) -> WorldState:
@@ -103,13 +108,16 @@ def open_world(path: Path, *, read_only: bool = False, budget_bytes: int | None 
         path: The file.
         read_only: Take no lock and never write.
         budget_bytes: What points may take: then chunks are read when they are needed and dropped again, by the thread
-            of ``world.memory.pager``, and the world is there at once. None reads all of them now.
+            of ``world.memory.pager``, and the world is there at once. None reads all of them now, unless they would
+            take most of this machine's memory.
 
     Raises:
         WorldFileError: See ``spatia.open``.
     """
     file = WorldFile.open(path, read_only=read_only)
     try:
+        if budget_bytes is None and file.num_points * VOXEL_BYTES > installed_bytes() * MAX_SHARE_IN_MEMORY:
+            budget_bytes = int(installed_bytes() * MAX_SHARE_IN_MEMORY / 2)
         world = world_from(file.load()) if budget_bytes is None else _paged_world(file, budget_bytes)
     except BaseException:
         file.close()
@@ -216,9 +224,14 @@ def describe(path: Path) -> dict[str, Any]:
     Raises:
         WorldFileError: It is not a world that can be opened.
     """
-    with WorldFile.open(path, read_only=True) as file:
-        loaded = file.load()
-    world = world_from(loaded)
+    world = open_world(path, read_only=True)
+    try:
+        return _facts_of(world, path)
+    finally:
+        world.close()
+
+
+def _facts_of(world: World, path: Path) -> dict[str, Any]:
     snapshot = world.memory.snapshot()
     counts = {c: int(snapshot.class_counts().get(c, 0)) for c in PointClass}
     extent = snapshot.extent()

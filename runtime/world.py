@@ -139,7 +139,10 @@ class World:
             pinhole = intrinsics if size is None else intrinsics.covering(*size)
         if self._renderer is None:
             self._renderer = SoftwareRenderer()
-        self._renderer.update(self.memory.snapshot(), self.bank.keyframes)
+        snapshot = self.memory.snapshot()
+        if self.memory.pager is not None:  # what is on the disk is read as far as it can be seen
+            snapshot = snapshot.subset(snapshot.chunks_in_frusta(pinhole, pose))
+        self._renderer.update(snapshot, self.bank.keyframes)
         return self._renderer.render(pose, pinhole, DrawOptions())
 
     def fork(self) -> "World":
@@ -391,7 +394,8 @@ def open(path: str | PathLike[str], *, read_only: bool = False, memory_limit: in
         path: A ``.spatia`` file.
         read_only: Take no lock and never write.
         memory_limit: Bytes that its points may take: then they are read when they are needed and the world may be
-            larger than memory. None reads all of them now. Close such a world when you are done.
+            larger than memory. None reads all of them now, unless they would take more than half of this machine's
+            memory. Close such a world when you are done.
 
     Raises:
         WorldFileError: The file is missing, foreign, too new, damaged beyond reading, or locked.

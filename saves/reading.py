@@ -344,9 +344,12 @@ class WorldReader(RowReader):
 
     @property
     def num_points(self) -> int:
-        """Occupied voxels of all chunks, by the table alone."""
-        row = self._row("SELECT coalesce(sum(num_points), 0) FROM chunks", ())
-        return int(row[0]) if row else 0
+        """Occupied voxels of all chunks, by the table alone; 0 where it is damaged."""
+        try:
+            row = self._row("SELECT coalesce(sum(num_points), 0) FROM chunks", ())
+            return int(row[0]) if row else 0
+        except (sqlite3.Error, ValueError, TypeError):
+            return 0
 
     def _attach(self, value: Any) -> Any:
         """Put the arrays that stand apart back where the state refers to them."""
