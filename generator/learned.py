@@ -5,8 +5,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..world.keyframes import Keyframe
-from ..world.slam.learned.mapanything import is_mapanything_installed
-from ..world.slam.learned.sam2 import is_sam2_installed
 from ..world.slots import ESTIMATORS, SEGMENTERS
 
 ESTIMATOR_VARIABLE, SEGMENTER_VARIABLE = "SPATIA_ESTIMATOR", "SPATIA_SEGMENTER"
@@ -23,11 +21,19 @@ class LearnedTools:
     """
 
     def __init__(self, environment: Mapping[str, str] = os.environ) -> None:
-        self.estimator_name = environment.get(ESTIMATOR_VARIABLE) or (
-            "mapanything" if is_mapanything_installed() else WEIGHT_FREE_ESTIMATOR
-        )
-        self.segmenter_name = environment.get(SEGMENTER_VARIABLE) or ("sam2" if is_sam2_installed() else NO_SEGMENTER)
+        self._environment = environment
         self._made: dict[str, Any] = {}
+
+    @property
+    def estimator_name(self) -> str:
+        """What is taken for clips without depth."""
+        named = self._environment.get(ESTIMATOR_VARIABLE)
+        return named or ("mapanything" if is_mapanything_installed() else WEIGHT_FREE_ESTIMATOR)
+
+    @property
+    def segmenter_name(self) -> str:
+        """What follows moving things, or "none"."""
+        return self._environment.get(SEGMENTER_VARIABLE) or ("sam2" if is_sam2_installed() else NO_SEGMENTER)
 
     def estimator(self, anchors: Sequence[Keyframe]) -> Any:
         """The geometry estimator for a clip that brings no depth.
@@ -38,9 +44,8 @@ class LearnedTools:
         Raises:
             ValueError, MissingLibraryError: The named one cannot be had.
         """
-        if self.estimator_name not in self._made:
-            self._made[self.estimator_name] = ESTIMATORS.make(self.estimator_name)
-        found = self._made[self.estimator_name]
+        name = self.estimator_name
+        found = self._made.get(name) or self._made.setdefault(name, ESTIMATORS.make(name))
         return found.anchored(anchors) if hasattr(found, "anchored") else found
 
     def segmenter(self) -> Any | None:
@@ -49,8 +54,21 @@ class LearnedTools:
         Raises:
             ValueError, MissingLibraryError: The named one cannot be had.
         """
-        if self.segmenter_name == NO_SEGMENTER:
+        name = self.segmenter_name
+        if name == NO_SEGMENTER:
             return None
-        if self.segmenter_name not in self._made:
-            self._made[self.segmenter_name] = SEGMENTERS.make(self.segmenter_name)
-        return self._made[self.segmenter_name]
+        return self._made.get(name) or self._made.setdefault(name, SEGMENTERS.make(name))
+
+
+def is_mapanything_installed() -> bool:
+    """Whether package and weights are there; imported late, a worker must start quickly."""
+    from ..world.slam.learned.mapanything import is_mapanything_installed as is_installed
+
+    return is_installed()
+
+
+def is_sam2_installed() -> bool:
+    """Whether a package and its weights are there."""
+    from ..world.slam.learned.sam2 import is_sam2_installed as is_installed
+
+    return is_installed()
