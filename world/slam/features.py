@@ -11,6 +11,8 @@ from ..transforms import Transform, invert
 
 MAX_CORNERS = 2500
 FAST_THRESHOLD = 7
+BINARY_BYTES = 32
+BLOB_CONTRAST = 0.02
 RATIO = 0.8
 """A match counts if the second best is this much worse (Lowe's test)."""
 MAX_REPROJECTION_PX_AT_640 = 3.0
@@ -27,7 +29,7 @@ class Corners:
 
     Attributes:
         pixels: (N, 2) float32 positions, pixel centres at +0.5.
-        descriptors: (N, 32) uint8 binary descriptors.
+        descriptors: (N, 32) uint8 binary descriptors (ORB), or (N, 128) uint8 histograms of gradients (SIFT).
     """
 
     pixels: npt.NDArray[np.float32]
@@ -76,11 +78,31 @@ def find_corners(
     return Corners(places, np.asarray(descriptors, np.uint8))
 
 
+def find_blobs(
+    color: npt.NDArray[np.uint8], ignore: npt.NDArray[np.bool_] | None = None, max_blobs: int = MAX_CORNERS
+) -> Corners:
+    """Find a picture's blobs (SIFT): placed to a third of a corner's error, in several times its time.
+
+    Args:
+        color: (H, W, 3) uint8 sRGB.
+        ignore: (H, W) bool, True where none is wanted.
+        max_blobs: At most so many, the strongest.
+    """
+    gray = cv2.cvtColor(color, cv2.COLOR_RGB2GRAY)
+    mask = None if ignore is None else (~ignore).astype(np.uint8)
+    detector = cv2.SIFT.create(max_blobs, contrastThreshold=BLOB_CONTRAST)
+    keypoints, descriptors = detector.detectAndCompute(gray, mask)
+    if descriptors is None or len(keypoints) == 0:
+        return Corners(np.empty((0, 2), np.float32), np.empty((0, 128), np.uint8))
+    places = np.asarray(cv2.KeyPoint.convert(keypoints), np.float32).reshape(-1, 2) + np.float32(0.5)
+    return Corners(places, np.asarray(descriptors).astype(np.uint8))
+
+
 def match_corners(a: Corners, b: Corners) -> npt.NDArray[np.intp]:
     """(M, 2) indices into a and b of matches that are distinct and mutual."""
     if len(a) < 2 or len(b) < 2:
         return np.empty((0, 2), np.intp)
-    matcher = cv2.BFMatcher(cv2.NORM_HAMMING)
+    matcher = cv2.BFMatcher(cv2.NORM_HAMMING if a.descriptors.shape[1] == BINARY_BYTES else cv2.NORM_L2)
     pairs = matcher.knnMatch(a.descriptors, b.descriptors, 2)
     distinct = [p[0] for p in pairs if len(p) == 2 and p[0].distance < RATIO * p[1].distance]
     if not distinct:

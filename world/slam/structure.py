@@ -15,11 +15,11 @@ import numpy.typing as npt
 from ..camera import Pinhole
 from ..transforms import Transform, apply, invert, rotation_angle_rad
 from .bundle import Link, PosePrior, adjust, match_epipolar, rays_of, triangulate
-from .features import Corners, find_corners, solve_pose_of_points
+from .features import Corners, find_blobs, solve_pose_of_points
 from .tracking import TrackedPose, Trajectory
 from .two_views import TwoViews, relate
 
-NUM_CORNERS = 1500
+NUM_BLOBS = 1500
 MEDIAN_DEPTH = 2.0
 """Depth of the first piece of structure in the unit that lengths come in: what is tuned for rooms in metres fits it."""
 MIN_FLOW_PX_AT_640 = 5.0
@@ -41,8 +41,6 @@ LOOSE = PosePrior(0.3, float(np.deg2rad(10.0)))
 LOCAL_STEPS, GLOBAL_STEPS = 6, 12
 SAME_VIEW_RAD, SAME_VIEW_DEPTHS = float(np.deg2rad(25.0)), 0.5
 MAX_REVISITS, MIN_REVISIT_MATCHES, REVISIT_AFTER = 3, 40, 8
-MAX_ERROR_PX_AT_640 = 3.0
-"""Median reprojection error above which a placed frame is not believed."""
 
 Progress = Callable[[str, float], None]
 
@@ -82,7 +80,7 @@ def track_pictures(frames: Sequence[ColorFrame], *, progress: Progress | None = 
     for k in range(len(frames)):
         report("finding corners", k / len(frames))
         frame = frames[k]
-        corners.append(find_corners(frame.color, frame.moving, NUM_CORNERS))
+        corners.append(find_blobs(frame.color, frame.moving, NUM_BLOBS))
     return _Structure(corners, pinhole, report).track()
 
 
@@ -271,7 +269,7 @@ class _Structure:
             out[k] = placed.pose
         return out
 
-    def _link(self, a: int, others: list[int]) -> tuple[Link, npt.NDArray[np.intp]]:
+    def _link(self, a: int, others: list[int], pinhole: Pinhole | None = None) -> tuple[Link, npt.NDArray[np.intp]]:
         """What other frames show of a frame's corners, and the rows of these corners."""
         seen = np.full((len(self._corners[a]), len(others), 2), np.nan)
         for v, b in enumerate(others):

@@ -123,7 +123,7 @@ class Trajectory:
             return self
         size = np.ones((4, 4))
         size[:3, 3] = factor
-        return Trajectory(tuple(replace(p, world_T_camera=p.world_T_camera * size) for p in self.poses))
+        return replace(self, poses=tuple(replace(p, world_T_camera=p.world_T_camera * size) for p in self.poses))
 
     def summary(self) -> dict[str, float]:
         """Named figures: frames, how many were lost, found again and stored, typical inliers and residual."""

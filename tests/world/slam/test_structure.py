@@ -57,7 +57,7 @@ def test_pictures_of_different_places_do_not_overlap():
 
 
 def test_a_flat_scene_is_refused():
-    trajectory = track_pictures([panels(look((0.25 * k, 0, 0), 0.06 * k, 0.0), slice(0, 1)) for k in range(4)])
+    trajectory = track_pictures([panels(look((-0.15 * k, 0, 0.1 * k), -0.03 * k, 0.0), slice(1, 2)) for k in range(4)])
     assert not trajectory.is_tracked.any()
     assert "a flat scene" in trajectory.poses[0].lost or "no baseline" in trajectory.poses[0].lost
 
