@@ -6,11 +6,22 @@ from typing import Any
 from ..saves.sources import load_source
 from .errors import UserError
 from .samples import SAMPLES, is_sample, sample_source
+from .tracked import KnownDistance
 from .world import Progress, World, create
 
 
-def make_world(source: str, options: dict[str, Any], *, seed: int, prompt: str, progress: Progress) -> World:
+def make_world(
+    source: str, options: dict[str, Any], *, seed: int, prompt: str, progress: Progress, sheet: Path | None = None
+) -> World:
     """A new world from a sample's name or a path.
+
+    Args:
+        source: Name or path.
+        options: "depth", "intrinsics", "mask" and "scale" as given on the command line; None where not given.
+        seed: Of everything random.
+        prompt: Words for generators.
+        progress: Called with what is going on and the share that is done.
+        sheet: Where a contact sheet of what was tracked goes, if anything has to be.
 
     Raises:
         UserError: A sample was given what only files take.
@@ -23,4 +34,7 @@ def make_world(source: str, options: dict[str, Any], *, seed: int, prompt: str, 
         return create(sample_source(source), seed=seed, prompt=prompt, progress=progress)
     if not Path(source).exists() and not any(c in source for c in "/\\."):
         raise UserError(f"a file, a folder or a sample ({', '.join(SAMPLES)})", repr(source), "check the name")
-    return create(load_source(source, **given), seed=seed, prompt=prompt, progress=progress)
+    known = given.pop("scale", None)
+    scale = None if known is None else KnownDistance.parse(known)
+    loaded = load_source(source, **given)
+    return create(loaded, seed=seed, prompt=prompt, progress=progress, scale=scale, sheet=sheet)

@@ -10,7 +10,7 @@ from ..camera import Pinhole
 from ..memory import MemorySnapshot
 from ..transforms import invert, rotation_angle_rad
 from ..visibility import render_depth
-from .bundle import Bundle, adjust, link_frames
+from .bundle import NUM_STEPS, Bundle, adjust, link_frames
 from .completion import last_known
 from .estimators import FrameStack, GeometryEstimate
 from .features import find_corners
@@ -57,10 +57,17 @@ class _Views:
 
 
 class MultiView:
-    """The estimator for colour frames with approximate poses, such as a video model's clip. Metric as the poses are."""
+    """The estimator for colour frames with approximate poses, such as a video model's clip. Metric as the poses are.
+
+    Args:
+        keep_poses: Leave the poses as they come, where they were adjusted together already.
+    """
 
     name = "multiview"
     uses_all_frames = True
+
+    def __init__(self, *, keep_poses: bool = False) -> None:
+        self._keep_poses = keep_poses
 
     def estimate(self, frames: FrameStack, memory: MemorySnapshot) -> GeometryEstimate:
         """Estimate depth of the frames that a clip's motion sets apart; the others get none.
@@ -71,7 +78,7 @@ class MultiView:
         if len(frames) < 2:
             raise ValueError("estimator multiview: expected two frames or more, got one; use diorama for a lone photo")
         views = _key_views(frames, memory)
-        bundle = _adjusted(frames, views, memory)
+        bundle = _adjusted(frames, views, memory, num_steps=0 if self._keep_poses else NUM_STEPS)
         inverse_depths = _planes(views, bundle, memory)
         matching = STEREO if len(views.indices) <= 2 else HAND_HELD
         swept = []
@@ -119,14 +126,14 @@ def _choose_neighbours(poses: npt.NDArray[np.float64], k: int, typical_m: float)
     return chosen
 
 
-def _adjusted(frames: FrameStack, views: _Views, memory: MemorySnapshot) -> Bundle:
+def _adjusted(frames: FrameStack, views: _Views, memory: MemorySnapshot, *, num_steps: int) -> Bundle:
     """Poses of the key views, corrected by their common corners and by the depth that memory knows of these."""
     ignore = [None if frames.moving is None else frames.moving[k] for k in views.indices]
     corners = [find_corners(frames.color[k], mask, MAX_CORNERS) for k, mask in zip(views.indices, ignore, strict=True)]
     poses = frames.world_T_camera[views.indices]
     known = [_known_depth(memory, frames.pinhole, pose) for pose in poses] if memory.chunks else None
     links = link_frames(corners, views.neighbours, frames.pinhole, known)
-    return adjust(links, poses, frames.pinhole)
+    return adjust(links, poses, frames.pinhole, num_steps=num_steps)
 
 
 def _known_depth(
@@ -191,7 +198,7 @@ def _estimate_of(frames: FrameStack, views: _Views, bundle: Bundle, swept: list[
         trust = depth_confidence(kept, views.pinhole) * (1 - this.match) * MAX_CONFIDENCE
         if num_others == 1:
             kept, trust = _shadows_filled(kept, trust, this.depth_m)
-        depth[index], confidence[index] = _enlarged(kept, trust, frames.pinhole)
+        depth[index], confidence[index] = enlarge_depth(kept, trust, frames.pinhole)
     poses = _spread_poses(frames.world_T_camera, views.indices, bundle.world_T_camera)
     tests = {**counts, "reprojection_px": bundle.error_px, "key_views": float(len(views.indices))}
     return GeometryEstimate(depth, confidence, poses, 1.0, tests, poses_fit_together=True)
@@ -259,10 +266,16 @@ def _shadows_filled(
     return np.where(fill, swept_m, depth_m), np.where(fill, np.float32(FILLED_CONFIDENCE), confidence)
 
 
-def _enlarged(
+def enlarge_depth(
     depth_m: npt.NDArray[np.float32], confidence: npt.NDArray[np.float32], pinhole: Pinhole
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-    """Depth and confidence at full size: between pixels of one surface in proportion, elsewhere the nearest."""
+    """Bring depth and confidence to a camera's size: between pixels of one surface in proportion, else the nearest.
+
+    Args:
+        depth_m: (h, w) float32, 0 unknown.
+        confidence: (h, w) float32.
+        pinhole: Of the size wanted.
+    """
     size = (pinhole.width, pinhole.height)
     nearest = np.asarray(cv2.resize(depth_m, size, interpolation=cv2.INTER_NEAREST), np.float32)
     if depth_m.shape == nearest.shape:
