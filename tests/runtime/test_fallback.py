@@ -14,7 +14,7 @@ from spatia.runtime.record import RecordedFallback, Recorder, Recording
 from spatia.runtime.session import Session
 from spatia.runtime.world import World
 from spatia.tests.fakes import MODULE
-from spatia.tests.runtime.tiny import SIZE, tiny_world
+from spatia.tests.runtime.tiny import SIZE, tiny_world, walk_until_done
 from spatia.world.transforms import look
 
 REASONS = {
@@ -99,11 +99,7 @@ def test_a_worker_process_that_runs_out_of_memory_is_replaced() -> None:
     world = tiny_world()
     world.walk.prompt = "allocate"
     with Session(world, f"{MODULE}:FaultyGenerator", wait=False, size=SIZE) as session:
-        for _ in range(4):
-            session.tick(Intent(), plan_now=True)
-            session.clips._background.submit(int).result(60.0)  # it has planned
-            session.tick(Intent())
-            session.await_clip(60.0)
+        walk_until_done(session)
         assert session.clips.generator == INSTANT
         assert "out of memory" in session.status.notice
     assert session.status.outcomes["done"] > 0

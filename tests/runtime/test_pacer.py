@@ -9,7 +9,7 @@ from spatia.input.intents import Intent
 from spatia.runtime.pacer import Pacer, predicted_s
 from spatia.runtime.session import Session
 from spatia.tests.fakes import MODULE
-from spatia.tests.runtime.tiny import SIZE, tiny_world
+from spatia.tests.runtime.tiny import SIZE, tiny_world, walk_until_done
 
 PIXELS = 832 * 480
 
@@ -89,10 +89,8 @@ def test_a_walk_that_waits_keeps_its_setting_however_slow_it_is() -> None:
 
 def test_a_walk_that_does_not_wait_adapts() -> None:
     with Session(tiny_world(), f"{MODULE}:DiffusingGenerator", wait=False, size=SIZE, quality="balanced") as session:
-        session.tick(Intent(), plan_now=True)
-        session.clips._background.submit(int).result(60.0)  # it has planned
-        session.tick(Intent())
-        assert session.await_clip(60.0)
+        walk_until_done(session)
+        assert session.status.outcomes == {"done": 1}
         assert session.clips.quality_facts()["num_steps"] == LADDER[QUALITIES["balanced"].lowest].num_steps
 
 

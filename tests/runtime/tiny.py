@@ -1,6 +1,10 @@
 """A small made-up place for the runtime's tests: a checkered floor and a wall three metres ahead."""
 
+import threading
+
 import numpy as np
+from spatia.input.intents import Intent
+from spatia.runtime.session import Session
 from spatia.runtime.world import World, create
 from spatia.saves.sources import Source, SourceFrame
 from spatia.world.camera import Pinhole
@@ -31,3 +35,14 @@ def tiny_source() -> Source:
 def tiny_world(seed: int = 0) -> World:
     """A world of 4 cm voxels."""
     return create(tiny_source(), seed=seed, voxel_size_m=0.04)
+
+
+def walk_until_done(session: Session) -> None:
+    """Stand still until a clip is done; its worker process has to start first."""
+    pace = threading.Event()
+    for _ in range(6000):
+        session.tick(Intent(), plan_now=True)
+        if session.status.outcomes.get("done"):
+            return
+        pace.wait(0.01)
+    raise AssertionError(f"no clip was done: {session.queue.state}, {session.queue.last_error}")
