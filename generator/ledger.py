@@ -177,6 +177,11 @@ class Ledger:
             out, self._ended = self._ended, []
             return out
 
+    def wait_for_start(self, timeout_s: float | None = None) -> bool:
+        """Wait until the worker is neither starting nor starting again; False if it still is."""
+        with self._changed:
+            return self._changed.wait_for(lambda: self._state not in ("starting", "restarting"), timeout_s)
+
     # What the worker's side reports.
 
     def start_next(self) -> ClipRequest | None:
@@ -228,6 +233,7 @@ class Ledger:
         with self._changed:
             if self._state != "closed":
                 self._state = state
+                self._changed.notify_all()
 
     def fail_all(self, reason: str) -> None:
         """The worker stays down: what runs or waits fails, and nothing is taken until the state changes."""
@@ -235,12 +241,14 @@ class Ledger:
             if self._state != "closed":
                 self._state = "failed"
             self._end_all(Outcome.FAILED, reason)
+            self._changed.notify_all()
 
     def close(self, reason: str) -> None:
         """Take no more; what runs or waits is cancelled."""
         with self._changed:
             self._state = "closed"
             self._end_all(Outcome.CANCELLED, reason)
+            self._changed.notify_all()
 
     def _end_all(self, outcome: Outcome, reason: str) -> None:
         if self._running is not None:

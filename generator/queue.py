@@ -172,6 +172,10 @@ class GenerationQueue:
             return self.poll()
         return self._ledger.take_ended(timeout_s)
 
+    def wait_for_start(self, timeout_s: float | None = None) -> bool:
+        """Wait until the worker is ready, or will never be; False if the time was too short."""
+        return self._ledger.wait_for_start(timeout_s)
+
     def cancel(self, request_id: int) -> bool:
         """Say that a request is no longer wanted; True if it was still to be done and not cancelled before.
 

@@ -443,10 +443,12 @@ class ClipLoop:
     def await_clip(self, timeout_s: float) -> bool:
         """Wait until a clip ends; it is merged by the next tick. For programs that have nothing else to do.
 
+        Before the worker is ready nothing is asked for; that is waited for as well.
+
         Returns:
             False if none ended in this time.
         """
-        ended = self.queue.wait(timeout_s)
+        ended = self.queue.wait(timeout_s) if self.queue.wait_for_start(timeout_s) else []
         for end in ended:
             self._receive(end)
         self._give_up_if_hopeless()

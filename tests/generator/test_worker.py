@@ -77,6 +77,13 @@ def test_a_worker_gets_ready_before_its_first_request() -> None:
         assert wait_for(queue)[1].outcome is Outcome.DONE
 
 
+def test_the_start_of_a_worker_can_be_waited_for() -> None:
+    with queue_of(f"{MODULE}:PreparedGenerator", preparation=make_request(0, prompt="hall")) as queue:
+        assert queue.wait_for_start(LONG_S)
+        assert queue.state == "idle"
+    assert queue.wait_for_start(LONG_S)  # closed: it will never be ready
+
+
 def test_a_restarted_worker_gets_ready_again() -> None:
     preparation = make_request(0, prompt="hall")
     with queue_of(f"{MODULE}:PreparedGenerator", preparation=preparation) as queue:
