@@ -116,6 +116,7 @@ class Pager:
         self._condition = threading.Condition()
         self._cache: OrderedDict[tuple[bytes, int], Chunk] = OrderedDict()
         self._cache_bytes = 0
+        self._evicted: list[Chunk] = []
         self._loading: dict[tuple[bytes, int], threading.Event] = {}
         self._ready: deque[DrawChange] = deque()
         self._ready_bytes = 0
@@ -329,15 +330,20 @@ class Pager:
 
     def _follow_plan(self, view: Viewpoint) -> None:
         with self._condition:
-            plan = plan_paging(self._table, view, self._budget, is_drawing=self._is_drawing)
+            columns, budget, is_drawing = self._table.copy(), self._budget, self._is_drawing
+            self._evicted.clear()
+        plan = plan_paging(columns, view, budget, is_drawing=is_drawing)  # milliseconds: beside the lock
+        with self._condition:
             self._reach_m, self._fits = plan.reach_m, plan.fits
-            self._budget = self._budget.with_cache(plan.cache_bytes)
+            self._budget = budget.with_cache(plan.cache_bytes)
             for row in plan.dropped:
-                self._show(row, DrawChange(self._table.key(row), None, ABSENT))
-            wanted = plan.wanted + (self._not_held() if plan.fits else [])
+                if not self._table.is_dirty[row]:
+                    self._show(row, DrawChange(self._table.key(row), None, ABSENT))
+        wanted = plan.wanted or (self._not_held() if plan.fits else [])
         for num_done, (row, level) in enumerate(wanted, start=1):
             if not self._fetch(row, level):
                 return
+            self._evicted.clear()
             if num_done % REPLAN_EVERY_CHUNKS == 0 and self._is_outdated():
                 return
         with self._condition:
@@ -345,9 +351,11 @@ class Pager:
             self._condition.notify_all()
 
     def _not_held(self) -> list[tuple[int, int]]:
-        rows = self._table.rows()
+        """What a renderer was given, but is not held any more."""
+        with self._condition:
+            rows, held = list(self._table.rows()), set(self._cache)
         stored = [(row, entry) for row, entry in rows if isinstance(entry, StoredChunk)]
-        return [(row, 0) for row, entry in stored if (entry.address, entry.revision) not in self._cache]
+        return [(row, 0) for row, entry in stored if (entry.address, entry.revision) not in held]
 
     def _is_outdated(self) -> bool:
         with self._condition:
@@ -394,6 +402,7 @@ class Pager:
             _, evicted = self._cache.popitem(last=False)
             self._cache_bytes -= evicted.num_bytes
             self._evictions += 1
+            self._evicted.append(evicted)  # the last reference is dropped on the background thread
 
     def _read(self, stored: StoredChunk) -> Chunk:
         try:

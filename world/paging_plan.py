@@ -110,6 +110,9 @@ class PagingPlan:
     fits: bool
 
 
+_COLUMNS = ("center", "num_points", "drawn", "level", "is_dirty", "coarse_m")
+
+
 class PagedTable:
     """All chunks of a world as columns. Guarded by its pager's lock.
 
@@ -156,8 +159,16 @@ class PagedTable:
         self.center[row] = (np.array(key, np.float64) + 0.5) * (CHUNK_SIDE * self.voxel_size_m)
         return row
 
+    def copy(self) -> "PagedTable":
+        """Its columns as they are now, without entries and keys, for planning beside the lock."""
+        other = PagedTable(self.voxel_size_m)
+        other.num_rows = self.num_rows
+        for name in _COLUMNS:
+            setattr(other, name, getattr(self, name)[: self.num_rows].copy())
+        return other
+
     def _grow(self, length: int) -> None:
-        for name in ("center", "num_points", "drawn", "level", "is_dirty", "coarse_m"):
+        for name in _COLUMNS:
             old = getattr(self, name)
             new = np.zeros((length, *old.shape[1:]), old.dtype)
             new[: len(old)] = old
