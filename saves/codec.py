@@ -107,7 +107,7 @@ def decode_chunk(data: bytes, revision: int = 0) -> Chunk:
         raise ChunkDecodeError("the checksum does not match: the chunk is damaged")
     if num_planes != _NUM_PLANES or n > MAX_POINTS_PER_CHUNK:
         raise ChunkDecodeError(f"expected {_NUM_PLANES} planes of at most {MAX_POINTS_PER_CHUNK} voxels")
-    if max(map(abs, key)) > MAX_CHUNK_KEY or not 0 <= revision <= MAX_REVISION:
+    if not all(-MAX_CHUNK_KEY <= k < MAX_CHUNK_KEY for k in key) or not 0 <= revision <= MAX_REVISION:
         raise ChunkDecodeError(f"a key or revision out of range: {key}, {revision}")
     planes = _Planes(data, _HEADER.size)
     codes = codes_of(planes.take(), n)

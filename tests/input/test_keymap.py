@@ -111,3 +111,9 @@ def test_help_names_own_keys_for_walking(own):
     assert lines["I A S D"] == "walk"
     assert lines["right up down"] == "turn, look up and down"
     assert key_name(key_code("left shift")) == "left shift"
+
+
+def test_brackets_without_end_are_refused(tmp_path):
+    (tmp_path / "keymap.toml").write_text("held = " + "[" * 5000)
+    with pytest.raises(KeymapError, match="TOML"):
+        load_keymap(tmp_path / "keymap.toml")

@@ -152,3 +152,13 @@ def test_a_chunk_that_breaks_its_rules_is_not_written(column: int) -> None:
     broken = Chunk(chunk.key, 1, chunk.codes, rows, chunk.priority, chunk.evidence)
     with pytest.raises(ValueError, match="expected weights"):
         encode_chunk(broken)
+
+
+@pytest.mark.parametrize(("value", "is_valid"), [(2**20, False), (2**20 - 1, True), (-(2**20), True)])
+def test_a_key_is_as_far_out_as_memory_allows_or_refused(value: int, is_valid: bool) -> None:
+    data = encode_chunk(make_chunk((0, value, 0), num_points=2))
+    if is_valid:
+        check_chunk(decode_chunk(data))
+    else:
+        with pytest.raises(ChunkDecodeError, match="out of range"):
+            decode_chunk(data)
