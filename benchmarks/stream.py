@@ -53,7 +53,7 @@ FRAME_TARGET = 1.0 / 1.10
 PSNR_TARGET_DB = 35.0
 SAMPLE_S = 0.05
 FIRST_VIEW_S, SETTLE_S = 2.0, 60.0
-PSNR_PLACES = 5
+PSNR_PLACES = 3
 
 
 @dataclass(frozen=True, slots=True)

@@ -368,6 +368,8 @@ class Pager:
             if not isinstance(entry, StoredChunk):
                 return not self._is_closing
             if self._is_drawing and self._table.level[row] != level:
+                if self._ready_bytes >= MAX_READY_BYTES:
+                    self._condition.notify_all()  # who waits for what was read can have it
                 self._condition.wait_for(lambda: self._ready_bytes < MAX_READY_BYTES or self._is_closing)
             if self._is_closing:
                 return False

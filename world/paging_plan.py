@@ -37,6 +37,9 @@ VIEW_MARGIN = 0.35
 NEAR_M = 2.5
 """Chunks within are held for collision and for merging, wherever the walker looks."""
 
+FIRST_FULL_M = 6.0
+"""Chunks within are read in full before what is far away is read at all."""
+
 AHEAD_S = 1.5
 STICKY = 0.85
 """What is drawn in full counts as a little nearer, so that nothing changes to and fro."""
@@ -222,10 +225,12 @@ def plan_paging(table: PagedTable, view: Viewpoint, budget: Budget, *, is_drawin
     dropped = np.flatnonzero((level != ABSENT) & ~is_full & ~is_coarse & ~is_dirty)
     to_coarse = _by(importance, is_coarse & (level != COARSE_LEVEL))
     to_full = _by(importance, is_full & (level != 0))
-    is_bare = level[to_full] == ABSENT
-    quick = to_full[is_bare & (importance[to_full] > NEAR_M)]  # something to see until all of it is read
-    wanted += [(int(r), COARSE_LEVEL) for r in np.concatenate([to_coarse, quick])]
-    wanted += [(int(r), 0) for r in to_full]
+    is_bare = (level[to_full] == ABSENT) & (distance[to_full] > NEAR_M)
+    is_first, is_soon = importance[to_full] < FIRST_FULL_M, is_seen[to_coarse]
+    wanted += _at(to_full[is_bare], COARSE_LEVEL) + _at(to_full[is_first], 0)
+    wanted += (
+        _at(to_coarse[is_soon], COARSE_LEVEL) + _at(to_full[~is_first], 0) + _at(to_coarse[~is_soon], COARSE_LEVEL)
+    )
     return PagingPlan(wanted, dropped.tolist(), reach_m, cache_bytes, fits)
 
 
@@ -277,6 +282,10 @@ def _wanted_coarse(
     is_coarse = np.zeros(n, np.bool_)
     is_coarse[rows[np.cumsum(_page_bytes(size)) <= room_bytes]] = True
     return is_coarse
+
+
+def _at(rows: npt.NDArray[np.int64], level: int) -> list[tuple[int, int]]:
+    return [(row, level) for row in rows.tolist()]
 
 
 def _by(importance: npt.NDArray[np.float32], mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
