@@ -5,6 +5,7 @@ import sqlite3
 import struct
 import zlib
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,10 +16,11 @@ from spatia.input.keymap import DEFAULT_FILE, KeymapError, load_keymap
 from spatia.input.script import parse_actions
 from spatia.runtime.errors import UserError
 from spatia.runtime.record import Recorder, Recording
-from spatia.saves import codec
+from spatia.saves import coarse_codec, codec
 from spatia.saves.check import check_world
+from spatia.saves.coarse_codec import decode_coarse, encode_coarse
 from spatia.saves.codec import ChunkDecodeError, decode_chunk, encode_chunk
-from spatia.saves.errors import ExportError, SaveError, SourceError
+from spatia.saves.errors import DamageError, ExportError, SaveError, SourceError
 from spatia.saves.exports import export_world
 from spatia.saves.history import Branches, unpack_snapshot
 from spatia.saves.intrinsics import read_intrinsics
@@ -32,6 +34,7 @@ from spatia.saves.trajectories import read_trajectory, write_trajectory
 from spatia.tests.fuzz.mutations import mutated
 from spatia.tests.saves.worlds import make_chunk, make_keyframe, make_state
 from spatia.world.chunks import check_chunk
+from spatia.world.coarse import coarsen
 from spatia.world.memory import SpatialMemory
 from spatia.world.points import PointBatch
 
@@ -97,6 +100,24 @@ def _read_chunk(data: bytes, _: Path) -> None:
         assert decode_chunk(encode_chunk(chunk)).num_points == chunk.num_points
 
 
+def spoilt_coarse(data: bytes, rng: np.random.Generator) -> bytes:
+    """A coarser level with spoilt content behind a checksum that fits."""
+    if rng.random() < 0.2:
+        return mutated(data, rng)
+    head = coarse_codec._HEADER.size
+    body = zstandard.compress(mutated(zstandard.decompress(data[head:]), rng), 1)
+    header = mutated(data[: head - 4], rng)[: head - 4] if rng.random() < 0.3 else data[: head - 4]
+    header = header.ljust(head - 4, b"\0")
+    return header + struct.pack("<I", zlib.crc32(body, zlib.crc32(header + bytes(4)))) + body
+
+
+def _read_coarse(data: bytes, _: Path) -> None:
+    chunk = decode_coarse(data)
+    if chunk.num_points:
+        check_chunk(chunk)
+        assert decode_coarse(encode_coarse(chunk)).num_points == chunk.num_points
+
+
 def _at_path(read: Callable[[Path], object]) -> Callable[[bytes, Path], object]:
     def run(data: bytes, path: Path) -> object:
         path.write_bytes(data)
@@ -108,6 +129,10 @@ def _at_path(read: Callable[[Path], object]) -> Callable[[bytes, Path], object]:
 def _read_world(path: Path) -> None:
     with WorldFile.open(path, read_only=True) as file:
         file.load()
+        for stored in file.read_stored().values():
+            for read in (file.load_stored, file.load_coarse):
+                with suppress(DamageError):
+                    read(stored)
         for info in file.snapshots():
             file.load_snapshot(f"#{info.identity}")
 
@@ -253,8 +278,10 @@ def make_targets(folder: Path) -> list[Target]:
     source = (SourceError,)
     world = (SaveError,)
     world_seed = (make / "a.spatia").read_bytes()
+    coarse = [encode_coarse(coarsen(make_chunk((0, -1, 2), num_points=n))) for n in (0, 1, 40)]
     targets = [
         Target("chunk", 40, chunks, _read_chunk, (ChunkDecodeError,), spoilt_chunk),
+        Target("coarse", 10, coarse, _read_coarse, (ChunkDecodeError,), spoilt_coarse),
         Target("values", 12, values, _read_values, (), resealed),
         Target("keyframe", 6, [_keyframe_seed()], _read_keyframe, (ValueError,), _spoilt_keyframe),
         Target("world", 1, [world_seed], _at_path(_read_world), world, _spoilt_world(make)),
