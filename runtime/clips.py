@@ -5,7 +5,7 @@ the session waits for its clips.
 """
 
 from collections.abc import Callable, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -441,13 +441,19 @@ class ClipLoop:
         self._merging.remove(merge)
 
     def await_clip(self, timeout_s: float) -> bool:
-        """Wait until a clip ends; it is merged by the next tick. For programs that have nothing else to do.
+        """Wait until a clip ends or can be merged, for programs that have nothing else to do; ticks do the rest.
 
-        Before the worker is ready nothing is asked for; that is waited for as well.
+        What must come first is waited for as well: the worker's start, and a plan that is being made.
 
         Returns:
-            False if none ended in this time.
+            False if no clip ended in this time.
         """
+        if self._merging:
+            staged = self._merging[0].staged
+            return staged is None or not wait([staged], timeout_s).not_done
+        if not self._requests and self._planning is not None:
+            wait([self._planning], timeout_s)
+            return False
         ended = self.queue.wait(timeout_s) if self.queue.wait_for_start(timeout_s) else []
         for end in ended:
             self._receive(end)
