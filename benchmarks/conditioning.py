@@ -1,22 +1,28 @@
 """The conditioning render: this package beside a plain torch version of the same picture, on the same points.
 
-    python benchmarks/conditioning.py [--quick] [--json FILE]
+    python benchmarks/conditioning.py [--quick] [--json FILE] [--device DEVICE]
+
+With ``--device cuda`` only what torch draws there is timed, beside the plain version on the same device.
+``--device cpu`` times the same code on the processor, where the compiled loops draw in its place.
 
 PyTorch3D's own rasteriser, which the picture is defined by, took 26 s on a processor for one frame of 352x624 with
 71,000 points; rows that name it compare with that figure.
 """
 
 import time
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
-from comparison import DATA, Result, compare_ms, describe_machine, measure_ms, parse_options, report
-from spatia.renderer.conditioning import RADIUS_HEIGHT, RADIUS_PX, render_scene_video
+from comparison import DATA, Result, compare_ms, describe_machine, measure_ms, options_parser, report
+from spatia.renderer.conditioning import NEAR_M, RADIUS_HEIGHT, RADIUS_PX, render_scene_video
 from spatia.world.camera import Pinhole
 from spatia.world.transforms import invert, look
 
 PYTORCH3D_S = 26.0
 PYTORCH3D_NAME = "PyTorch3D (26 s, stated)"
 LAYERS = 5
+GPU_FRAMES_PER_S = 60.0
 
 
 def room(num: int) -> tuple[np.ndarray, np.ndarray]:
@@ -28,38 +34,42 @@ def room(num: int) -> tuple[np.ndarray, np.ndarray]:
     return points.astype(np.float32), rng.integers(0, 256, (num, 3), dtype=np.uint8)
 
 
-def torch_frame(points: np.ndarray, colors: np.ndarray, pose: np.ndarray, camera: Pinhole, radius: float) -> np.ndarray:
-    """The same picture by plain torch: every point's pixels, sorted by pixel and depth, the first five composited."""
+def torch_frame(points: Any, colors: Any, pose: np.ndarray, camera: Pinhole, radius: float) -> np.ndarray:
+    """The same picture by plain torch: every point's pixels, sorted by pixel and depth, the first five composited.
+
+    Points and colours are tensors; the device is theirs.
+    """
     import torch
 
-    camera_T_world = torch.from_numpy(invert(pose)).float()
-    p = torch.from_numpy(points) @ camera_T_world[:3, :3].T + camera_T_world[:3, 3]
-    color = torch.from_numpy(colors).float()
+    device = points.device
+    camera_T_world = torch.from_numpy(invert(pose)).float().to(device)
+    p = points @ camera_T_world[:3, :3].T + camera_T_world[:3, 3]
+    color = colors.float()
     u, v = camera.fx * p[:, 0] / p[:, 2] + camera.cx, camera.fy * p[:, 1] / p[:, 2] + camera.cy
     keep = (p[:, 2] > 1e-3) & (u > -radius) & (u < camera.width + radius) & (v > -radius)
     keep &= v < camera.height + radius
     u, v, z, color = u[keep], v[keep], p[keep, 2], color[keep]
-    reach = torch.arange(-int(radius + 1), int(radius + 1) + 1)
+    reach = torch.arange(-int(radius + 1), int(radius + 1) + 1, device=device)
     pixel_x = (u.floor().long()[:, None, None] + reach[None, None, :]).expand(-1, len(reach), -1)
     pixel_y = (v.floor().long()[:, None, None] + reach[None, :, None]).expand(-1, -1, len(reach))
     dx, dy = pixel_x + 0.5 - u[:, None, None], pixel_y + 0.5 - v[:, None, None]
     weight = 1 - (dx**2 + dy**2) / radius**2
     ok = (weight > 0) & (pixel_x >= 0) & (pixel_x < camera.width) & (pixel_y >= 0) & (pixel_y < camera.height)
     pixel, w = (pixel_y * camera.width + pixel_x)[ok], weight[ok]
-    point = torch.arange(len(u))[:, None, None].expand_as(ok)[ok]
+    point = torch.arange(len(u), device=device)[:, None, None].expand_as(ok)[ok]
     order = torch.argsort(z[point], stable=True)
     order = order[torch.argsort(pixel[order], stable=True)]
     pixel, w, point = pixel[order], w[order], point[order]
     start = torch.searchsorted(pixel, pixel)
-    layer = torch.arange(len(pixel)) - start
-    out = torch.zeros(camera.height * camera.width, 3)
-    through = torch.ones(camera.height * camera.width)
+    layer = torch.arange(len(pixel), device=device) - start
+    out = torch.zeros(camera.height * camera.width, 3, device=device)
+    through = torch.ones(camera.height * camera.width, device=device)
     for k in range(LAYERS):
         at = layer == k
         q = pixel[at]
         out[q] += (through[q] * w[at])[:, None] * color[point[at]]
         through[q] *= 1 - w[at]
-    return out.clamp(0, 255).byte().reshape(camera.height, camera.width, 3).numpy()
+    return out.clamp(0, 255).byte().cpu().reshape(camera.height, camera.width, 3).numpy()
 
 
 def compare_room(results: list[Result], num: int, size: tuple[int, int], repetitions: int) -> None:
@@ -74,7 +84,7 @@ def compare_room(results: list[Result], num: int, size: tuple[int, int], repetit
         frame["ours"] = render_scene_video(points, colors, pose[None], camera, release_projection=False).color[0]
 
     def torch_() -> None:
-        frame["torch"] = torch_frame(points, colors, pose, camera, radius)
+        frame["torch"] = torch_frame(*_tensors(points, colors, "cpu"), pose, camera, radius)
 
     name = f"{num / 1e6:g} M points, a frame of {size[0]}x{size[1]}"
     try:
@@ -88,6 +98,61 @@ def compare_room(results: list[Result], num: int, size: tuple[int, int], repetit
             Result(f"{name}: mean difference", "levels", float(difference), None, "plain torch", None, None, machine)
         )
     results.extend(compare_ms(name, times, "ours", {}, machine))
+
+
+def _tensors(points: np.ndarray, colors: np.ndarray, device: str) -> tuple[Any, Any]:
+    import torch
+
+    return torch.from_numpy(points).to(device), torch.from_numpy(colors).to(device)
+
+
+def compare_device(results: list[Result], num: int, plain_num: int, device: str, repetitions: int) -> None:
+    """Ours in torch against plain torch on one device, and frames a second of a larger cloud."""
+    import torch
+    from spatia.renderer.conditioning_torch import memory_bound
+
+    is_gpu = device != "cpu"
+    machine = torch.cuda.get_device_name(device) if is_gpu else describe_machine()
+    camera, pose = Pinhole.from_fov(1248, 704, 1.2), look((0.3, 0.1, 0.2), 0.3, 0.05)
+    frame: dict[str, np.ndarray] = {}
+    plain = _tensors(*room(plain_num), device)
+
+    def torch_() -> None:
+        frame["plain"] = torch_frame(*plain, pose, camera, RADIUS_PX)
+
+    ours, large = _drawn_by_torch(plain_num, camera, pose, device), _drawn_by_torch(num, camera, pose, device)
+    times = measure_ms({"ours": lambda: frame.update(ours=ours()), "plain torch": torch_}, repetitions)
+    name = f"torch on {device}, {plain_num / 1e6:g} M points, a frame of 1248x704"
+    results.extend(compare_ms(name, times, "ours", {}, machine))
+    difference = float(np.abs(frame["ours"].astype(int) - frame["plain"]).mean())
+    results.append(Result(f"{name}: mean difference", "levels", difference, None, "plain torch", None, None, machine))
+    rate, target = 1e3 / measure_ms({"ours": large}, repetitions)["ours"], GPU_FRAMES_PER_S if is_gpu else None
+    name = f"torch on {device}, {num / 1e6:g} M points, frames of 1248x704"
+    results.append(Result(name, "frames/s", rate, None, "", None, target, machine))
+    if is_gpu:
+        torch.cuda.reset_peak_memory_stats(device)
+        large()
+        peak, bound = torch.cuda.max_memory_allocated(device) / 2**20, memory_bound(num, 1248, 704) / 2**20
+        note = f"bound {bound:.0f} MiB"
+        results.append(Result(f"{name}: peak", "MiB", peak, None, note, None, None, machine))
+
+
+def _drawn_by_torch(num: int, camera: Pinhole, pose: np.ndarray, device: str) -> Callable[[], np.ndarray]:
+    """Draws one frame of a room that lies on the device already."""
+    from spatia.renderer.conditioning_torch import TorchRaster
+
+    raster = TorchRaster(
+        *room(num), camera.size, radius=RADIUS_PX, points_per_pixel=LAYERS, device=device, near_m=NEAR_M
+    )
+    matrix = (camera.matrix @ invert(pose)[:3]).astype(np.float32)
+    shape = (camera.height, camera.width)
+    color, coverage, depth = np.empty((*shape, 3), np.uint8), np.empty(shape, np.uint8), np.empty(shape, np.float32)
+
+    def draw() -> np.ndarray:
+        raster.draw(matrix, color, coverage, depth)
+        return color
+
+    return draw
 
 
 def compare_reference(results: list[Result]) -> None:
@@ -129,8 +194,16 @@ def measure_clip(results: list[Result], num: int, frames: int) -> None:
 
 def main() -> None:
     """Run the comparison."""
-    options = parse_options((__doc__ or "").splitlines()[0])
+    parser = options_parser((__doc__ or "").splitlines()[0])
+    parser.add_argument("--device", default="", help="time the torch version on this device, such as cuda or cpu")
+    options = parser.parse_args()
     results: list[Result] = []
+    if options.device:
+        is_small = options.quick or options.device == "cpu"
+        num, plain_num = (300_000, 100_000) if is_small else (5_000_000, 1_000_000)
+        compare_device(results, num, plain_num, options.device, 3)
+        report(results, options.json)
+        return
     compare_reference(results)
     compare_room(results, 100_000 if options.quick else 1_000_000, (624, 352) if options.quick else (1248, 704), 3)
     measure_clip(results, 300_000 if options.quick else 1_000_000, 9 if options.quick else 81)

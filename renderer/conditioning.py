@@ -3,9 +3,12 @@
 Follows the point rasteriser of the Spatia release (PyTorch3D): discs of a radius in pixels that does not shrink with
 distance, the nearest few of each pixel composited front to back with weight ``1 - d²/r²``, black behind. Coverage is
 the same with colour 1. The release scales and shifts the projection a little; models expect it so.
+
+On the processor compiled loops draw, on any other device ``conditioning_torch``.
 """
 
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -55,6 +58,7 @@ def render_scene_video(
     radius_px: float = RADIUS_PX,
     points_per_pixel: int = POINTS_PER_PIXEL,
     release_projection: bool = True,
+    device: Any = "cpu",
 ) -> ConditioningVideo:
     """Render points along a path as a video model's conditioning.
 
@@ -66,31 +70,109 @@ def render_scene_video(
         radius_px: Radius of a disc at a height of 704 pixels; scaled with the height.
         points_per_pixel: How many of the nearest discs make a pixel.
         release_projection: Project as the release does; False projects as a pinhole does.
+        device: "cpu" or a torch device; see ``SceneDrawer``.
 
     Raises:
         ValueError: A shape does not fit.
     """
-    points = np.ascontiguousarray(points_world, np.float32).view()
-    points.flags.writeable = False  # one compiled version for arrays of either kind
-    if points.ndim != 2 or points.shape[1] != 3 or colors.shape != points.shape or colors.dtype != np.uint8:
-        got = f"{points.shape} and {colors.shape} {colors.dtype}"
-        raise ValueError(f"points and colours: expected (N, 3) each, colours uint8, got {got}")
-    poses = np.asarray(world_T_camera, np.float64)
-    if poses.ndim != 3 or poses.shape[1:] != (4, 4):
-        raise ValueError(f"world_T_camera: expected (F, 4, 4), got {poses.shape}")
-    if points_per_pixel < 1 or not radius_px > 0:
-        raise ValueError(f"expected 1 or more points per pixel and a radius > 0, got {points_per_pixel}, {radius_px}")
-    shape = (len(poses), pinhole.height, pinhole.width)
-    video = ConditioningVideo(np.empty((*shape, 3), np.uint8), np.empty(shape, np.uint8), np.empty(shape, np.float32))
-    floats = np.ascontiguousarray(colors, np.float32)
-    matrix = _release_matrix(pinhole) if release_projection else pinhole.matrix
-    radius = radius_px * pinhole.height / RADIUS_HEIGHT
-    raster = _Raster(len(points), pinhole)
-    for k, camera_T_world in enumerate(invert(poses)):
-        m = (matrix @ camera_T_world[:3]).astype(np.float32)
-        raster.draw(points, floats, m, radius, points_per_pixel)
-        raster.finish(video.color[k], video.coverage[k], video.nearest_depth[k])
-    return video
+    drawer = SceneDrawer(
+        points_world,
+        colors,
+        pinhole,
+        radius_px=radius_px,
+        points_per_pixel=points_per_pixel,
+        release_projection=release_projection,
+        device=device,
+    )
+    return drawer.draw(world_T_camera)
+
+
+class SceneDrawer:
+    """Draws one cloud along paths; keeps it on the device that draws. Used by one thread.
+
+    Args:
+        points_world: (N, 3) float32 metres.
+        colors: (N, 3) uint8 sRGB.
+        pinhole: Intrinsics and size of the frames.
+        radius_px: Radius of a disc at a height of 704 pixels; scaled with the height.
+        points_per_pixel: How many of the nearest discs make a pixel.
+        release_projection: Project as the release does; False projects as a pinhole does.
+        device: A torch device or its name. "cpu" draws by compiled loops, without torch; others by torch.
+
+    Raises:
+        ValueError: A shape does not fit.
+    """
+
+    def __init__(
+        self,
+        points_world: npt.NDArray[np.float32],
+        colors: npt.NDArray[np.uint8],
+        pinhole: Pinhole,
+        *,
+        radius_px: float = RADIUS_PX,
+        points_per_pixel: int = POINTS_PER_PIXEL,
+        release_projection: bool = True,
+        device: Any = "cpu",
+    ) -> None:
+        points = np.ascontiguousarray(points_world, np.float32)
+        if points.ndim != 2 or points.shape[1] != 3 or colors.shape != points.shape or colors.dtype != np.uint8:
+            got = f"{points.shape} and {colors.shape} {colors.dtype}"
+            raise ValueError(f"points and colours: expected (N, 3) each, colours uint8, got {got}")
+        if points_per_pixel < 1 or not radius_px > 0:
+            got = f"{points_per_pixel}, {radius_px}"
+            raise ValueError(f"expected 1 or more points per pixel and a radius > 0, got {got}")
+        self._pinhole = pinhole
+        self._matrix = _release_matrix(pinhole) if release_projection else pinhole.matrix
+        radius = radius_px * pinhole.height / RADIUS_HEIGHT
+        self._raster = _raster_on(device, points, colors, pinhole, radius, points_per_pixel)
+
+    def draw(self, world_T_camera: npt.NDArray[np.float64]) -> ConditioningVideo:
+        """Draw a path.
+
+        Args:
+            world_T_camera: (F, 4, 4) float64 camera poses.
+
+        Raises:
+            ValueError: The shape does not fit.
+        """
+        poses = np.asarray(world_T_camera, np.float64)
+        if poses.ndim != 3 or poses.shape[1:] != (4, 4):
+            raise ValueError(f"world_T_camera: expected (F, 4, 4), got {poses.shape}")
+        shape = (len(poses), self._pinhole.height, self._pinhole.width)
+        color, depth = np.empty((*shape, 3), np.uint8), np.empty(shape, np.float32)
+        video = ConditioningVideo(color, np.empty(shape, np.uint8), depth)
+        for k, camera_T_world in enumerate(invert(poses)):
+            m = (self._matrix @ camera_T_world[:3]).astype(np.float32)
+            self._raster.draw(m, video.color[k], video.coverage[k], video.nearest_depth[k])
+        return video
+
+
+class _AnyRaster(Protocol):
+    def draw(
+        self,
+        matrix: npt.NDArray[np.float32],
+        color: npt.NDArray[np.uint8],
+        coverage: npt.NDArray[np.uint8],
+        nearest_depth: npt.NDArray[np.float32],
+    ) -> None: ...
+
+
+def _raster_on(
+    device: Any,
+    points: npt.NDArray[np.float32],
+    colors: npt.NDArray[np.uint8],
+    pinhole: Pinhole,
+    radius: float,
+    points_per_pixel: int,
+) -> _AnyRaster:
+    """The raster of a device."""
+    if str(device) == "cpu":
+        return _Raster(points, colors, pinhole, radius, points_per_pixel)
+    from .conditioning_torch import TorchRaster
+
+    return TorchRaster(
+        points, colors, pinhole.size, radius=radius, points_per_pixel=points_per_pixel, device=device, near_m=NEAR_M
+    )
 
 
 def _release_matrix(pinhole: Pinhole) -> npt.NDArray[np.float64]:
@@ -109,10 +191,21 @@ def _release_matrix(pinhole: Pinhole) -> npt.NDArray[np.float64]:
 
 
 class _Raster:
-    """Buffers of one cloud and picture size, and the steps of drawing one frame."""
+    """A cloud, buffers for one picture size, and the steps of drawing one frame by compiled loops."""
 
-    def __init__(self, num_points: int, pinhole: Pinhole) -> None:
-        width, height = pinhole.width, pinhole.height
+    def __init__(
+        self,
+        points: npt.NDArray[np.float32],
+        colors: npt.NDArray[np.uint8],
+        pinhole: Pinhole,
+        radius: float,
+        points_per_pixel: int,
+    ) -> None:
+        (width, height), num_points = pinhole.size, len(points)
+        self._points = points.view()
+        self._points.flags.writeable = False  # one compiled version for arrays of either kind
+        self._colors = np.ascontiguousarray(colors, np.float32)
+        self._radius, self._num_layers = np.float32(radius), points_per_pixel
         self._size = (width, height)
         self._us, self._vs, self._zs = (np.empty(num_points, np.float32) for _ in range(3))
         self._index, self._order, self._spare = (np.empty(num_points, np.uint32) for _ in range(3))
@@ -124,16 +217,21 @@ class _Raster:
 
     def draw(
         self,
-        points: npt.NDArray[np.float32],
-        colors: npt.NDArray[np.float32],
         matrix: npt.NDArray[np.float32],
-        radius: float,
-        points_per_pixel: int,
+        color: npt.NDArray[np.uint8],
+        coverage: npt.NDArray[np.uint8],
+        nearest_depth: npt.NDArray[np.float32],
     ) -> None:
-        """Composite one frame, front to back."""
+        """Draw one frame, truncated to 8 bits as the release does; see ``TorchRaster.draw``."""
+        self._composite(matrix)
+        _truncate(self._light, color, coverage)
+        nearest_depth[:] = self._depth
+
+    def _composite(self, matrix: npt.NDArray[np.float32]) -> None:
+        """Lay the discs over each other, front to back."""
         width, height = self._size
         num = _project(
-            points, matrix, width, height, np.float32(radius), self._us, self._vs, self._zs, self._index, self._keys
+            self._points, matrix, width, height, self._radius, self._us, self._vs, self._zs, self._index, self._keys
         )
         _sort(self._keys[:num], self._order[:num], self._spare_keys[:num], self._spare[:num])
         self._light[..., :3], self._light[..., 3] = 0.0, 1.0
@@ -141,16 +239,9 @@ class _Raster:
         self._depth.fill(0)
         self._full.fill(0)
         _composite(
-            self._order[:num], self._us, self._vs, self._zs, self._index, colors, np.float32(radius),
-            points_per_pixel, self._light, self._layers, self._depth, self._full,
+            self._order[:num], self._us, self._vs, self._zs, self._index, self._colors, self._radius,
+            self._num_layers, self._light, self._layers, self._depth, self._full,
         )  # fmt: skip
-
-    def finish(
-        self, color: npt.NDArray[np.uint8], coverage: npt.NDArray[np.uint8], depth: npt.NDArray[np.float32]
-    ) -> None:
-        """Write the frame out, truncated to 8 bits as the release does."""
-        _truncate(self._light, color, coverage)
-        depth[:] = self._depth
 
 
 @njit(**OPTIONS)

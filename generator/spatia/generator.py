@@ -177,7 +177,7 @@ class SpatiaGenerator:
         """What the model follows: memory's points as discs, or the scene video as it is."""
         if self._settings.control == "scene":
             return Control(scene.color, np.round(scene.coverage * 255.0).astype(np.uint8))
-        from ...renderer.conditioning import render_scene_video
+        from ...renderer.conditioning import SceneDrawer
 
         height, width = padded_side(request.pinhole.height), padded_side(request.pinhole.width)
         pinhole = replace(request.pinhole, width=width, height=height)
@@ -185,15 +185,26 @@ class SpatiaGenerator:
         counts = points.priority >= priority_of(PointClass.INVENTED, self.rank)
         positions, colors = points.positions_world[counts], points.colors[counts]
         poses = np.concatenate([_history_poses(request), request.world_T_camera])
+        drawer = SceneDrawer(positions, colors, pinhole, device=self._drawing_device(len(positions), (width, height)))
         color = np.empty((len(poses), height, width, 3), np.uint8)
         coverage = np.empty((len(poses), height, width), np.uint8)
         for start in range(0, len(poses), DRAWN_AT_ONCE):
             share = start / len(poses)
             progress.check("condition", LOAD_SHARE + (CONDITION_SHARE - LOAD_SHARE) * share)
             part = slice(start, start + DRAWN_AT_ONCE)
-            drawn = render_scene_video(positions, colors, poses[part], pinhole)
+            drawn = drawer.draw(poses[part])
             color[part], coverage[part] = drawn.color, drawn.coverage
         return Control(color, coverage)
+
+    def _drawing_device(self, num_points: int, size: tuple[int, int]) -> Any:
+        """The model's GPU if drawing fits beside the model; the processor otherwise."""
+        device = None if self._pipeline is None else self._pipeline._execution_device
+        if device is None or device.type != "cuda":
+            return "cpu"
+        from ...renderer.conditioning_torch import memory_bound
+        from .accounting import free_memory
+
+        return device if memory_bound(num_points, *size) <= free_memory(device).gpu_bytes else "cpu"
 
     def _denoise(
         self, pipeline: "SpatiaPipeline", request: ClipRequest, inputs: RoundInputs, progress: Progress

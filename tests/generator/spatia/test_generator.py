@@ -4,14 +4,17 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 from spatia.generator.errors import MissingExtraError
 from spatia.generator.ledger import Outcome
 from spatia.generator.pipeline import check_clip, lift, new_renderer, render_scene
 from spatia.generator.queue import GenerationQueue
 from spatia.generator.requests import ClipRequest, Effort, ReferenceFrame, SceneVideo
+from spatia.generator.spatia import accounting
 from spatia.generator.spatia.config import SamplingConfig
 from spatia.generator.spatia.generator import Control, SpatiaGenerator, round_inputs
 from spatia.generator.spatia.settings import GeneratorSettings, settings_from
@@ -328,3 +331,13 @@ def test_an_effort_sets_steps_and_guidance_unless_the_environment_does() -> None
     assert TINY.sampling_of(None) == TINY.sampling
     fixed = settings_from({"SPATIA_STEPS": "3"})
     assert fixed.sampling_of(effort).num_steps == 3
+
+
+@pytest.mark.parametrize(("free_gpu", "expected"), [(24e9, "cuda"), (1e6, "cpu")])
+def test_the_control_is_drawn_where_the_model_computes_if_it_fits_there(
+    free_gpu: float, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    generator = SpatiaGenerator(TINY)
+    monkeypatch.setattr(generator, "_pipeline", SimpleNamespace(_execution_device=torch.device("cuda")))
+    monkeypatch.setattr(accounting, "free_memory", lambda device: accounting.FreeMemory(free_gpu, 0.0))
+    assert str(generator._drawing_device(1_000_000, (1248, 704))) == expected
