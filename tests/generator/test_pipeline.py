@@ -10,6 +10,8 @@ from spatia.generator.none import NoneGenerator
 from spatia.generator.pipeline import check_clip, run_request
 from spatia.generator.requests import Clip, ClipRequest, GenerationCancelledError, Progress, ReferenceFrame, SceneVideo
 from spatia.tests.fakes import PLANE_DEPTH_M, InstantGenerator, RecordingProgress, make_request, wall_memory
+from spatia.tests.world.slam.panels import PANELS, WAY, panels
+from spatia.world.camera import unproject
 from spatia.world.memory import SpatialMemory
 from spatia.world.points import PointBatch, PointClass, class_of, priority_of
 
@@ -158,3 +160,32 @@ def test_new_surface_without_depth_is_refused() -> None:
     clip = replace(good_clip(), depth_m=None)
     with pytest.raises(GarbageClipError, match="expected depth"):
         run_request(make_request(), _Fixed(clip), RecordingProgress())
+
+
+class _Filmed(InstantGenerator):
+    """Shows the panels in colour alone, as a video model would."""
+
+    def generate(self, request: ClipRequest, scene: SceneVideo, progress: Progress) -> Clip:
+        return Clip(np.stack([panels(pose).color for pose in request.world_T_camera]), None)
+
+
+def test_memory_grows_where_a_clip_without_depth_shows_new_surface() -> None:
+    first = panels(WAY[0])
+    depth = first.depth_m.copy()
+    depth[:, 160:] = 0  # memory knows the left half
+    positions = unproject(depth, first.pinhole, WAY[0])
+    memory = SpatialMemory(0.02)
+    priority = priority_of(PointClass.OBSERVED)
+    memory.insert(PointBatch.uniform(positions, first.color[depth > 0], priority=priority, keyframe=1))
+    request = replace(
+        make_request(2, memory=memory.snapshot()), world_T_camera=np.stack(WAY[:4]), pinhole=first.pinhole
+    )
+    update = run_request(request, _Filmed(), RecordingProgress()).update
+    assert (update.report.estimator, update.report.rejected) == ("multiview", "")
+    memory.insert(update.points)
+    grown = memory.points()
+    new = grown.positions_world[class_of(grown.priority) == PointClass.INVENTED]
+    distance_m = np.abs(new[:, 2:] - np.array([panel[0] for panel in PANELS])).min(axis=1)
+    assert len(new) > 1000
+    assert np.mean(distance_m < 0.1) > 0.9
+    assert np.mean(new[:, 0] > 0) > 0.9, "the right half was unknown"
