@@ -1,6 +1,7 @@
 """Where the software renderer keeps points: pages of equal size, chained into chunks."""
 
 import threading
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -38,6 +39,7 @@ class PointPool:
         self.slot_of: dict[ChunkKey, int] = {}
         self._free_slots: list[int] = []
         self._free_pages: list[int] = []
+        self._returned: deque[list[int]] = deque()
         self._lock = threading.Lock()
         self._num_pages = 0
         self._num_slots = 0
@@ -123,9 +125,7 @@ class PointPool:
         slot = self.slot_of.pop(key, None)
         if slot is None:
             return
-        pages = self._pages(slot)
-        with self._lock:
-            self._free_pages.extend(pages)
+        self._returned.append(self._pages(slot))  # without the lock: whoever draws does not wait for who stores
         self.slots.count[slot] = 0
         self._free_slots.append(slot)
 
@@ -145,6 +145,8 @@ class PointPool:
         return self._num_slots - 1
 
     def _take_pages(self, num: int) -> Sequence[int]:
+        while self._returned:
+            self._free_pages.extend(self._returned.popleft())
         reused = min(num, len(self._free_pages))
         pages = [self._free_pages.pop() for _ in range(reused)]
         fresh = num - reused

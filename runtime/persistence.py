@@ -21,7 +21,7 @@ from ..world.paging import Pager
 from ..world.points import PointClass
 from ..world.transforms import as_rigid
 from .director import Settled, Tail
-from .process import installed_bytes
+from .process import installed_bytes, release_free_memory
 from .world import BANK_BYTES, WalkState, World, WorldInfo
 
 MAX_SHARE_IN_MEMORY = 0.5
@@ -134,7 +134,13 @@ def _paged_world(file: WorldFile, budget_bytes: int) -> World:
     world = world_from(file.load_without_chunks())
     stored = file.read_stored(damage)
     world.damage += tuple(str(d) for d in damage)
-    pager = Pager(FileChunks(file), world.memory.voxel_size_m, budget_bytes, on_start=leave_first_core)
+    pager = Pager(
+        FileChunks(file),
+        world.memory.voxel_size_m,
+        budget_bytes,
+        on_start=leave_first_core,
+        tidy=release_free_memory,
+    )
     world.memory.page(stored.values(), pager)
     return world
 

@@ -36,6 +36,9 @@ REPLAN_COS = float(np.cos(np.radians(8.0)))
 REPLAN_EVERY_CHUNKS = 64
 """Chunks read until it is asked anew whether others are needed more."""
 
+TIDY_EVERY_CHUNKS = 200
+"""Chunks come and go in all sizes: without tidying, the gaps between them come to as much again."""
+
 JOIN_TIMEOUT_S = 5.0
 """Reading one chunk takes milliseconds; a slow disk seconds."""
 
@@ -100,6 +103,7 @@ class Pager:
         voxel_size_m: Side of a voxel in metres.
         budget_bytes: What points may take, those held for work and those in a renderer.
         on_start: Called first on the background thread, such as to bind it to some processors.
+        tidy: Called there every now and then, such as to give freed memory back to the system.
     """
 
     def __init__(
@@ -109,8 +113,10 @@ class Pager:
         budget_bytes: int,
         *,
         on_start: Callable[[], object] | None = None,
+        tidy: Callable[[], object] | None = None,
     ) -> None:
-        self._source, self._on_start = source, on_start
+        self._source, self._on_start, self._tidy = source, on_start, tidy
+        self._tidied_at = 0
         self._table = PagedTable(voxel_size_m)
         self._budget = Budget(budget_bytes)
         self._condition = threading.Condition()
@@ -344,6 +350,9 @@ class Pager:
             if not self._fetch(row, level):
                 return
             self._evicted.clear()
+            if self._tidy is not None and self._loads - self._tidied_at >= TIDY_EVERY_CHUNKS:
+                self._tidied_at = self._loads
+                self._tidy()
             if num_done % REPLAN_EVERY_CHUNKS == 0 and self._is_outdated():
                 return
         with self._condition:

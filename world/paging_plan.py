@@ -219,7 +219,7 @@ def plan_paging(table: PagedTable, view: Viewpoint, budget: Budget, *, is_drawin
     sticky = np.where(level == 0, importance * STICKY, importance)
     corner_m = 0.87 * CHUNK_SIDE * table.voxel_size_m
     switch_m = table.coarse_m[:n] * max(view.pinhole.fx, view.pinhole.fy) + corner_m
-    is_full, reach_m = _wanted_in_full(points, sticky, is_dirty, room * 3 // 4, switch_m)
+    is_full, reach_m = _wanted_in_full(points, sticky, is_dirty, level == 0, room * 3 // 4, switch_m)
     left = room - int(_page_bytes(points[is_full]).sum())
     is_coarse = _wanted_coarse(table, importance, is_full | is_dirty, left)
     dropped = np.flatnonzero((level != ABSENT) & ~is_full & ~is_coarse & ~is_dirty)
@@ -227,6 +227,9 @@ def plan_paging(table: PagedTable, view: Viewpoint, budget: Budget, *, is_drawin
     to_full = _by(importance, is_full & (level != 0))
     is_bare = (level[to_full] == ABSENT) & (distance[to_full] > NEAR_M)
     is_first, is_soon = importance[to_full] < FIRST_FULL_M, is_seen[to_coarse]
+    is_freeing = level[to_coarse] == 0  # makes room for others, so it comes before them
+    wanted += _at(to_coarse[is_freeing], COARSE_LEVEL)
+    to_coarse, is_soon = to_coarse[~is_freeing], is_soon[~is_freeing]
     wanted += _at(to_full[is_bare], COARSE_LEVEL) + _at(to_full[is_first], 0)
     wanted += (
         _at(to_coarse[is_soon], COARSE_LEVEL) + _at(to_full[~is_first], 0) + _at(to_coarse[~is_soon], COARSE_LEVEL)
@@ -259,10 +262,11 @@ def _wanted_in_full(
     points: npt.NDArray[np.int64],
     importance: npt.NDArray[np.float32],
     is_dirty: npt.NDArray[np.bool_],
+    is_there: npt.NDArray[np.bool_],
     room_bytes: int,
     switch_m: npt.NDArray[np.float32],
 ) -> tuple[npt.NDArray[np.bool_], float]:
-    rows = np.flatnonzero((importance < switch_m) & ~is_dirty & (points > 0))
+    rows = np.flatnonzero(((importance < switch_m) | is_there) & ~is_dirty & (points > 0))
     rows = rows[np.argsort(importance[rows], kind="stable")]
     taken = np.cumsum(_page_bytes(points[rows])) <= room_bytes
     is_full = np.zeros(len(points), np.bool_)
