@@ -4,11 +4,12 @@ import struct
 import zlib
 
 import numpy as np
+import numpy.typing as npt
 import zstandard
 
 from ..world.chunks import COLUMN_B, COLUMN_R, COLUMN_WEIGHT, MAX_CHUNK_KEY, OFFSET_STEPS, Chunk
 from ..world.coarse import OFFSET_BITS_KEPT
-from .codec import MAX_POINTS_PER_CHUNK, ChunkDecodeError, codes_of, differences, octree_of
+from .codec import MAX_POINTS_PER_CHUNK, ChunkDecodeError, codes_of, octree_of
 
 COARSE_MAGIC = b"SPCC"
 COARSE_VERSION = 1
@@ -27,7 +28,7 @@ def encode_coarse(chunk: Chunk) -> bytes:
     octree = octree_of(chunk.codes)
     offsets = (chunk.rows[:, :COLUMN_WEIGHT] >> np.uint32(_SHIFT)).astype(np.uint8)
     red, green, blue = chunk.rows[:, COLUMN_R : COLUMN_B + 1].astype(np.uint8).T
-    planes = [octree, *offsets.T, *(differences(c) for c in (green, red - green, blue - green)), chunk.priority]
+    planes = [octree, *offsets.T, *(_differences(c) for c in (green, red - green, blue - green)), chunk.priority]
     body = zstandard.ZstdCompressor(level=ZSTD_LEVEL, write_checksum=False).compress(
         b"".join(p.tobytes() for p in planes)
     )
@@ -69,6 +70,13 @@ def decode_coarse(data: bytes, revision: int = 0) -> Chunk:
         raise ChunkDecodeError("a priority without class")
     codes = codes_of(plain[:octree_bytes], n)
     return Chunk((x, y, z), revision, codes, rows, columns[6].copy(), np.zeros((n, 2), np.uint8))
+
+
+def _differences(values: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """Of each value to the one before, the first to 0."""
+    out = values.copy()
+    out[1:] -= values[:-1]
+    return out
 
 
 def _unpacked(body: bytes, size: int) -> bytes:

@@ -13,7 +13,7 @@ from .errors import WorldDamagedError, WorldFileError, WorldVersionError, explai
 from .sealing import seal_file, unseal_file
 
 APPLICATION_ID = 0x53504154  # "SPAT"
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 PAGE_BYTES = 8192
 """A chunk takes 10 to 100 KiB; pages of this size cost 1 % of the file and halve the reads."""
 MAX_BLOB_BYTES = 1 << 30

@@ -5,11 +5,12 @@ import zlib
 
 import numpy as np
 import pytest
+import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from spatia.saves.codec import MAX_CHUNK_WEIGHT, ChunkDecodeError, decode_chunk, encode_chunk
 from spatia.tests.saves.worlds import assert_same_chunk, make_chunk
-from spatia.world.chunks import Chunk, check_chunk
+from spatia.world.chunks import Chunk, check_chunk, morton, unmorton
 
 
 @st.composite
@@ -56,8 +57,6 @@ def test_a_full_chunk_comes_back_bit_for_bit() -> None:
 
 def test_a_flat_surface_takes_less_than_ten_bytes_a_voxel() -> None:
     rng = np.random.default_rng(0)
-    from spatia.world.chunks import morton
-
     x, z = (v.ravel() for v in np.meshgrid(np.arange(64), np.arange(64)))
     codes = np.sort(morton(x, 30 + (x + z) // 16, z))
     n = len(codes)
@@ -70,6 +69,57 @@ def test_a_flat_surface_takes_less_than_ten_bytes_a_voxel() -> None:
     rows[:, 3], rows[:, 7] = weight, rng.integers(1, 5, n)
     chunk = Chunk((0, 0, 0), 1, codes, rows, np.full(n, 192, np.uint8), np.zeros((n, 2), np.uint8))
     assert len(encode_chunk(chunk)) <= 10 * n
+
+
+def _surface(*, keyframes: np.ndarray | int = 1) -> Chunk:
+    """A level square of 64 x 64 voxels, a point each."""
+    rng = np.random.default_rng(0)
+    x, z = (v.ravel() for v in np.meshgrid(np.arange(64), np.arange(64)))
+    codes = np.sort(morton(x, np.full(64 * 64, 9), z))
+    n = len(codes)
+    rows = np.zeros((n, 8), np.uint32)
+    rows[:, 3], rows[:, 7] = rng.integers(1, 16, n), keyframes
+    rows[:, :3] = rng.integers(0, 256, (n, 3)) * rows[:, 3:4]
+    rows[:, 4:7] = rng.integers(0, 256, (n, 3)) * rows[:, 3:4]
+    return Chunk((0, 0, 0), 1, codes, rows, np.full(n, 192, np.uint8), np.zeros((n, 2), np.uint8))
+
+
+def _size_of_planes(chunk: Chunk) -> list[int]:
+    data, at, sizes = encode_chunk(chunk), 32, []
+    while at < len(data):
+        sizes.append(struct.unpack_from("<I", data, at + 5)[0])
+        at += 9 + sizes[-1]
+    return sizes
+
+
+def test_voxels_of_a_single_point_store_no_remainder() -> None:
+    assert _size_of_planes(_surface())[7] == 0
+
+
+def test_a_priority_that_follows_from_the_keyframe_takes_next_to_nothing() -> None:
+    rng = np.random.default_rng(1)
+    keyframes = rng.integers(1, 9, 64 * 64)
+    chunk = _surface(keyframes=keyframes)
+    priority = rng.integers(64, 256, 9).astype(np.uint8)[keyframes]
+    mixed = Chunk(chunk.key, 1, chunk.codes, chunk.rows, priority, chunk.evidence)
+    assert _size_of_planes(mixed)[14] < 64
+
+
+def test_a_colour_that_goes_evenly_along_a_surface_takes_less_than_in_morton_order_alone() -> None:
+    chunk = _surface()
+    rows, place = chunk.rows.copy(), unmorton(chunk.codes)
+    rows[:, 4:7] = (3 * place[:, [0]] + place[:, [2]]) * rows[:, 3:4]
+    smooth = Chunk(chunk.key, 1, chunk.codes, rows, chunk.priority, chunk.evidence)
+    green = (rows[:, 5] // rows[:, 3]).astype(np.uint8)
+    in_order = np.diff(green, prepend=np.uint8(0)).tobytes()
+    assert _size_of_planes(smooth)[4] < len(zstandard.compress(in_order, 3))
+
+
+@pytest.mark.parametrize("num_keyframes", [256, 257])
+def test_as_many_keyframes_as_a_byte_holds_and_one_more_come_back(num_keyframes: int) -> None:
+    rng = np.random.default_rng(2)
+    chunk = _surface(keyframes=rng.permutation(np.arange(64 * 64) % num_keyframes))
+    assert_same_chunk(decode_chunk(encode_chunk(chunk), 1), chunk)
 
 
 def test_the_same_content_gives_the_same_bytes() -> None:
@@ -140,7 +190,7 @@ def test_a_size_out_of_bounds_is_refused_before_memory_is_taken() -> None:
 def test_another_version_is_named() -> None:
     data = bytearray(encode_chunk(make_chunk((0, 0, 0))))
     data[4] = 9
-    with pytest.raises(ChunkDecodeError, match="version 1, got 9"):
+    with pytest.raises(ChunkDecodeError, match="version 2, got 9"):
         decode_chunk(bytes(data))
 
 

@@ -14,7 +14,7 @@ import zstandard
 from spatia.saves.codec import encode_chunk
 from spatia.saves.store import WorldFile
 from spatia.tests.saves.worlds import make_chunk, make_state
-from spatia.world.chunks import Chunk
+from spatia.world.chunks import Chunk, morton
 
 
 def planes_of(data: bytes) -> Iterator[bytes]:
@@ -41,27 +41,59 @@ def codes_of(octree: bytes) -> list[int]:
     return nodes
 
 
+def colors_of(codes: list[int], planes: list[bytes]) -> list[tuple[int, int, int]]:
+    """Mean red, green, blue of each voxel."""
+    known: dict[tuple[int, ...], tuple[int, int, int]] = {}
+    before = (0, 0, 0)
+    for code, green, red_green, blue_green in zip(codes, *planes, strict=True):
+        place = [sum((code >> 3 * bit + axis & 1) << bit for bit in range(6)) for axis in range(3)]
+        steps = [tuple(place[a] - (a == axis) for a in range(3)) for axis in range(3)]
+        near = [known[step] for step in steps if step in known] or [before]
+        red, middle, blue = (sum(channel) // len(near) for channel in zip(*near, strict=True))
+        before = ((red + red_green + green) % 256, (middle + green) % 256, (blue + blue_green + green) % 256)
+        known[tuple(place)] = before
+    return list(known.values())
+
+
+def indices_of(plane: bytes, n: int) -> list[int]:
+    if len(plane) > n:
+        return [sum(plane[b * n + i] << 8 * b for b in range(len(plane) // n)) for i in range(n)]
+    order, found = list(range(256)), []
+    for place in plane:
+        found.append(order.pop(place))
+        order.insert(0, found[-1])
+    return found
+
+
+def priorities_of(plane: bytes, places: list[int]) -> np.ndarray:
+    last: dict[int, int] = {}
+    found = []
+    for rest, place in zip(plane, places, strict=True):
+        last[place] = (last.get(place, 0) + rest) % 256
+        found.append(last[place])
+    return np.array(found, np.uint8)
+
+
 def read_chunk(data: bytes) -> tuple[tuple[int, int, int], list[int], np.ndarray, np.ndarray, np.ndarray]:
     """Key, codes, rows, priority and evidence of a chunk, voxel by voxel."""
     assert data[:4] == b"SPCK"
     version, num_planes, x, y, z, n, factor, checksum = struct.unpack_from("<HHiiiIII", data, 4)
-    assert (version, num_planes) == (1, 17)
+    assert (version, num_planes) == (2, 17)
     assert zlib.crc32(data[:28] + bytes(4) + data[32:]) == checksum
     p = list(planes_of(data))
     bits = int.from_bytes(p[7], "little")
     palette = struct.unpack(f"<{len(p[12]) // 4}I", p[12])
     rows = np.zeros((n, 8), np.uint32)
-    green = red_green = blue_green = 0
+    codes = codes_of(p[0])
+    colors = colors_of(codes, p[4:7])
+    places = indices_of(p[13], n)
     for i in range(n):
-        green, red_green, blue_green = (
-            (green + p[4][i]) % 256,
-            (red_green + p[5][i]) % 256,
-            (blue_green + p[6][i]) % 256,
-        )
-        means = [p[1][i], p[2][i], p[3][i], (red_green + green) % 256, green, (blue_green + green) % 256]
-        weight = sum(p[8 + b][i] << 8 * b for b in range(4))
+        means = [p[1][i], p[2][i], p[3][i], *colors[i]]
+        weight, is_exact = divmod(sum(p[8 + b][i] << 8 * b for b in range(4)), 2)
         remainders = []
-        if weight <= 1625:
+        if is_exact:
+            remainders = [0] * 6
+        elif weight <= 1625:
             width = (weight**6 - 1).bit_length()
             number = bits & (1 << width) - 1
             bits >>= width
@@ -72,11 +104,10 @@ def read_chunk(data: bytes) -> tuple[tuple[int, int, int], list[int], np.ndarray
                 remainders.append(bits & (1 << width) - 1)
                 bits >>= width
         sums = [(mean * weight + rest) * factor for mean, rest in zip(means, remainders, strict=True)]
-        index = sum(p[13][b * n + i] << 8 * b for b in range(len(p[13]) // n))
-        rows[i] = [*sums[:3], weight * factor, *sums[3:], palette[index]]
-    priority = np.frombuffer(p[14], np.uint8)
+        rows[i] = [*sums[:3], weight * factor, *sums[3:], palette[places[i]]]
+    priority = priorities_of(p[14], places)
     evidence = np.array([list(p[15]), list(p[16])], np.uint8).T
-    return (x, y, z), codes_of(p[0]), rows, priority, evidence
+    return (x, y, z), codes, rows, priority, evidence
 
 
 def assert_reads_as(data: bytes, chunk: Chunk) -> None:
@@ -111,12 +142,28 @@ def test_a_chunk_with_a_common_factor_and_many_keyframes_is_read_by_the_document
     assert_reads_as(encode_chunk(chunk), chunk)
 
 
+def test_a_surface_of_single_points_is_read_by_the_document() -> None:
+    """Neighbours along every axis, single points among others, keyframes with priorities of their own."""
+    rng = np.random.default_rng(4)
+    x, y = (v.ravel() for v in np.meshgrid(np.arange(24), np.arange(24)))
+    codes = np.unique(morton(x, y, (x + y) // 4))
+    n = len(codes)
+    weight = rng.integers(1, 2000, n)
+    rows = np.zeros((n, 8), np.uint32)
+    rows[:, 3], rows[:, 7] = weight, np.arange(n) // 50 % 3
+    rows[:, [0, 1, 2, 4, 5, 6]] = rng.integers(0, 255, (n, 6)) * weight[:, None]
+    rows[::3, :3] += rng.integers(0, weight[::3, None], (len(rows[::3]), 3)).astype(np.uint32)
+    priority = np.array([70, 192, 255], np.uint8)[rows[:, 7]]
+    chunk = Chunk((1, 0, -1), 1, codes, rows, priority, np.zeros((n, 2), np.uint8))
+    assert_reads_as(encode_chunk(chunk), chunk)
+
+
 def test_a_file_is_read_by_the_document(tmp_path: Path) -> None:
     state = make_state()
     WorldFile.create(tmp_path / "home.spatia", state).close()
     header = (tmp_path / "home.spatia").read_bytes()[:100]
     assert struct.unpack_from(">H", header, 16) == (8192,)
-    assert struct.unpack_from(">I", header, 60) == (2,)  # user_version
+    assert struct.unpack_from(">I", header, 60) == (3,)  # user_version
     assert struct.unpack_from(">I", header, 68) == (0x53504154,)  # application_id
     db = sqlite3.connect(tmp_path / "home.spatia")
     objects = dict(db.execute("SELECT digest, data FROM objects").fetchall())
