@@ -20,23 +20,25 @@ from ..renderer.photos import Photo
 from ..renderer.software import SoftwareRenderer
 from ..saves.journal import JournalEntry
 from ..world.camera import Pinhole
+from ..world.changes import MergeReport
 from ..world.chunks import ChunkKey
 from ..world.keyframes import BankSnapshot, FrameBank, Keyframe, StagedFrames
 from ..world.memory import MemorySnapshot
 from ..world.merge import StagedChange, stage_update
 from ..world.paged_views import conditioning_view, coverage_view
 from ..world.points import PointClass, priority_of
+from ..world.slam.correction import Correction
 from ..world.transforms import Transform
 from ..world.updates import MapUpdate
 from .checkpoint import UndoStep
 from .clock import Clock
-from .closing import LoopClosing, StagedClosure, move_director
+from .closing import LoopClosing, Merged, StagedClosure, move_director
 from .director import ClipPlan, Director, Tail
 from .fallback import Fallback, fallback_for, is_kill, why_give_up
 from .metrics import Metrics
 from .pacer import Pacer
 from .process import release_free_memory
-from .record import RecordedClosure, RecordedFallback, RecordedRequest, Recorder, Recording
+from .record import RecordedClosure, RecordedFallback, RecordedRequest, RecordedTakeBack, Recorder, Recording
 from .world import World
 
 PLAN_EVERY_S = 0.25
@@ -69,6 +71,9 @@ class _Merge:
 
     ended: Ended
     result: ClipResult
+    first_keyframe_id: int = 0
+    is_judged: bool = False
+    is_again: bool = False  # merged before a correction was taken back: accounted for already
     staged: "Future[tuple[StagedChange, StagedFrames]] | None" = None
 
 
@@ -370,8 +375,9 @@ class ClipLoop:
             self._why_give_up = self._why_give_up or why_give_up(ended, self._kills_in_a_row)
         if ended.outcome is Outcome.DONE and ended.result is not None:
             self._note_speed(ended)
-            update = self._closing.followed(ended.result.update, self._requests[ended.request_id][0])
-            self._merging.append(_Merge(ended, replace(ended.result, update=update)))
+            request = self._requests[ended.request_id][0]
+            update = self._closing.followed(ended.result.update, request)
+            self._merging.append(_Merge(ended, replace(ended.result, update=update), request.first_keyframe_id))
             return
         self.status.last_error = ended.reason
         self._finish(ended.request_id, merged=False, journal={"outcome": name, "reason": ended.reason})
@@ -423,6 +429,8 @@ class ClipLoop:
                 self._submit(event.plan, draft or self._request_of(event.plan, self._moment(), event.effort))
             elif isinstance(event, RecordedFallback):
                 self._switch_to(event.generator)
+            elif isinstance(event, RecordedTakeBack):
+                self._take_back()
             elif isinstance(event, RecordedClosure):
                 self._correct(self._closing.recorded(event.facts))
             else:
@@ -462,6 +470,8 @@ class ClipLoop:
 
     def _merge_ready(self) -> None:
         while self._merging and self._recording is None and not self._closing.is_busy:
+            if self._judge(self._merging[0]):
+                self._take_back()
             merge = self._merging[0]
             if self._is_waiting:
                 self._apply(merge, *self._stage(merge.result.update, self._world.memory.snapshot()))
@@ -482,17 +492,35 @@ class ClipLoop:
         """What merging an update will change. Runs on any thread."""
         return stage_update(snapshot, update), self._world.bank.stage(update.keyframes)
 
+    def _judge(self, merge: _Merge) -> bool:
+        """Whether a clip that is to be merged refutes the last correction; each is asked once."""
+        if merge.is_judged or merge.is_again or self.director.wants_key_views:
+            return False
+        merge.is_judged = True
+        return self._closing.judge(merge.result.update, merge.ended.request_id)
+
     def _apply(self, merge: _Merge, staged: StagedChange, frames: StagedFrames) -> None:
         update = merge.result.update
         before = UndoStep(merge.ended.request_id, self._world.memory.snapshot(), self._world.bank.snapshot())
         report = self._world.memory.apply(staged)
         self._world.bank.apply(frames)
+        if not self.director.wants_key_views:
+            self._closing.merged(Merged(merge.ended.request_id, update, merge.first_keyframe_id))
+        if report.changed:
+            self.undo_steps = [*self.undo_steps[-MAX_UNDO + 1 :], before]
+        self._on_changed(report.changed)
+        if self._recorder is not None:
+            self._recorder.merge(self._tick, merge.ended.request_id)
+        if not merge.is_again:
+            self._account(merge, report)
+
+    def _account(self, merge: _Merge, report: MergeReport) -> None:
+        """Tell everybody that a clip was merged."""
+        update = merge.result.update
         if not self.director.wants_key_views and not update.report.rejected:
             tail = np.ascontiguousarray(merge.result.tail)
             tail.flags.writeable = False
             self.director.keep_tail(Tail(merge.ended.request_id, tail, update.world_T_camera[-len(tail) :]))
-        if report.changed:
-            self.undo_steps = [*self.undo_steps[-MAX_UNDO + 1 :], before]
         facts = replace(
             update.report,
             added=report.added,
@@ -501,12 +529,9 @@ class ClipLoop:
             outranked=report.outranked,
             removed=report.removed,
         )
-        self._on_changed(report.changed)
         self.status.last_update = facts
         self.status.merged_clips += 1
         self.metrics.clip_merged(self.clock.now_s(), facts)
-        if self._recorder is not None:
-            self._recorder.merge(self._tick, merge.ended.request_id)
         self._finish(merge.ended.request_id, merged=not facts.rejected, journal={"outcome": "done", "update": facts})
         if not self.director.wants_key_views and self._recording is None and not facts.rejected:
             self._closing.look(update)
@@ -521,10 +546,8 @@ class ClipLoop:
         """Take drift out of memory, keyframes, tails, and of the clips that wait to be merged."""
         changed = self._closing.apply(staged, self.director)
         for merge in self._merging:
-            if merge.ended.request_id in self._requests:
-                first_id = self._requests[merge.ended.request_id][0].first_keyframe_id
-                moved = staged.correction.of_update(merge.result.update, first_id)
-                merge.result, merge.staged = replace(merge.result, update=moved), None
+            if merge.is_again or merge.ended.request_id in self._requests:
+                _move(merge, staged.correction)
         if self.undo_steps:
             last = self.undo_steps[-1]
             self.undo_steps[-1] = replace(last, corrections=(*last.corrections, staged.correction))
@@ -533,6 +556,27 @@ class ClipLoop:
         self.metrics.loop_closed(staged.facts["largest_move_m"])
         if self._recorder is not None:
             self._recorder.closure(self._tick, staged.facts)
+
+    def _take_back(self) -> None:
+        """Undo the last correction; the clips merged since are merged again, moved back."""
+        trial = self._closing.trial
+        if trial is None:
+            return
+        facts = trial.as_facts()
+        changed, again = self._closing.take_back(self.director)
+        since = {m.request_id for m in again}
+        self.undo_steps = [
+            replace(step, corrections=tuple(c for c in step.corrections if c is not trial.correction))
+            for step in self.undo_steps
+            if step.request_id not in since
+        ]
+        for merge in self._merging:
+            _move(merge, trial.correction.inverted())
+        self._merging[:0] = [_merged_again(m) for m in again]
+        self._on_changed(changed)
+        self._world.journal.append(JournalEntry("closure_undone", self._tick, facts))
+        if self._recorder is not None:
+            self._recorder.closure_undone(self._tick)
 
     def _finish(self, request_id: int, *, merged: bool, journal: dict[str, Any]) -> None:
         request, _ = self._requests.pop(request_id)
@@ -559,6 +603,7 @@ class ClipLoop:
         if not self.undo_steps:
             return False
         last = self.undo_steps.pop()
+        self._closing.accept()
         report = self._world.memory.restore(last.memory)
         for correction in reversed(last.corrections):
             move_director(self.director, correction.inverted(), self._world.bank.snapshot())
@@ -573,7 +618,8 @@ class ClipLoop:
         """End what is under way as stale, and begin another epoch: what it was built on is gone."""
         self.queue.bump_epoch()
         for merge in self._merging:
-            self._finish(merge.ended.request_id, merged=False, journal={"outcome": "stale", "reason": reason})
+            if not merge.is_again:
+                self._finish(merge.ended.request_id, merged=False, journal={"outcome": "stale", "reason": reason})
         self._merging.clear()
         for ended in self.queue.poll():
             self._receive(ended)
@@ -589,6 +635,18 @@ class ClipLoop:
         if self._is_waiting and plans:
             self._wait_for_all()
         return len(plans)
+
+
+def _move(merge: _Merge, correction: Correction) -> None:
+    """Move a clip that waits to be merged."""
+    moved = correction.of_update(merge.result.update, merge.first_keyframe_id)
+    merge.result, merge.staged = replace(merge.result, update=moved), None
+
+
+def _merged_again(clip: Merged) -> _Merge:
+    result = ClipResult(clip.request_id, 0, clip.update, np.empty((0, 0, 0, 3), np.uint8), None)
+    ended = Ended(clip.request_id, Outcome.DONE)
+    return _Merge(ended, result, clip.first_keyframe_id, is_again=True)
 
 
 def _notice_of(world: World) -> str:

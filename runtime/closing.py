@@ -1,11 +1,16 @@
 """Loop closure in a walk: what was merged is compared with what was known, and drift is taken out of memory.
 
 The work runs on the session's background thread; taking it over swaps references, as a merge does.
+
+A correction is on trial: of the next ``WATCHED_UPDATES`` updates that were asked for after it, ``WORSE_UPDATES`` that
+fit memory clearly worse than updates did before take it back, once. Worse is a residual above ``WORSE_FACTOR`` times
+the median of the last ``REMEMBERED_RESIDUALS`` and above ``WORSE_RESIDUAL``. Memory and keyframes then are what they were,
+by the references kept; the clips that came since are merged again, moved back.
 """
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor, Future
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -29,6 +34,12 @@ Moved = TypeVar("Moved", Tail, Settled)
 MAX_VIEWS = 160
 """Keyframes that are compared; in a larger world the newest ones and those of the source."""
 SAME_POSE = 1e-9
+WATCHED_UPDATES, WORSE_UPDATES = 4, 2
+MAX_MERGED_SINCE = 8
+"""Clips that are kept to be merged again; with more of them the correction stands."""
+WORSE_FACTOR, WORSE_RESIDUAL = 2.0, 0.01
+"""Of the residuals before, and of the depth: noise of well placed clips stays below."""
+REMEMBERED_RESIDUALS = 5
 VIEWS_PER_CLIP = 3
 """Frames of a clip that are compared beside those that the bank kept: on a return it keeps few."""
 
@@ -55,12 +66,72 @@ class StagedClosure:
         return self.frames.base
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Merged:
+    """A clip that was merged, and the first identity of its keyframes."""
+
+    request_id: int
+    update: MapUpdate
+    first_keyframe_id: int
+
+
+@dataclass(slots=True, eq=False)
+class Trial:
+    """A correction that may be taken back.
+
+    Attributes:
+        correction: What was done.
+        loops: Keyframes of the loops that asked for it, (old, new) each.
+        memory: What memory was before it.
+        bank: What the keyframes were before it.
+        next_request_id: Requests from this one on saw the corrected memory.
+        revision: Memory's, as far as clips alone changed it since.
+        usual: Residual of updates before it.
+        since: Clips merged since, in order.
+        residuals: Those of updates that were asked for since.
+    """
+
+    correction: Correction
+    loops: tuple[tuple[int, int], ...]
+    memory: MemorySnapshot
+    bank: BankSnapshot
+    next_request_id: int
+    revision: int
+    usual: float
+    since: list[Merged] = field(default_factory=list)
+    residuals: list[float] = field(default_factory=list)
+
+    @property
+    def limit(self) -> float:
+        """A residual above it is clearly worse than before."""
+        return max(WORSE_FACTOR * self.usual, WORSE_RESIDUAL)
+
+    @property
+    def is_refuted(self) -> bool:
+        """Whether enough updates fit worse."""
+        return sum(r > self.limit for r in self.residuals) >= WORSE_UPDATES
+
+    def as_facts(self) -> dict[str, Any]:
+        """Plain figures for the journal."""
+        return {
+            "loops": [list(pair) for pair in self.loops],
+            "residual_usual": self.usual,
+            "residual_limit": self.limit,
+            "residuals_since": list(self.residuals),
+            "clips_merged_again": [m.request_id for m in self.since],
+        }
+
+
 class LoopCloser:
     """Finds loops among a world's keyframes; remembers corners and loops. Used by one thread at a time."""
 
     def __init__(self) -> None:
         self._views: dict[int, KeyView] = {}
         self._loops: list[Loop] = []
+
+    def distrust(self, pairs: Sequence[tuple[int, int]]) -> None:
+        """Forget loops, by their (old, new) keyframes: what they asked for made memory worse."""
+        self._loops = [loop for loop in self._loops if (loop.old, loop.new) not in pairs]
 
     def look(self, bank: BankSnapshot, update: MapUpdate) -> Closure | None:
         """Compare a clip that was just merged with what was known before. Any one thread.
@@ -155,6 +226,8 @@ class LoopClosing:
         self._closer = LoopCloser()
         self._found: Future[StagedClosure | None] | None = None
         self._applied: list[tuple[int, Correction]] = []
+        self._usual: list[float] = []
+        self._trial: Trial | None = None
 
     @property
     def is_busy(self) -> bool:
@@ -193,15 +266,76 @@ class LoopClosing:
         Returns:
             Keys of the changed chunks.
         """
+        memory, bank = self._world.memory.snapshot(), self._world.bank.snapshot()
         changed = self._world.memory.apply(staged.memory).changed
         self._world.bank.apply(staged.frames)
-        self._applied.append((self._world.walk.next_request_id, staged.correction))
+        next_id = self._world.walk.next_request_id
+        self._applied.append((next_id, staged.correction))
+        loops = tuple((int(old), int(new)) for old, new in staged.facts.get("loops", ()))
+        usual = float(np.median(self._usual)) if self._usual else 0.0
+        revision = self._world.memory.revision
+        self._trial = Trial(staged.correction, loops, memory, bank, next_id, revision, usual)
         move_director(director, staged.correction, self._world.bank.snapshot())
         return changed
 
     def forget(self) -> None:
         """Start anew, where identities of requests and keyframes are given out again."""
         self._closer, self._found, self._applied = LoopCloser(), None, []
+        self._usual, self._trial = [], None
+
+    @property
+    def trial(self) -> Trial | None:
+        """The correction that may be taken back."""
+        return self._trial
+
+    def accept(self) -> None:
+        """Take nothing back any more, where memory changed by other hands."""
+        self._trial = None
+
+    def judge(self, update: MapUpdate, request_id: int) -> bool:
+        """Look at the residual of an update that is to be merged; call it once for each.
+
+        Returns:
+            Whether the last correction must be taken back.
+        """
+        trial, residual = self._trial, update.report.residual
+        if trial is not None and self._world.memory.revision != trial.revision:
+            trial = self._trial = None
+        if not np.isfinite(residual):
+            return False
+        if trial is not None and request_id >= trial.next_request_id:
+            trial.residuals.append(float(residual))
+            if trial.is_refuted:
+                return True
+            if len(trial.residuals) >= WATCHED_UPDATES:
+                self._trial = None
+        self._usual = [*self._usual, float(residual)][-REMEMBERED_RESIDUALS:]
+        return False
+
+    def merged(self, clip: Merged) -> None:
+        """A clip was merged; memory is as it left it."""
+        if self._trial is not None:
+            self._trial.since.append(clip)
+            self._trial.revision = self._world.memory.revision
+            if len(self._trial.since) > MAX_MERGED_SINCE:
+                self._trial = None
+
+    def take_back(self, director: Director) -> tuple[tuple[ChunkKey, ...], tuple[Merged, ...]]:
+        """Undo the correction on trial: memory and keyframes are those before it, tails and directions move back.
+
+        Returns:
+            Keys of the changed chunks, and the clips to merge again, moved back.
+        """
+        trial, self._trial = self._trial, None
+        assert trial is not None, "only a correction on trial is taken back"
+        back = trial.correction.inverted()
+        move_director(director, back, self._world.bank.snapshot())
+        changed = self._world.memory.restore(trial.memory).changed
+        self._world.bank.restore(trial.bank)
+        self._applied.append((self._world.walk.next_request_id, back))
+        self._closer.distrust(trial.loops)
+        self._found = None  # what is being looked for now compares with what is gone
+        return changed, tuple(replace(m, update=back.of_update(m.update, m.first_keyframe_id)) for m in trial.since)
 
     def recorded(self, facts: Mapping[str, Any]) -> StagedClosure:
         """A correction from a log, against the world as it is."""

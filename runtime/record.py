@@ -61,6 +61,10 @@ class Recorder:
         """Loops were closed."""
         self._write({"closure": facts, "at": tick})
 
+    def closure_undone(self, tick: int) -> None:
+        """The last correction was taken back."""
+        self._write({"closure_undone": True, "at": tick})
+
     def fallback(self, tick: int, generator: str) -> None:
         """Another generator took over."""
         self._write({"fallback": generator, "at": tick})
@@ -120,7 +124,12 @@ class RecordedClosure:
     facts: dict[str, Any]
 
 
-RecordedEvent = RecordedRequest | RecordedMerge | RecordedFallback | RecordedClosure
+@dataclass(frozen=True, slots=True)
+class RecordedTakeBack:
+    """The last correction was taken back."""
+
+
+RecordedEvent = RecordedRequest | RecordedMerge | RecordedFallback | RecordedClosure | RecordedTakeBack
 
 
 @dataclass(slots=True)
@@ -194,6 +203,8 @@ class Recording:
         elif "counters" in entry:
             first, second = entry["counters"]
             self.counters[entry["at"]] = (first, second)
+        elif "closure_undone" in entry:
+            self.events.setdefault(entry["at"], []).append(RecordedTakeBack())
         elif "closure" in entry:
             self.events.setdefault(entry["at"], []).append(RecordedClosure(entry["closure"]))
         elif "fallback" in entry:

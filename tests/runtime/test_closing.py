@@ -14,7 +14,7 @@ from spatia.input.intents import Intent
 from spatia.runtime.clips import _Merge
 from spatia.runtime.closing import correction_from, move_director
 from spatia.runtime.director import ClipPlan, Settled
-from spatia.runtime.record import RecordedClosure, Recorder, Recording
+from spatia.runtime.record import RecordedClosure, RecordedMerge, RecordedTakeBack, Recorder, Recording
 from spatia.runtime.session import Session
 from spatia.runtime.world import World, create
 from spatia.saves.sources import Source, SourceFrame
@@ -212,3 +212,111 @@ def test_a_log_keeps_what_was_moved(walked: Session, tmp_path: Path) -> None:
     (event,) = Recording.read(tmp_path / "walk.log").events[3]
     assert isinstance(event, RecordedClosure)
     np.testing.assert_array_equal(correction_from(event.facts).moved_T_world, correction_from(facts).moved_T_world)
+
+
+def _corrected(walked: Session, *, clips: int = 2) -> tuple[Session, str, list[np.ndarray]]:
+    """A walk whose memory was corrected just now, and the content and poses before."""
+    session = _session()
+    for clip in range(clips):
+        _merge(session, clip)
+    world = session.world
+    before = world.content_hash(), [k.world_T_camera for k in world.bank.keyframes]
+    session.clips._correct(session.clips._closing.recorded(_closures(walked.world)[-1].data))
+    assert world.content_hash() != before[0]
+    return session, *before
+
+
+def _receive(session: Session, clip: int, residual: float, asked: tuple[MapUpdate, ClipRequest] | None = None) -> int:
+    """A clip comes in that fits memory with a residual; its number."""
+    update, request = asked or _update(session, clip)
+    update = replace(update, report=replace(update.report, residual=residual))
+    result = ClipResult(request.request_id, 0, update, np.zeros((PER_CLIP, 240, 320, 3), np.uint8), None)
+    ended = Ended(request.request_id, Outcome.DONE)
+    session.clips._merging.append(_Merge(ended, result, request.first_keyframe_id))
+    session.clips._merge_ready()
+    return request.request_id
+
+
+def _taken_back(session: Session) -> list:
+    return [e for e in session.world.journal if e.kind == "closure_undone"]
+
+
+def test_a_correction_after_which_clips_fit_worse_is_taken_back_once(walked: Session) -> None:
+    session, content, poses = _corrected(walked)
+    first = _receive(session, 2, 0.08)
+    assert not _taken_back(session)
+    _receive(session, 3, 0.09)
+    (entry,) = _taken_back(session)
+    assert entry.data["residuals_since"] == pytest.approx([0.08, 0.09])
+    assert entry.data["clips_merged_again"] == [first]
+    kept = [k.world_T_camera for k in session.world.bank.keyframes if k.request_id < first]
+    np.testing.assert_array_equal(kept, poses)
+    _receive(session, 4, 0.5)
+    assert len(_taken_back(session)) == 1
+    for _ in range(3):
+        assert session.undo()
+    assert session.world.content_hash() == content
+
+
+def test_clips_merged_since_a_correction_that_is_taken_back_stay_in_memory_moved_back(walked: Session) -> None:
+    session, *_ = _corrected(walked)
+    asked = _update(session, 2)
+    number = _receive(session, 2, 0.08, asked)
+    _receive(session, 3, 0.09)
+    first_id = asked[1].first_keyframe_id
+    inverse = correction_from(_closures(session.world)[-1].data).inverted()
+    kept = [k for k in session.world.bank.keyframes if k.request_id == number]
+    assert kept
+    for keyframe in kept:
+        expected = inverse.of(keyframe.keyframe_id) @ asked[0].world_T_camera[keyframe.keyframe_id - first_id]
+        np.testing.assert_allclose(keyframe.world_T_camera, expected, atol=1e-9)
+    expected_tail = inverse.of(first_id + PER_CLIP - 1) @ asked[0].world_T_camera[-1]
+    tail = next(t for t in session.director.tails if t.request_id == number)
+    np.testing.assert_allclose(tail.world_T_camera[-1], expected_tail, atol=1e-9)
+
+
+def test_one_clip_that_fits_badly_takes_nothing_back(walked: Session) -> None:
+    session, *_ = _corrected(walked)
+    for clip, residual in ((2, 0.08), (3, 0.004), (4, 0.004)):
+        _receive(session, clip, residual)
+    assert not _taken_back(session)
+
+
+def test_clips_that_fit_as_badly_as_before_take_nothing_back(walked: Session) -> None:
+    session = _session()
+    _receive(session, 0, 0.05)
+    _receive(session, 1, 0.05)
+    session.clips._correct(session.clips._closing.recorded(_closures(walked.world)[-1].data))
+    _receive(session, 2, 0.08)
+    _receive(session, 3, 0.08)
+    assert not _taken_back(session)
+
+
+def test_clips_that_were_asked_for_before_a_correction_say_nothing_about_it(walked: Session) -> None:
+    session = _session()
+    _merge(session, 0)
+    early = [_update(session, clip) for clip in (1, 2)]
+    session.clips._correct(session.clips._closing.recorded(_closures(walked.world)[-1].data))
+    for clip, asked in enumerate(early, start=1):
+        _receive(session, clip, 0.3, asked)
+    assert not _taken_back(session)
+
+
+def test_a_correction_stands_once_memory_changed_by_other_hands(walked: Session) -> None:
+    session, *_ = _corrected(walked)
+    _receive(session, 2, 0.08)
+    session.world.memory.insert(session.world.memory.points())
+    _receive(session, 3, 0.09)
+    assert not _taken_back(session)
+
+
+def test_a_log_takes_a_correction_back_where_the_walk_did(walked: Session, tmp_path: Path) -> None:
+    session, *_ = _corrected(walked)
+    session.clips._recorder = Recorder(tmp_path / "walk.log", {"format": "spatia-record"})
+    session.clips._recorder.tick(0, Intent(), 1.0, np.eye(4))
+    first = _receive(session, 2, 0.08)
+    second = _receive(session, 3, 0.09)
+    session.clips._recorder.close()
+    events = Recording.read(tmp_path / "walk.log").events[session.world.walk.tick]
+    merge = RecordedMerge
+    assert events == [merge(first), RecordedTakeBack(), merge(first), merge(second)]

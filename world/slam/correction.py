@@ -158,6 +158,8 @@ def _rows(batch: PointBatch, mask: npt.NDArray[np.bool_]) -> PointBatch:
 
 def _by_keyframe(keyframe: npt.NDArray[np.uint32]) -> list[tuple[int, npt.NDArray[np.intp]]]:
     """Rows by keyframe identity."""
+    if len(keyframe) == 0:
+        return []
     order = np.argsort(keyframe, kind="stable")
     identities, starts = np.unique(keyframe[order], return_index=True)
     return list(zip(identities.tolist(), np.split(order, starts[1:]), strict=True))

@@ -46,6 +46,11 @@ def test_points_move_with_the_keyframe_that_they_were_seen_in():
         assert (points.weights[mine] == 7).all()
 
 
+def test_a_clip_without_points_moves_too():
+    correction = Correction(np.array([1]), np.eye(4)[None].copy())
+    assert len(correction.of_points(PointBatch.empty()).positions_world) == 0
+
+
 def test_chunks_of_keyframes_that_stay_are_not_touched():
     memory = _memory()
     before = dict(memory.chunks)
