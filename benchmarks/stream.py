@@ -73,7 +73,7 @@ class Scale:
     seconds: float
 
 
-FULL = Scale(200_000_000, 560 << 20, 60.0)
+FULL = Scale(200_000_000, 300 << 20, 60.0)
 QUICK = Scale(10_000_000, 60 << 20, 12.0)
 
 
