@@ -7,16 +7,16 @@ the same precision (1/256 of a voxel, 8 bits): our chunks with nothing but them.
 provenance and evidence, which the others do not have.
 """
 
-import io
 import tempfile
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
-import zstandard
 from comparison import Result, compare_ms, describe_machine, measure_ms, parse_options, report
 from merge import VOXEL_SIZE_M, as_batch, kitchen, synthetic
+from spatia.runtime.comparisons import Store, bare, laz, points_of, zstd_arrays
 from spatia.saves.codec import decode_chunk, encode_chunk, warm_up
 from spatia.saves.manifest import Manifest
 from spatia.saves.parallel import map_ordered
@@ -28,7 +28,6 @@ from spatia.world.memory import SpatialMemory
 SIZE_TARGET_BYTES = 10.0
 CHANGED_SHARE = 0.05
 NUM_SNAPSHOTS = 20
-Store = tuple[Callable[[], bytes], Callable[[bytes], object]]
 
 
 def world_chunks(num_voxels: int) -> dict[tuple[int, int, int], Chunk]:
@@ -43,58 +42,10 @@ def world_chunks(num_voxels: int) -> dict[tuple[int, int, int], Chunk]:
     return dict(memory.chunks)
 
 
-def bare(chunk: Chunk) -> Chunk:
-    """The chunk with its mean positions and colours alone."""
-    rows = np.ones((chunk.num_points, 8), np.uint32)
-    rows[:, :3] = chunk.local_q8() & 255
-    rows[:, 4:7] = chunk.colors()
-    rows[:, 7] = 0
-    n = chunk.num_points
-    return Chunk(chunk.key, 0, chunk.codes, rows, np.full(n, 192, np.uint8), np.zeros((n, 2), np.uint8))
-
-
-def points_of(chunks: list[Chunk]) -> tuple[np.ndarray, np.ndarray]:
-    """(N, 3) int32 positions in steps of 1/256 voxel and (N, 3) uint8 colours, in our order."""
-    q8 = [c.local_q8().astype(np.int32) + np.array(c.key, np.int32) * (64 * 256) for c in chunks]
-    return np.concatenate(q8), np.concatenate([c.colors() for c in chunks])
-
-
 def ours(chunks: list[Chunk]) -> tuple[Callable[[], list[bytes]], Callable[[list[bytes]], object]]:
     """All cores, as a full save and opening a world do it."""
     n = len(chunks)
     return lambda: list(map_ordered(encode_chunk, chunks, n)), lambda data: list(map_ordered(decode_chunk, data, n))
-
-
-def laz(q8: np.ndarray, colors: np.ndarray) -> Store:
-    """laspy with lazrs, all cores; integers go in as they are."""
-    import laspy
-
-    laspy.LazBackend.LazrsParallel.is_available()
-
-    def write() -> bytes:
-        header = laspy.LasHeader(point_format=2, version="1.2")
-        header.scales = np.full(3, VOXEL_SIZE_M / 256)
-        points = laspy.LasData(header)
-        points.X, points.Y, points.Z = q8.T
-        points.red, points.green, points.blue = (colors.astype(np.uint16) << 8).T
-        file = io.BytesIO()
-        points.write(file, do_compress=True, laz_backend=laspy.LazBackend.LazrsParallel)
-        return file.getvalue()
-
-    def read(data: bytes) -> object:
-        points = laspy.read(io.BytesIO(data), laz_backend=laspy.LazBackend.LazrsParallel)
-        return points.X, points.red
-
-    return write, read
-
-
-def zstd_arrays(q8: np.ndarray, colors: np.ndarray) -> Store:
-    """msgpack-like: raw arrays through zstd 3."""
-
-    def write() -> bytes:
-        return zstandard.ZstdCompressor(level=3).compress(q8.tobytes() + colors.tobytes())
-
-    return write, lambda data: np.frombuffer(zstandard.ZstdDecompressor().decompress(data), np.uint8)
 
 
 def zarr_arrays(q8: np.ndarray, colors: np.ndarray) -> Store:
@@ -129,7 +80,7 @@ def parquet(q8: np.ndarray, colors: np.ndarray) -> Store:
 
 
 BASELINES: dict[str, tuple[Callable[[np.ndarray, np.ndarray], Store], float | None, float | None]] = {
-    "LAZ (laspy + lazrs, all cores)": (laz, 2.5, 5.0),
+    "LAZ (laspy + lazrs, all cores)": (partial(laz, voxel_size_m=VOXEL_SIZE_M), 2.5, 5.0),
     "arrays + zstd 3": (zstd_arrays, None, None),
     "zarr": (zarr_arrays, None, None),
     "Parquet + zstd (pyarrow)": (parquet, None, None),

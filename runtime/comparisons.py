@@ -1,22 +1,26 @@
 """What merging, drawing and saving cost here beside what one would use instead, on the same points, in turn.
 
-NumPy is always there; Open3D and laspy are compared with where they are installed.
+NumPy is always there; Open3D and laspy are compared with where they are installed. What is written and read is the same
+for all: mean positions in steps of 1/256 voxel and mean colours, in memory, none of what else our chunks hold.
 """
 
 import io
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import zstandard
 
 from ..renderer.software import SoftwareRenderer
 from ..saves.codec import decode_chunk, encode_chunk
 from ..saves.parallel import map_ordered
 from ..world.camera import Pinhole
+from ..world.chunks import CHUNK_SIDE, COLUMN_B, COLUMN_KEYFRAME, COLUMN_R, COLUMN_WEIGHT, OFFSET_STEPS, Chunk
 from ..world.memory import MemorySnapshot, SpatialMemory
 from ..world.merge import stage_insert
 from ..world.points import PointBatch
@@ -26,6 +30,8 @@ REPETITIONS = 5
 MAX_POINTS = 1_000_000
 NUM_THREADS = 2
 Run = Callable[[], object]
+Store = tuple[Callable[[], bytes], Callable[[bytes], object]]
+"""How to write something, and how to read what was written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +66,10 @@ def compare(memory: SpatialMemory, world_T_camera: Transform, pinhole: Pinhole) 
     """
     snapshot = _some_of(memory.snapshot())
     points, voxel_size_m = snapshot.points(), snapshot.voxel_size_m
-    packed = [encode_chunk(c) for c in snapshot.chunks.values()]
-    arrays = zstandard.ZstdCompressor(level=3).compress(points.positions_world.tobytes() + points.colors.tobytes())
+    chunks = [bare(chunk) for chunk in snapshot.chunks.values()]
+    packed = [encode_chunk(c) for c in chunks]
+    stores = _stores(*points_of(chunks), voxel_size_m)
+    written = {name: write() for name, (write, _) in stores.items()}
     renderer = SoftwareRenderer()
     renderer.update(snapshot)
     jobs: dict[str, dict[str, Run]] = {
@@ -76,16 +84,12 @@ def compare(memory: SpatialMemory, world_T_camera: Transform, pinhole: Pinhole) 
             **_open3d_draw(points, world_T_camera, pinhole),
         },
         "write": {
-            "ours": lambda: list(map_ordered(encode_chunk, list(snapshot.chunks.values()), len(packed))),
-            "arrays + zstd": lambda: zstandard.ZstdCompressor(level=3).compress(
-                points.positions_world.tobytes() + points.colors.tobytes()
-            ),
-            **_laz(points, voxel_size_m, is_reading=False),
+            "ours": lambda: list(map_ordered(encode_chunk, chunks, len(chunks))),
+            **{name: write for name, (write, _) in stores.items()},
         },
         "read": {
             "ours": lambda: list(map_ordered(decode_chunk, packed, len(packed))),
-            "arrays + zstd": lambda: zstandard.ZstdDecompressor().decompress(arrays),
-            **_laz(points, voxel_size_m, is_reading=True),
+            **{name: partial(read, written[name]) for name, (_, read) in stores.items()},
         },
     }
     found = []
@@ -157,22 +161,62 @@ def _open3d_draw(points: PointBatch, world_T_camera: Transform, pinhole: Pinhole
     return {}
 
 
-def _laz(points: PointBatch, voxel_size_m: float, *, is_reading: bool) -> dict[str, Run]:
+def bare(chunk: Chunk) -> Chunk:
+    """The chunk with its mean positions and colours alone: one point a voxel, of one keyframe and priority."""
+    n = chunk.num_points
+    rows = np.ones((n, 8), np.uint32)
+    rows[:, :COLUMN_WEIGHT] = chunk.local_q8() % OFFSET_STEPS
+    rows[:, COLUMN_R : COLUMN_B + 1] = chunk.colors()
+    rows[:, COLUMN_KEYFRAME] = 0
+    return Chunk(chunk.key, 0, chunk.codes, rows, np.full(n, 192, np.uint8), np.zeros((n, 2), np.uint8))
+
+
+def points_of(chunks: Sequence[Chunk]) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.uint8]]:
+    """(N, 3) positions in steps of 1/256 voxel and (N, 3) colours, in our order. Fresh."""
+    side = CHUNK_SIDE * OFFSET_STEPS
+    q8 = [c.local_q8().astype(np.int32) + np.array(c.key, np.int32) * side for c in chunks]
+    return np.concatenate(q8), np.concatenate([c.colors() for c in chunks])
+
+
+def zstd_arrays(q8: npt.NDArray[np.int32], colors: npt.NDArray[np.uint8]) -> Store:
+    """The arrays of ``points_of`` through zstd, one after the other."""
+
+    def write() -> bytes:
+        return zstandard.ZstdCompressor(level=3).compress(q8.tobytes() + colors.tobytes())
+
+    return write, lambda data: np.frombuffer(zstandard.ZstdDecompressor().decompress(data), np.uint8)
+
+
+def laz(q8: npt.NDArray[np.int32], colors: npt.NDArray[np.uint8], voxel_size_m: float) -> Store:
+    """LAZ by laspy with lazrs, all cores; the integers of ``points_of`` go in as they are.
+
+    Raises:
+        ImportError: It is not installed.
+    """
+    laspy: Any = __import__("laspy")
+    backend = laspy.LazBackend.LazrsParallel
+    if not backend.is_available():
+        raise ImportError("lazrs")
+
+    def write() -> bytes:
+        header = laspy.LasHeader(point_format=2, version="1.2")
+        header.scales = np.full(3, voxel_size_m / OFFSET_STEPS)
+        points = laspy.LasData(header)
+        points.X, points.Y, points.Z = q8.T
+        points.red, points.green, points.blue = (colors.astype(np.uint16) << 8).T
+        file = io.BytesIO()
+        points.write(file, do_compress=True, laz_backend=backend)
+        return file.getvalue()
+
+    def read(data: bytes) -> object:
+        points = laspy.read(io.BytesIO(data), laz_backend=backend)
+        return points.X, points.red
+
+    return write, read
+
+
+def _stores(q8: npt.NDArray[np.int32], colors: npt.NDArray[np.uint8], voxel_size_m: float) -> dict[str, Store]:
+    stores = {"arrays + zstd": zstd_arrays(q8, colors)}
     with suppress(ImportError):
-        laspy: Any = __import__("laspy")
-        if not laspy.LazBackend.detect_available():
-            return {}
-
-        def write() -> bytes:
-            header = laspy.LasHeader(point_format=2, version="1.2")
-            header.scales = np.full(3, voxel_size_m / 256)
-            las = laspy.LasData(header)
-            las.x, las.y, las.z = points.positions_world.astype(np.float64).T
-            las.red, las.green, las.blue = (points.colors.astype(np.uint16) << 8).T
-            file = io.BytesIO()
-            las.write(file, do_compress=True)
-            return file.getvalue()
-
-        data = write() if is_reading else b""
-        return {"LAZ": (lambda: laspy.read(io.BytesIO(data)).x) if is_reading else write}
-    return {}
+        stores["LAZ"] = laz(q8, colors, voxel_size_m)
+    return stores
