@@ -21,7 +21,8 @@ def unpack_planes(data: bytes, position: int):
         method, size, stored = struct.unpack_from("<BII", data, position)
         body = data[position + 9 : position + 9 + stored]
         position += 9 + stored
-        yield np.frombuffer(zstandard.ZstdDecompressor().decompress(body, size) if method else body, np.uint8)
+        plain = zstandard.ZstdDecompressor().decompress(body, size) if method == 1 else body * [1, 1, size][method]
+        yield np.frombuffer(plain, np.uint8)
 
 
 def unseal(data: bytes):

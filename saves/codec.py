@@ -22,6 +22,7 @@ from .codec_kernels import (
     NUM_SUMS,
     code_colors,
     code_priorities,
+    fold_octree,
     join_rows,
     move_from_front,
     move_to_front,
@@ -41,9 +42,8 @@ MAX_CHUNK_WEIGHT = 0xFFFFFFFF // 255
 _HEADER = struct.Struct("<4sHHiiiIII")
 """Magic, version, number of planes, key x, y, z, number of voxels, common factor, checksum."""
 _PLANE = struct.Struct("<BII")
-"""Method (0 as it is, 1 zstd), bytes when decoded, bytes stored."""
-_RAW, _ZSTD = 0, 1
-_BIT = np.array([1 << i for i in range(8)], np.uint8)
+"""Method (0 as it is, 1 zstd, 2 one byte that repeats), bytes when decoded, bytes stored."""
+_RAW, _ZSTD, _REPEAT = 0, 1, 2
 _NUM_PLANES = 17
 _BOUND = NUM_SUMS * 4 * MAX_POINTS_PER_CHUNK + 8
 """No plane decodes to more than this: 32 bits of remainder for each sum of each voxel."""
@@ -170,6 +170,8 @@ def _common_factor(rows: npt.NDArray[np.uint32]) -> int:
 
 
 def _store_plane(plane: bytes, compressor: zstandard.ZstdCompressor) -> bytes:
+    if len(plane) > 1 and plane[0] == plane[-1] and plane == plane[:1] * len(plane):
+        return _PLANE.pack(_REPEAT, len(plane), 1) + plane[:1]
     packed = compressor.compress(plane) if plane else b""
     if len(packed) < len(plane):
         return _PLANE.pack(_ZSTD, len(plane), len(packed)) + packed
@@ -189,11 +191,15 @@ class _Planes:
         if start > len(self._data):
             raise ChunkDecodeError("a plane is missing")
         method, size, stored = _PLANE.unpack_from(self._data, self._offset)
-        if size > _BOUND or stored > size or start + stored > len(self._data) or method not in (_RAW, _ZSTD):
+        if size > _BOUND or stored > size or start + stored > len(self._data) or method > _REPEAT:
             raise ChunkDecodeError("a plane's size is out of range")
         self._offset = start + stored
         part = self._data[start : self._offset]
-        return part if method == _RAW else self._unpack(part, size)
+        if method == _ZSTD:
+            return self._unpack(part, size)
+        if len(part) != (size if method == _RAW else 1):
+            raise ChunkDecodeError("a plane's size does not match")
+        return part * size if method == _REPEAT else part
 
     def bytes_of(self, n: int) -> npt.NDArray[np.uint8]:
         """The next plane, which must have one byte for each voxel."""
@@ -232,6 +238,8 @@ def _table_of_codes() -> npt.NDArray[np.uint32]:
 def _palette_of(keyframes: npt.NDArray[np.uint32]) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint32]]:
     """The distinct keyframes, rising, and each voxel's place among them."""
     low, high = (int(keyframes.min()), int(keyframes.max())) if len(keyframes) else (0, 0)
+    if low == high:
+        return np.full(min(1, len(keyframes)), low, np.uint32), np.zeros(len(keyframes), np.uint32)
     if high - low >= 1 << 16:
         palette, index = np.unique(keyframes, return_inverse=True)
         return palette, index.astype(np.uint32)
@@ -274,17 +282,10 @@ def _palette_from(
 
 def octree_of(codes: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint8]:
     """Children masks of all nodes, level by level from the root, in Morton order; empty for no voxel."""
-    levels: list[npt.NDArray[np.uint8]] = []
-    nodes = codes
-    for _ in range(CHUNK_BITS if len(codes) else 0):
-        parents = nodes >> np.uint32(3)
-        is_first = np.ones(len(parents), np.bool_)
-        np.not_equal(parents[1:], parents[:-1], out=is_first[1:])
-        starts = np.flatnonzero(is_first)
-        bits = _BIT[nodes & np.uint32(7)]
-        levels.append(np.bitwise_or.reduceat(bits, starts))
-        nodes = parents[starts]
-    return np.concatenate(levels[::-1]) if levels else np.zeros(0, np.uint8)
+    if not len(codes):
+        return np.zeros(0, np.uint8)
+    masks = np.empty(CHUNK_BITS * len(codes), np.uint8)
+    return masks[fold_octree(codes, masks, np.empty(len(codes), np.uint32)) :]
 
 
 def codes_of(octree: bytes, n: int) -> npt.NDArray[np.uint32]:

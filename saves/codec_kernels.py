@@ -53,6 +53,39 @@ def walk_octree(masks, codes, spare):  # type: ignore[no-untyped-def]  # pragma:
     return position == len(masks) and count == len(codes)  # after an even number of levels they stand in ``codes``
 
 
+@njit(cache=True, nogil=True)
+def fold_octree(codes, masks, nodes):  # type: ignore[no-untyped-def]  # pragma: no cover
+    """The reverse of ``walk_octree``: write children masks from the end of ``masks`` back, the root's first of all.
+
+    Args:
+        codes: (N,) uint32, N > 0, rising, below 2**18.
+        masks: (6 N,) uint8.
+        nodes: (N,) uint32; spoilt.
+
+    Returns:
+        Where in ``masks`` the root stands.
+    """
+    count, end = len(codes), len(masks)
+    nodes[:] = codes
+    for _ in range(6):
+        start = end - count  # more than this level can need
+        found = 0
+        for i in range(count):
+            parent = nodes[i] >> np.uint32(3)
+            bit = np.uint8(1 << (nodes[i] & np.uint32(7)))
+            if found and nodes[found - 1] == parent:
+                masks[start + found - 1] |= bit
+            else:
+                masks[start + found] = bit
+                nodes[found] = parent
+                found += 1
+        for i in range(found - 1, -1, -1):
+            masks[end - found + i] = masks[start + i]
+        end -= found
+        count = found
+    return end
+
+
 # Colours against the mean of their neighbours
 
 

@@ -76,12 +76,9 @@ def spoilt_chunk(data: bytes, rng: np.random.Generator) -> bytes:
     """A chunk with spoilt planes behind a checksum that fits, so that what lies behind it is reached."""
     if rng.random() < 0.2:
         return mutated(data, rng)
-    head, at, planes = codec._HEADER.size, codec._HEADER.size, []
-    while at < len(data):
-        method, _, stored = codec._PLANE.unpack_from(data, at)
-        part = data[at + codec._PLANE.size : at + codec._PLANE.size + stored]
-        planes.append(zstandard.decompress(part) if method == codec._ZSTD else part)
-        at += codec._PLANE.size + stored
+    head = codec._HEADER.size
+    reader = codec._Planes(data, head)
+    planes = [reader.take() for _ in range(codec._NUM_PLANES)]
     for _ in range(int(rng.integers(1, 3))):
         chosen = int(rng.integers(len(planes)))
         planes[chosen] = mutated(planes[chosen], rng)

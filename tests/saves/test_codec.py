@@ -96,6 +96,10 @@ def test_voxels_of_a_single_point_store_no_remainder() -> None:
     assert _size_of_planes(_surface())[7] == 0
 
 
+def test_a_plane_of_one_value_stores_a_byte() -> None:
+    assert _size_of_planes(_surface())[15:] == [1, 1]
+
+
 def test_a_priority_that_follows_from_the_keyframe_takes_next_to_nothing() -> None:
     rng = np.random.default_rng(1)
     keyframes = rng.integers(1, 9, 64 * 64)
@@ -185,6 +189,13 @@ def test_a_size_out_of_bounds_is_refused_before_memory_is_taken() -> None:
     data[_HEADER.size + 1 : _HEADER.size + 5] = struct.pack("<I", 0xFFFFFFFF)  # first plane: 4 GiB when decoded
     with pytest.raises(ChunkDecodeError, match="size"):
         decode_chunk(resealed(bytes(data)))
+
+
+def test_a_plane_that_repeats_more_than_a_byte_is_refused() -> None:
+    data = encode_chunk(_surface())
+    assert data[-10] == 2  # the last plane: method, sizes, and the byte
+    with pytest.raises(ChunkDecodeError, match="size"):
+        decode_chunk(resealed(data[:-5] + struct.pack("<I", 2) + b"\0\0"))
 
 
 def test_another_version_is_named() -> None:

@@ -23,7 +23,7 @@ def planes_of(data: bytes) -> Iterator[bytes]:
         method, size, stored = struct.unpack_from("<BII", data, position)
         body = data[position + 9 : position + 9 + stored]
         position += 9 + stored
-        plane = zstandard.ZstdDecompressor().decompress(body) if method == 1 else body
+        plane = [lambda b: b, zstandard.ZstdDecompressor().decompress, lambda b, n=size: b * n][method](body)
         assert len(plane) == size
         yield plane
 
