@@ -24,7 +24,7 @@ class SourceOptions:
     intrinsics: Path | None = None
     """File with fx fy cx cy, normalised by width and height; by EXIF, or 60 degrees across, if not given."""
     mask: Path | None = None
-    """Picture whose white pixels move and stay out of memory."""
+    """Of a photo: picture whose white pixels move and stay out of memory."""
     scale: str | None = None
     """Metres from the first to the last camera of a video or pictures, such as 0.8; of others 0.8@FRAME:FRAME."""
     prompt: str = ""

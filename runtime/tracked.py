@@ -119,7 +119,7 @@ def _track_rgbd(source: Source, report: Progress) -> TrackedSource:
     trajectory = replace(trajectory, poses=tuple(moved.get(k, pose) for k, pose in enumerate(trajectory.poses)))
     loaders = [partial(_with_pose, source.frames, k, trajectory.poses[k].world_T_camera) for k in kept]
     loops = "" if closure is None else f"{len(closure.loops)} loops closed"
-    note = _joined(source.note, f"poses found by tracking: {len(kept)} of {len(source.frames)} frames", loops)
+    note = _joined(_placed(source), f"poses found by tracking: {len(kept)} of {len(source.frames)} frames", loops)
     return TrackedSource(replace(source, frames=LazyFrames(loaders), note=note, has_poses=True), trajectory)
 
 
@@ -127,6 +127,8 @@ def _track_pictures(source: Source, report: Progress, scale: KnownDistance | Non
     if len(source.frames) < MIN_PICTURES:
         got = f"{len(source.frames)}; a lone photo is given by its own path"
         raise SourceError(source.name, expected=f"{MIN_PICTURES} pictures or more", got=got)
+    if scale is not None:
+        _check_frames(scale, len(source.frames))
     trajectory = track_pictures(source.frames, progress=report)
     kept = _kept(source, trajectory, "walk sideways past textured things while filming; check --intrinsics")
     factor = 1.0 if scale is None else _factor(trajectory, scale)
@@ -141,7 +143,7 @@ def _track_pictures(source: Source, report: Progress, scale: KnownDistance | Non
         f"poses found by tracking: {len(kept)} of {len(source.frames)} pictures; depth of {len(keys)} by plane sweep"
     )
     metric = "not metric: no distance is known" if scale is None else f"metric by a distance of {scale.metres:g} m"
-    note = _joined(source.note.replace("; no poses", ""), found, metric)
+    note = _joined(_placed(source), found, metric)
     made = replace(
         source,
         frames=LazyFrames(loaders),
@@ -167,12 +169,23 @@ def _kept(source: Source, trajectory: Trajectory, do: str) -> list[int]:
     return [int(k) for k in kept]
 
 
+def _check_frames(known: KnownDistance, count: int) -> None:
+    """Refuse frames that cannot give a scale, before minutes of tracking.
+
+    Raises:
+        UserError: They are not there, or one and the same.
+    """
+    for index in (known.first, known.last):
+        if not -count <= index < count:
+            raise UserError(f"frames of --scale within 0:{count}", str(index), "see the numbers in tracked.png")
+    if known.first % count == known.last % count:
+        raise UserError("two frames in --scale", f"frame {known.first % count} twice", "name another")
+
+
 def _factor(trajectory: Trajectory, known: KnownDistance) -> float:
     """Metres for each unit of the trajectory."""
     count = len(trajectory.poses)
     for index in (known.first, known.last):
-        if not -count <= index < count:
-            raise UserError(f"frames of --scale within 0:{count}", str(index), "see the numbers in tracked.png")
         if trajectory.poses[index].lost:
             raise UserError("tracked frames in --scale", f"frame {index % count}, which was lost", "name another")
     first, last = (trajectory.poses[k].world_T_camera[:3, 3] for k in (known.first, known.last))
@@ -195,6 +208,11 @@ def _with_depth(frames: Sequence[SourceFrame], key: KeyDepth, trajectory: Trajec
     pose = trajectory.poses[key.index].world_T_camera.copy()
     scaled: npt.NDArray[np.float32] = depth * np.float32(factor)
     return replace(frame, depth_m=scaled, confidence=confidence, world_T_camera=pose)
+
+
+def _placed(source: Source) -> str:
+    """The source's note, which no longer says that there are no poses."""
+    return "; ".join(part for part in source.note.split("; ") if part != "no poses")
 
 
 def _joined(*notes: str) -> str:

@@ -44,7 +44,8 @@ def tracking_sheet(source: Source, tracked: TrackedSource) -> Image:
     count = len(trajectory.poses)
     for k in _evenly(count, NUM_FRAMES):
         pose = trajectory.poses[k]
-        label = f"frame {k}: lost" if pose.lost else f"frame {k}: {len(pose.tracks)} tracks"
+        state = "lost" if pose.lost else f"{len(pose.tracks)} tracks"
+        label = f"frame {k}: {state}" if pose.lost or len(pose.tracks) else f"frame {k}"
         tiles.append((label, _with_tracks(source.frames[k].color, pose)))
     shown = [tracked.source.frames[k] for k in _evenly(len(tracked.source.frames), NUM_DEPTHS)]
     unit = "m" if tracked.source.metric else "units"

@@ -1,6 +1,6 @@
-"""Makes the pictures of the README and of docs/: the garage, procedural places, and closed loops through them.
+"""Makes the pictures of the README and of docs/: the garage, procedural places, closed loops, and what SLAM finds.
 
-Usage: python tools/make_pictures.py [FOLDER [garage] [places] [loops]]; some minutes each without a graphics card.
+Usage: python tools/make_pictures.py [FOLDER [garage] [places] [loops] [slam]]; minutes each without a graphics card.
 """
 
 import sys
@@ -11,7 +11,15 @@ import spatia
 from PIL import Image
 from spatia.generator.procedural.place import Place, PlaceSpec
 from spatia.renderer.capture import contact_sheet
+from spatia.renderer.mask_picture import draw_mask
 from spatia.renderer.overlay import Overlay, OverlayState
+from spatia.runtime.tracked import KnownDistance, track_source
+from spatia.runtime.tracking_sheet import tracking_sheet
+from spatia.saves.frames import Source, SourceFrame
+from spatia.world.camera import unproject
+from spatia.world.memory import MemorySnapshot, SpatialMemory
+from spatia.world.points import PointBatch, PointClass, priority_of
+from spatia.world.slam.motion_masks import find_motion
 from spatia.world.transforms import level_frame, look
 
 VIEW = spatia.Pinhole.from_fov(640, 370, float(np.radians(75.0)))
@@ -19,6 +27,11 @@ JPEG_QUALITY = 88
 PLACES = (("rooms:3", -120.0), ("rooms:5", None), ("yard:3", -140.0), ("yard:6", None))
 """Places, and the direction in degrees if it is not the start's."""
 LOOPS = tuple((kind, n) for kind in ("rooms", "yard") for n in (2, 4, 6))
+
+CAMERA = spatia.Pinhole.from_fov(640, 480, float(np.radians(65.0)))
+TRACKED_PLACE, TRACKED_STEP_M, TRACKED_TURN_RAD, TRACKED_FRAMES = "rooms:5", -0.06, 0.02, 16
+MOVING_PLACE, MOVING_TIMES_S = "rooms:6", np.arange(5.0, 7.2, 0.3)
+EMPTY_TIMES_S = np.arange(0.0, 60.0, 4.0)
 
 
 def save(image: np.ndarray, path: Path) -> None:
@@ -87,7 +100,56 @@ def garage(folder: Path) -> None:
     save(contact_sheet([t for _, t in tiles], [n for n, _ in tiles], columns=2, tile_width=560), folder / "walk.jpg")
 
 
-KINDS = {"garage": garage, "places": places, "loops": loops}
+def tracked(folder: Path) -> None:
+    """A camera that moves sideways through a room: colour alone goes in, places and depth come out."""
+    place = Place(PlaceSpec.parse(TRACKED_PLACE))
+    start = place.start_pose()
+    poses = [start @ look((TRACKED_STEP_M * k, 0, 0), TRACKED_TURN_RAD * k, 0.0) for k in range(TRACKED_FRAMES)]
+    frames = [SourceFrame(place.render(p, CAMERA).color, None, CAMERA, np.eye(4)) for p in poses]
+    place.close()
+    source = Source("room", "pictures", tuple(frames), metric=False, has_poses=False)
+    known = KnownDistance(abs(TRACKED_STEP_M) * (TRACKED_FRAMES - 1))
+    sheet = Image.fromarray(tracking_sheet(source, track_source(source, scale=known)))
+    save(np.asarray(sheet.resize((1000, round(1000 * sheet.height / sheet.width)))), folder / "tracked.jpg")
+
+
+def masks(folder: Path) -> None:
+    """What moves through a room, as free space tells it, with how well it overlaps the truth."""
+    place = Place(PlaceSpec.parse(MOVING_PLACE))
+    start = place.start_pose()
+    poses = [start @ look((0.03 * k, 0, 0), 0.01 * k, 0.0) for k in range(len(MOVING_TIMES_S))]
+    memory = empty_room(place, [poses[0], poses[-1]])
+    views = [place.render(p, CAMERA, float(t)) for p, t in zip(poses, MOVING_TIMES_S, strict=True)]
+    place.close()
+    found = find_motion(np.stack([v.depth_m for v in views]), CAMERA, np.stack(poses), memory)
+    tiles, labels = [], []
+    for t, view, mask in zip(MOVING_TIMES_S, views, found, strict=True):
+        overlap = (mask & view.moving).sum() / max((mask | view.moving).sum(), 1)
+        tiles.append(draw_mask(view.color, mask, 360)[..., :3])
+        labels.append(f"{t:.1f} s, IoU {overlap:.2f}")
+    save(contact_sheet(tiles, labels, columns=4, tile_width=300), folder / "masks.jpg")
+
+
+def empty_room(place: Place, poses: list[np.ndarray]) -> MemorySnapshot:
+    """Memory of what stands: seen at several times, without what moved then."""
+    memory = SpatialMemory(0.01)
+    for t in EMPTY_TIMES_S:
+        for pose in poses:
+            view = place.render(pose, CAMERA, float(t))
+            depth = np.where(view.moving, np.float32(0), view.depth_m)
+            points, colors = unproject(depth, CAMERA, pose), view.color[depth > 0]
+            priority = priority_of(PointClass.OBSERVED)
+            memory.insert(PointBatch.uniform(points, colors, priority=priority, keyframe=0))
+    return memory.snapshot()
+
+
+def slam(folder: Path) -> None:
+    """A contact sheet of what was tracked, and masks over what moves."""
+    tracked(folder)
+    masks(folder)
+
+
+KINDS = {"garage": garage, "places": places, "loops": loops, "slam": slam}
 
 
 def main(folder: Path, kinds: list[str]) -> None:

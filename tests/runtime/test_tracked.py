@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import spatia
 from PIL import Image
+from spatia.runtime import tracked
 from spatia.runtime.errors import UserError
 from spatia.runtime.tracked import KnownDistance, TrackedSource, track_source
 from spatia.saves.errors import SourceError
@@ -51,7 +52,7 @@ def test_a_contact_sheet_of_what_was_tracked_is_drawn(metric: tuple[TrackedSourc
 
 
 def test_a_world_of_a_folder_of_pictures_is_estimated_and_not_metric(tmp_path: Path):
-    for k, pose in enumerate(WAY):
+    for k, pose in enumerate(WAY[:4]):
         Image.fromarray(panels(pose).color).save(tmp_path / f"{k}.png")
     told = []
     source = load_source(tmp_path, intrinsics=PINHOLE)
@@ -74,7 +75,7 @@ def test_two_pictures_are_too_few(pictures: Source):
     ("views", "reason"),
     [
         ([BLANK] * 4, "no texture"),
-        ([panels(look((0, 0, 0), 0.05 * k, 0.0)) for k in range(4)], "no baseline"),
+        ([panels(look((0, 0, 0), 0.05 * k, 0.0)) for k in range(3)], "no baseline"),
     ],
 )
 def test_pictures_that_cannot_be_placed_make_no_world(views: list[View], reason: str):
@@ -82,14 +83,24 @@ def test_pictures_that_cannot_be_placed_make_no_world(views: list[View], reason:
         spatia.create(source_of(views))
 
 
-def test_a_scale_between_cameras_at_one_place_is_refused(pictures: Source):
+def test_a_scale_between_cameras_at_one_place_is_refused(
+    pictures: Source, metric: tuple[TrackedSource, Path], monkeypatch: pytest.MonkeyPatch
+):
+    near = metric[0].trajectory.scaled(0.01)
+    monkeypatch.setattr(tracked, "track_pictures", lambda frames, progress: near)
     with pytest.raises(UserError, match="cameras stood apart"):
-        track_source(pictures, scale=KnownDistance(1.0, 3, 3))
+        track_source(pictures, scale=KnownDistance(1.0))
 
 
-def test_a_scale_of_a_frame_that_is_not_there_is_refused(pictures: Source):
-    with pytest.raises(UserError, match="within 0:6"):
-        track_source(pictures, scale=KnownDistance(1.0, 0, 99))
+@pytest.mark.parametrize(
+    ("known", "words"),
+    [(KnownDistance(1.0, 0, 99), "within 0:6"), (KnownDistance(1.0, 5, -1), "frame 5 twice")],
+)
+def test_frames_that_give_no_scale_are_refused_before_tracking(pictures: Source, known: KnownDistance, words: str):
+    steps: list[str] = []
+    with pytest.raises(UserError, match=words):
+        track_source(pictures, lambda what, share: steps.append(what), scale=known)
+    assert not steps
 
 
 def test_a_scale_for_measured_depth_is_refused():
@@ -99,8 +110,9 @@ def test_a_scale_for_measured_depth_is_refused():
 
 def test_recordings_with_depth_get_a_contact_sheet_too(tmp_path: Path):
     source = source_of([panels(p) for p in WAY[:3]], with_depth=True)
-    track_source(source, sheet=tmp_path / "tracked.png")
+    made = track_source(source, sheet=tmp_path / "tracked.png")
     assert (tmp_path / "tracked.png").stat().st_size > 10_000
+    assert made.source.note == "a note; poses found by tracking: 3 of 3 frames"
 
 
 @pytest.mark.parametrize(

@@ -91,6 +91,12 @@ def test_depth_for_a_video_is_refused(tmp_path: Path):
         load_source(path, depth=np.ones((48, 64), np.float32))
 
 
+def test_a_mask_for_a_video_is_refused(tmp_path: Path):
+    path = write_video(tmp_path / "walk.mp4", [0, 40])
+    with pytest.raises(SourceError, match="expected no mask for a video"):
+        load_source(path, mask=np.ones((48, 64), bool))
+
+
 def test_a_folder_of_pictures_is_read_by_the_numbers_in_its_names(tmp_path: Path):
     root = write_folder(tmp_path / "shots", ["img2.png", "img10.png", "img1.png"])
     source = load_source(root)
