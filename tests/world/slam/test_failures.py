@@ -16,6 +16,8 @@ from spatia.world.transforms import look
 from spatia.world.updates import MapUpdate
 from spatia.world.visibility import render_depth
 
+VIEWS = [view(p) for p in POSES[::3]]
+
 
 def _clip(poses: list[np.ndarray]) -> FrameStack:
     views = [view(p) for p in poses]
@@ -25,9 +27,8 @@ def _clip(poses: list[np.ndarray]) -> FrameStack:
 
 def _memory() -> SpatialMemory:
     memory = SpatialMemory(0.01)
-    for pose in POSES[::3]:
-        points = unproject(view(pose).depth_m, PINHOLE, pose)
-        colors = view(pose).color[view(pose).depth_m > 0]
+    for pose, seen in zip(POSES[::3], VIEWS, strict=True):
+        points, colors = unproject(seen.depth_m, PINHOLE, pose), seen.color[seen.depth_m > 0]
         memory.insert(PointBatch.uniform(points, colors, priority=priority_of(PointClass.INVENTED, 30), keyframe=1))
     return memory
 
