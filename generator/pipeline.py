@@ -190,6 +190,7 @@ def lift(clip: Clip, request: ClipRequest, rank: int, tools: LearnedTools | None
         AlignmentError: The clip does not fit what memory holds.
     """
     from ..world.slam.estimators import FrameStack
+    from ..world.slam.segmenters import clicks_at
     from ..world.slam.update import build_update
 
     poses = request.world_T_camera if clip.world_T_camera is None else clip.world_T_camera
@@ -227,6 +228,7 @@ def lift(clip: Clip, request: ClipRequest, rank: int, tools: LearnedTools | None
         keep_visible=observed_views(request.references),
         find_moving=True if is_found else None,
         segmenter=tools.segmenter() if tools is not None and new_surface is None else None,
+        clicks=clicks_at(request.clicks, poses, request.pinhole),
         history=None if request.tail is None or request.tail.shape[1:] != clip.frames.shape[1:] else request.tail,
     )
 

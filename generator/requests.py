@@ -79,6 +79,7 @@ class ClipRequest:
         time_s: Simulated seconds since the world began, for what moves by itself.
         place: Name of the procedural place that the world is, such as "rooms:7:day"; empty for any other world.
         effort: How much work the clip may take, or None for the generator's own setting.
+        clicks: Places in the path's view, world metres, where the person says that something moves.
     """
 
     request_id: int
@@ -99,6 +100,7 @@ class ClipRequest:
     place: str = ""
     time_s: float = 0.0
     effort: Effort | None = None
+    clicks: tuple[tuple[float, float, float], ...] = ()
 
     @property
     def num_frames(self) -> int:

@@ -208,6 +208,8 @@ class Devices:
     # mouse
 
     def _button_down(self, event: Any) -> None:
+        if event.button == 3 and self.is_captured:
+            self._command("mark")  # the pointer is hidden: it points at the middle
         if event.button != 1 or self._line is not None:
             return
         self._leaving = False

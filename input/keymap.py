@@ -40,6 +40,7 @@ COMMANDS: Mapping[str, str] = {
     "details": "all details",
     "tint": "tint by origin",
     "masks": "show what moves",
+    "mark": "say that what is in the middle moves",
     "wipe": "compare with the true photo",
     "picture": "take a picture",
     "video": "start or stop a video",

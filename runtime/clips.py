@@ -15,7 +15,7 @@ from ..generator.cores import leave_first_core
 from ..generator.pipeline import ClipResult
 from ..generator.queue import Ended, GenerationQueue, Outcome
 from ..generator.registry import generator_class
-from ..generator.requests import ClipRequest, Effort, ReferenceFrame
+from ..generator.requests import ClipRequest, ReferenceFrame
 from ..renderer.photos import Photo
 from ..renderer.software import SoftwareRenderer
 from ..saves.journal import JournalEntry
@@ -28,6 +28,7 @@ from ..world.merge import StagedChange, stage_update
 from ..world.paged_views import conditioning_view, coverage_view
 from ..world.points import PointClass, priority_of
 from ..world.slam.correction import Correction
+from ..world.slam.segmenters import clicks_at
 from ..world.transforms import Transform
 from ..world.updates import MapUpdate
 from .checkpoint import UndoStep
@@ -47,6 +48,8 @@ MAX_CLIPS_PER_PLAN = 6
 """A waiting session makes at most so many clips before it walks on."""
 MAX_PHOTOS_AT_ONCE = 2
 """Photos unpacked in one go: some 20 ms each, for which staging a clip may have to wait."""
+MAX_MARKS = 8
+"""More of a person's marks than this do not wait for a clip."""
 MAX_UNDO = 4
 """Clips that can be taken back; each keeps the chunks that it replaced."""
 IRRELEVANT_S = 2.0
@@ -137,6 +140,8 @@ class ClipLoop:
         self.status = ClipStatus(notice=_notice_of(world))
         if self.generator_note:
             self.status.notice = " · ".join(n for n in (self.status.notice, self.generator_note) if n)
+        self.marks: tuple[tuple[float, float, float], ...] = ()
+        """Where the person said that something moves, world metres; not looked at by a merged clip yet."""
         self.fallback: Fallback | None = None
         self._pacer = Pacer(quality, is_adaptive=not wait)
         self.director = self._new_director()
@@ -313,7 +318,16 @@ class ClipLoop:
             self._recorder.request(self._tick, request, plan.missing_share, planned_at=request.tick)
         return self.queue.submit(request)
 
-    def _request_of(self, plan: ClipPlan, moment: _Moment, effort: Effort | None = None) -> ClipRequest:
+    def mark(self, place_world: tuple[float, float, float]) -> None:
+        """Something moves there: clips that have the place in view follow it, until one of them is merged."""
+        self.marks = (*self.marks, place_world)[-MAX_MARKS:]
+
+    def _clicks_in(self, plan: ClipPlan) -> tuple[tuple[float, float, float], ...]:
+        """Marks that a plan's frames have in view."""
+        return tuple(m for m in self.marks if clicks_at([m], plan.world_T_camera, plan.pinhole))
+
+    def _request_of(self, plan: ClipPlan, moment: _Moment, recorded: RecordedRequest | None = None) -> ClipRequest:
+        """What to ask for, all but its identity; effort and clicks as they were recorded, if they were."""
         snapshot = moment.memory
         floor = self._world.info.floor
         return ClipRequest(
@@ -334,7 +348,8 @@ class ClipLoop:
             tick=moment.tick,
             time_s=moment.tick * self._tick_s,
             place=self._world.info.place,
-            effort=effort or self._pacer.effort,
+            effort=(None if recorded is None else recorded.effort) or self._pacer.effort,
+            clicks=self._clicks_in(plan) if recorded is None else recorded.clicks,
         )
 
     def _references(self, moment: _Moment, plan: ClipPlan) -> list[Keyframe]:
@@ -426,7 +441,7 @@ class ClipLoop:
         for event in recording.events.get(self._tick, ()):
             if isinstance(event, RecordedRequest):
                 draft = self._replay_drafts.pop(event.request_id, None)
-                self._submit(event.plan, draft or self._request_of(event.plan, self._moment(), event.effort))
+                self._submit(event.plan, draft or self._request_of(event.plan, self._moment(), event))
             elif isinstance(event, RecordedFallback):
                 self._switch_to(event.generator)
             elif isinstance(event, RecordedTakeBack):
@@ -436,7 +451,7 @@ class ClipLoop:
             else:
                 self._merge_recorded(event.request_id)
         for later in recording.planned_at(self._tick):
-            self._replay_drafts[later.request_id] = self._request_of(later.plan, self._moment(), later.effort)
+            self._replay_drafts[later.request_id] = self._request_of(later.plan, self._moment(), later)
 
     def _merge_recorded(self, request_id: int) -> None:
         while not any(m.ended.request_id == request_id for m in self._merging):
@@ -580,6 +595,8 @@ class ClipLoop:
 
     def _finish(self, request_id: int, *, merged: bool, journal: dict[str, Any]) -> None:
         request, _ = self._requests.pop(request_id)
+        if merged:
+            self.marks = tuple(m for m in self.marks if m not in request.clicks)
         # a direction that failed is not asked for again and again; re-rolling or moving on does
         self.director.ended(request_id, is_settled=merged or journal["outcome"] in ("failed", "done"))
         self._world.add_journal(request, journal)

@@ -4,8 +4,8 @@ The work runs on the session's background thread; taking it over swaps reference
 
 A correction is on trial: of the next ``WATCHED_UPDATES`` updates that were asked for after it, ``WORSE_UPDATES`` that
 fit memory clearly worse than updates did before take it back, once. Worse is a residual above ``WORSE_FACTOR`` times
-the median of the last ``REMEMBERED_RESIDUALS`` and above ``WORSE_RESIDUAL``. Memory and keyframes then are what they were,
-by the references kept; the clips that came since are merged again, moved back.
+the median of the last ``REMEMBERED_RESIDUALS`` and above ``WORSE_RESIDUAL``. Memory and keyframes then are what they
+were, by the references kept; the clips that came since are merged again, moved back.
 """
 
 from collections.abc import Mapping, Sequence

@@ -50,6 +50,7 @@ class Recorder:
             "purpose": request.purpose,
             "missing": missing_share,
             "effort": None if request.effort is None else astuple(request.effort),
+            "clicks": request.clicks,
         }
         self._write(entry)
 
@@ -94,13 +95,14 @@ class RecordedTick:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RecordedRequest:
-    """A request, the tick whose memory it was planned from, the tick that it was submitted in, and its effort."""
+    """A request, the tick whose memory it was planned from, the tick that it was submitted in, and what else it had."""
 
     request_id: int
     plan: ClipPlan
     planned_at: int
     at: int
     effort: Effort | None = None
+    clicks: tuple[tuple[float, float, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +194,8 @@ class Recording:
             poses = np.frombuffer(entry["poses"], np.float64).reshape(-1, 4, 4).copy()
             plan = ClipPlan(poses, Pinhole(**entry["pinhole"]), entry["purpose"], entry["missing"])
             effort = Effort(*entry["effort"]) if entry.get("effort") else None
-            request = RecordedRequest(entry["request"], plan, entry["planned_at"], entry["at"], effort)
+            clicks = tuple((float(x), float(y), float(z)) for x, y, z in entry.get("clicks", ()))
+            request = RecordedRequest(entry["request"], plan, entry["planned_at"], entry["at"], effort, clicks)
             self.events.setdefault(request.at, []).append(request)
             if request.planned_at < request.at:
                 self._planned.setdefault(request.planned_at, []).append(request)

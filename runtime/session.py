@@ -459,6 +459,14 @@ class Session:
         self.status.merged_clips, self.status.outcomes = checkpoint.merged_clips, dict(checkpoint.outcomes)
         self.clips.seed = checkpoint.seed if seed is None else seed
 
+    def mark_moving(self, place_world: tuple[float, float, float]) -> None:
+        """Say that something moves at a place, world metres: the next clip that has it in view keeps it out of memory.
+
+        Clips that show the whole view, with a segmenter to follow it; others pass over it.
+        """
+        self._check_open()
+        self.clips.mark(place_world)
+
     def set_prompt(self, prompt: str) -> None:
         """Words for the next clips."""
         self.world.walk.prompt = prompt

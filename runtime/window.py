@@ -320,6 +320,28 @@ class WalkLoop:
     def _do_masks(self) -> None:
         self.masks = not self.masks
 
+    def _do_mark(self) -> None:
+        """What stands in the middle of the picture moves."""
+        place = None if self.frame is None else self._place_in_the_middle(self.frame)
+        if place is None:
+            self.tell("nothing is known in the middle")
+        elif self.session.director.wants_key_views:
+            self.tell(f"{self.session.clips.generator} makes still views: nothing to follow")
+        else:
+            self.session.mark_moving(place)
+            self.tell("it moves: the next clip that sees it keeps it out")
+
+    def _place_in_the_middle(self, frame: Frame) -> tuple[float, float, float] | None:
+        """World metres of the drawn surface in the middle, or None where there is none."""
+        height, width = frame.depth_m.shape
+        row, column = height // 2, width // 2
+        depth_m = float(frame.depth_m[row, column])
+        if not depth_m > 0 or frame.coverage[row, column] < 0.5:
+            return None
+        ray = self.session.pinhole.resized(width, height).rays()[row, column]
+        x, y, z = frame.world_T_camera[:3, :3] @ (ray * depth_m) + frame.world_T_camera[:3, 3]
+        return float(x), float(y), float(z)
+
     def _do_tint(self) -> None:
         self.tint = not self.tint
 

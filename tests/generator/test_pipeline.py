@@ -189,3 +189,17 @@ def test_memory_grows_where_a_clip_without_depth_shows_new_surface() -> None:
     assert len(new) > 1000
     assert np.mean(distance_m < 0.1) > 0.9
     assert np.mean(new[:, 0] > 0) > 0.9, "the right half was unknown"
+
+
+def test_what_moves_stays_in_the_clip_and_its_tail_and_out_of_memory() -> None:
+    moving = np.zeros((3, 24, 32), bool)
+    moving[:, 8:16, 12:20] = True
+    frames = np.random.default_rng(0).integers(0, 255, (3, 24, 32, 3), np.uint8)
+    clip = Clip(frames, np.ones((3, 24, 32), np.float32), moving=moving)
+    result = run_request(make_request(num_frames=3), _Fixed(clip), RecordingProgress())
+    assert result.frames is not None
+    np.testing.assert_array_equal(result.frames, frames)
+    np.testing.assert_array_equal(result.tail, frames)
+    places = result.update.points.positions_world
+    assert len(places) > 0
+    assert not (np.abs(places[:, :2]).max(1) < 0.2).any()

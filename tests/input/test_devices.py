@@ -116,6 +116,7 @@ def test_one_of_two_keys_for_the_same_thing_may_be_let_go(devices):
         ("f1", "help"),
         ("f3", "details"),
         ("v", "tint"),
+        ("x", "mark"),
         ("h", "wipe"),
         ("f12", "picture"),
         ("f10", "video"),
@@ -125,6 +126,14 @@ def test_a_command_is_given_once(devices, key, command):
     devices.handle([press(key)])
     assert devices.intent().commands == (command,)
     assert devices.intent().commands == ()
+
+
+def test_the_right_button_marks_the_middle_where_the_pointer_is_held(devices):
+    right = event(pygame.MOUSEBUTTONDOWN, button=3, pos=(1, 1))
+    devices.handle([right])
+    assert devices.intent().commands == ()
+    devices.handle([CLICK, right])
+    assert devices.intent().commands == ("mark",)
 
 
 def test_a_keyboard_without_latin_letters_walks_by_the_places_of_its_keys(devices):

@@ -132,3 +132,36 @@ def test_leaving_finishes_a_video(session: Session, tmp_path: Path) -> None:
     loop.run(seconds=0.1)
     (video,) = tmp_path.glob("*.mp4")
     assert len(read_video(video)) >= 2
+
+
+def test_what_is_in_the_middle_can_be_marked_as_moving(session: Session) -> None:
+    session.director.wants_key_views = False
+    loop, _ = _loop(session, Hands([Intent(), Intent(commands=("mark",))]))
+    loop.run_frame()
+    assert loop.frame is not None
+    height, width = loop.frame.depth_m.shape
+    depth_m = float(loop.frame.depth_m[height // 2, width // 2])
+    loop.run_frame()
+    ((x, y, z),) = session.clips.marks
+    assert z == pytest.approx(depth_m, abs=1e-3)
+    assert abs(x) < 0.05 * z
+    assert abs(y) < 0.05 * z
+    assert "keeps it out" in loop.message
+
+
+def test_nothing_is_marked_where_nothing_is_known(session: Session) -> None:
+    session.world.memory.remove_box((-99, -99, -99), (99, 99, 99))
+    loop, _ = _loop(session, Hands([Intent(look_yaw_rad=3.1), Intent(commands=("mark",))]))
+    loop.run_frame()
+    loop.run_frame()
+    assert session.clips.marks == ()
+    assert "nothing" in loop.message
+
+
+def test_a_generator_of_still_views_says_that_it_follows_nothing(session: Session) -> None:
+    session.director.wants_key_views = True
+    loop, _ = _loop(session, Hands([Intent(), Intent(commands=("mark",))]))
+    loop.run_frame()
+    loop.run_frame()
+    assert session.clips.marks == ()
+    assert "still views" in loop.message

@@ -1,7 +1,8 @@
 """What moves, followed through a clip: prompts from residuals and clicks, masks from a segmenter, each with an owner.
 
 Residuals need no weights but see a mover only where memory or other frames contradict it; a segmenter follows the whole
-thing through all frames, and into the history that the next clip goes on from. The clip's video keeps what moves.
+thing through all frames, and into the history that the clip goes on from. Masks are for memory alone: the clip's video
+and its last frames, which the next clip goes on from, keep what moves.
 """
 
 from collections.abc import Sequence
@@ -12,6 +13,9 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from ..camera import Pinhole
+from ..transforms import invert
+
 RESIDUAL, USER, MARKED = "residual", "user", "marked"
 """Owners of a mask: what contradicts memory, a person, or whoever made the clip or its source."""
 MIN_BLOB_SHARE = 0.0005
@@ -21,6 +25,8 @@ SAME_BLOB = 0.2
 REACH_SHARE = 0.03
 """How far a blob may move from frame to frame, as a share of the picture's width."""
 MAX_PROMPTS = 8
+MIN_CLICK_M = 0.02
+"""A place nearer to the camera is out of view."""
 MIN_AGREEMENT = 0.3
 """A track that shows less of its own prompt in the prompt's frame followed something else."""
 
@@ -89,6 +95,28 @@ def click(frame_index: int, x_px: float, y_px: float) -> Prompt:
     """A person's click on something that moves."""
     place, inside = np.array([[x_px, y_px]], np.float32), np.ones(1, bool)
     return Prompt(frame_index, USER, points_px=place, is_inside=inside)
+
+
+def clicks_at(
+    places_world: Sequence[tuple[float, float, float]], world_T_camera: npt.NDArray[np.float64], pinhole: Pinhole
+) -> list[Prompt]:
+    """A person's clicks on places, each in the first frame that has it in view; none for places out of view.
+
+    Args:
+        places_world: Metres.
+        world_T_camera: (F, 4, 4) float64 poses of the frames.
+        pinhole: Of every frame.
+    """
+    prompts: list[Prompt] = []
+    for place in places_world:
+        x, y, z = (invert(world_T_camera) @ np.array([*place, 1.0]))[:, :3].T
+        ahead = np.where(z > MIN_CLICK_M, z, np.nan)
+        u, v = pinhole.fx * x / ahead + pinhole.cx, pinhole.fy * y / ahead + pinhole.cy
+        is_in = (u >= 0) & (v >= 0) & (u < pinhole.width) & (v < pinhole.height)
+        if is_in.any():
+            k = int(is_in.argmax())
+            prompts.append(click(k, float(u[k]), float(v[k])))
+    return prompts
 
 
 def prompts_of(moving: npt.NDArray[np.bool_], indices: Sequence[int]) -> list[Prompt]:

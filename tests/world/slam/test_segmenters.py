@@ -6,13 +6,14 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from spatia.world.camera import unproject
+from spatia.world.camera import Pinhole, unproject
 from spatia.world.memory import SpatialMemory
 from spatia.world.points import PointBatch, PointClass, priority_of
 from spatia.world.slam.estimators import FrameStack
 from spatia.world.slam.learned.sam2 import Sam2
-from spatia.world.slam.segmenters import RESIDUAL, USER, Prompt, click, follow, prompts_of
+from spatia.world.slam.segmenters import RESIDUAL, USER, Prompt, click, clicks_at, follow, prompts_of
 from spatia.world.slam.update import build_update
+from spatia.world.transforms import look
 
 SIZE = (40, 60)
 
@@ -93,6 +94,14 @@ def test_a_click_is_followed_where_residuals_show_nothing():
     found = follow(_video(truth), none, [0], Sam2(Sam2Double(truth)), clicks=[click(3, 25.0, 15.0)])
     np.testing.assert_array_equal(found.moving, truth)
     assert USER in found.owners[0]
+
+
+def test_a_click_on_a_place_falls_into_the_first_frame_that_has_it_in_view():
+    pinhole = Pinhole.from_fov(40, 30, np.pi / 2)
+    poses = np.stack([look((0, 0, 0), np.pi, 0), look((0, 0, 0), 0, 0), look((0.1, 0, 0), 0, 0)])
+    (prompt,) = clicks_at([(0.5, 0.0, 1.0), (0.0, 5.0, 1.0)], poses, pinhole)
+    assert (prompt.frame_index, prompt.owner) == (1, USER)
+    np.testing.assert_allclose(prompt.points_px, [[30.0, 15.0]], atol=1e-5)
 
 
 def test_masks_reach_into_the_history():
