@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from spatia.runtime.main import run
 from spatia.runtime.world import open as open_world
+from spatia.tests.runtime.tiny import tiny_world
 
 TINY = b"not a picture"
 
@@ -100,8 +101,9 @@ def test_a_path_that_is_no_path_is_named(
 
 @pytest.mark.parametrize("signal_number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_rollout_saves_and_leaves_with_130(signal_number: int, tmp_path: Path) -> None:
-    out = tmp_path / "out"
-    command = [sys.executable, "-m", "spatia.runtime.main", *_rollout(out, "garage", "--actions", "stay-100000")]
+    out, source = tmp_path / "out", tmp_path / "tiny.spatia"
+    tiny_world().save(source)
+    command = [sys.executable, "-m", "spatia.runtime.main", *_rollout(out, str(source), "--actions", "stay-100000")]
     process = subprocess.Popen([*command, "--generator", "none", "--size", "64x48"], stderr=subprocess.PIPE, text=True)
     pause = threading.Event()
     while not list(out.glob(".video*")) and process.poll() is None:
