@@ -18,8 +18,8 @@ class Intent:
         fast: Run.
         rewind: Go back along the way that was come, and the world with it.
         commands: One-shot wishes, such as "save", "undo", "reroll", "home", "fly", "help", "details", "tint", "mark",
-            "wipe", "picture", "video", "fullscreen", "prompt", "quit"; see ``keymap``. Devices also tell "release" (Esc let the
-            mouse go; once more leaves) and "drag_look" (the mouse jumps: look by dragging from now on).
+            "wipe", "picture", "video", "fullscreen", "prompt", "quit"; see ``keymap``. Devices also tell "release" (Esc
+            let the mouse go; once more leaves) and "drag_look" (the mouse jumps: look by dragging from now on).
         text: What was typed for the command "prompt".
     """
 

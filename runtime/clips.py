@@ -315,7 +315,7 @@ class ClipLoop:
         self._requests[request_id] = (request, plan)
         self.director.submitted(request_id, plan)
         if self._recorder is not None:
-            self._recorder.request(self._tick, request, plan.missing_share, planned_at=request.tick)
+            self._recorder.request(self._tick, request, plan, planned_at=request.tick)
         return self.queue.submit(request)
 
     def mark(self, place_world: tuple[float, float, float]) -> None:
@@ -441,7 +441,8 @@ class ClipLoop:
         for event in recording.events.get(self._tick, ()):
             if isinstance(event, RecordedRequest):
                 draft = self._replay_drafts.pop(event.request_id, None)
-                self._submit(event.plan, draft or self._request_of(event.plan, self._moment(), event))
+                plan = self._continued(event)
+                self._submit(plan, draft or self._request_of(plan, self._moment(), event))
             elif isinstance(event, RecordedFallback):
                 self._switch_to(event.generator)
             elif isinstance(event, RecordedTakeBack):
@@ -451,7 +452,11 @@ class ClipLoop:
             else:
                 self._merge_recorded(event.request_id)
         for later in recording.planned_at(self._tick):
-            self._replay_drafts[later.request_id] = self._request_of(later.plan, self._moment(), later)
+            self._replay_drafts[later.request_id] = self._request_of(self._continued(later), self._moment(), later)
+
+    def _continued(self, event: RecordedRequest) -> ClipPlan:
+        """A recorded plan with the tail that it went on from."""
+        return replace(event.plan, tail=next((t for t in self.director.tails if t.request_id == event.continues), None))
 
     def _merge_recorded(self, request_id: int) -> None:
         while not any(m.ended.request_id == request_id for m in self._merging):

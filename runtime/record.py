@@ -39,7 +39,7 @@ class Recorder:
         """A tick was run; the pose is kept to check a replay, not to drive it."""
         self._write({"tick": tick, "intent": asdict(intent), "pace": pace, "pose": world_T_camera.tobytes()})
 
-    def request(self, tick: int, request: ClipRequest, missing_share: float, planned_at: int) -> None:
+    def request(self, tick: int, request: ClipRequest, plan: ClipPlan, planned_at: int) -> None:
         """A clip was asked for in a tick, from what memory held at the end of tick ``planned_at``."""
         entry = {
             "planned_at": planned_at,
@@ -48,7 +48,8 @@ class Recorder:
             "poses": request.world_T_camera.astype(np.float64).tobytes(),
             "pinhole": asdict(request.pinhole),
             "purpose": request.purpose,
-            "missing": missing_share,
+            "missing": plan.missing_share,
+            "continues": 0 if plan.tail is None else plan.tail.request_id,
             "effort": None if request.effort is None else astuple(request.effort),
             "clicks": request.clicks,
         }
@@ -103,6 +104,8 @@ class RecordedRequest:
     at: int
     effort: Effort | None = None
     clicks: tuple[tuple[float, float, float], ...] = ()
+    continues: int = 0
+    """Request of the clip whose tail it goes on from, or 0."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +198,8 @@ class Recording:
             plan = ClipPlan(poses, Pinhole(**entry["pinhole"]), entry["purpose"], entry["missing"])
             effort = Effort(*entry["effort"]) if entry.get("effort") else None
             clicks = tuple((float(x), float(y), float(z)) for x, y, z in entry.get("clicks", ()))
-            request = RecordedRequest(entry["request"], plan, entry["planned_at"], entry["at"], effort, clicks)
+            ticks, continues = (entry["planned_at"], entry["at"]), int(entry.get("continues", 0))
+            request = RecordedRequest(entry["request"], plan, *ticks, effort, clicks, continues)
             self.events.setdefault(request.at, []).append(request)
             if request.planned_at < request.at:
                 self._planned.setdefault(request.planned_at, []).append(request)

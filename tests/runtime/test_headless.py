@@ -6,10 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from spatia.generator.queue import GenerationQueue
+from spatia.generator.requests import ClipRequest
 from spatia.input.intents import Intent
 from spatia.input.script import action_poses, parse_actions
 from spatia.renderer.capture import read_video
-from spatia.runtime import commands
+from spatia.runtime import commands, director
 from spatia.runtime.errors import UserError
 from spatia.runtime.headless import Rollout, prepare_output, run_rollout, select_frames
 from spatia.runtime.persistence import damage_text
@@ -19,7 +21,7 @@ from spatia.runtime.session import Session
 from spatia.runtime.walk import new_recorder
 from spatia.runtime.world import World
 from spatia.runtime.world import open as open_world
-from spatia.tests.fakes import MODULE
+from spatia.tests.fakes import MODULE, InstantGenerator
 from spatia.tests.runtime.tiny import SIZE, tiny_frame, tiny_world
 
 INSTANT = f"{MODULE}:InstantGenerator"
@@ -120,6 +122,34 @@ def test_a_walk_that_never_waits_replays_the_same(tmp_path: Path) -> None:
     assert session.status.merged_clips >= 2
     assert again.content_hash() == world.content_hash()
     assert np.allclose(again.walk.world_T_camera, world.walk.world_T_camera, atol=1e-12)
+
+
+def test_a_replay_goes_on_from_the_same_clips(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(InstantGenerator, "wants_key_views", False)
+    monkeypatch.setattr(director, "CLIP_FRAMES_FIRST", 11)
+    monkeypatch.setattr(director, "CLIP_FRAMES_NEXT", 10)
+    asked: list[ClipRequest] = []
+    submit = GenerationQueue.submit
+
+    def watched(queue: GenerationQueue, request: ClipRequest) -> bool:
+        asked.append(request)
+        return submit(queue, request)
+
+    monkeypatch.setattr(GenerationQueue, "submit", watched)
+    log, world = tmp_path / "walk.log", tiny_world(seed=5)
+    recorder = new_recorder(log, world, INSTANT, SIZE, 1 / 24)
+    with Session(world, INSTANT, wait=True, size=SIZE, recorder=recorder) as session:
+        for _ in range(20):
+            session.tick(Intent(yaw=0.4))
+    recorder.close()
+    first, again = list(asked), tiny_world(seed=5)
+    asked.clear()
+    run_replay(commands.Rollout(source="tiny", out=tmp_path / "out", replay=log), again, Recording.read(log), _quiet)
+    assert any(r.tail is not None for r in first)
+    for a, b in zip(first, asked, strict=True):
+        np.testing.assert_array_equal(a.tail, b.tail)
+        np.testing.assert_array_equal(a.tail_world_T_camera, b.tail_world_T_camera)
+    assert again.content_hash() == world.content_hash()
 
 
 def test_a_replay_refuses_another_world(tmp_path: Path) -> None:
