@@ -110,6 +110,8 @@ def build_update(
         else find_moving
     )
     masks, alignments = settle_motion(part, estimate, moving, memory, align=align, looks=looks)
+    if part.new_surface is not None:
+        alignments = _unmoved(alignments, estimate.world_T_camera)
     poses, reason = settle_poses(alignments, estimate.world_T_camera)
     shares = {"moving_marked": float(moving.mean()), "moving_found": float((masks & ~moving).mean())}
     if not reason and looks:
@@ -139,6 +141,17 @@ def build_update(
     return MapUpdate(
         PointBatch.concatenate(points), free, keyframes, _spread(frames.world_T_camera, chosen, poses), report
     )
+
+
+def _unmoved(alignments: list[Alignment], world_T_camera: npt.NDArray[np.float64]) -> list[Alignment]:
+    """Measured and judged, but left at their poses: a clip that marks what is new was painted over memory's picture.
+
+    Its poses are exact, and a correction would only follow memory's noise.
+    """
+    return [
+        replace(a, world_T_camera=pose, correction_m=0.0, correction_rad=0.0)
+        for a, pose in zip(alignments, world_T_camera, strict=True)
+    ]
 
 
 def source_update(

@@ -207,6 +207,20 @@ def test_offset_of_a_clip_is_corrected_and_reported(room, memory_of):
     assert update.report.covisible_share > 0.9
 
 
+def test_a_clip_that_marks_what_is_new_stays_at_its_poses(room, memory_of):
+    frames = room(np.eye(4)[None])
+    nearer = np.eye(4)
+    nearer[2, 3] = 0.02
+    shifted = _with(frames, world_T_camera=nearer[None])
+    new = np.zeros(frames.depth_m.shape, bool)
+    new[:, :10, :10] = True
+    marked = _invent(_with(shifted, new_surface=new), memory_of(frames))
+    assert _invent(shifted, memory_of(frames)).report.pose_correction_m > 0.01
+    assert marked.report.pose_correction_m == 0.0
+    assert marked.report.covisible_share > 0.5
+    np.testing.assert_array_equal(marked.world_T_camera, shifted.world_T_camera)
+
+
 def test_correction_of_aligned_frames_carries_over_to_all(room, memory_of):
     poses = np.stack([_moved_right(x) for x in (0.0, 0.05, 0.1, 0.15)])
     truth = room(poses)
