@@ -15,26 +15,26 @@ from ..generator.cores import leave_first_core
 from ..generator.pipeline import ClipResult
 from ..generator.queue import Ended, GenerationQueue, Outcome
 from ..generator.registry import generator_class
-from ..generator.requests import ClipRequest, ReferenceFrame
+from ..generator.requests import ClipRequest
 from ..renderer.photos import Photo
 from ..renderer.software import SoftwareRenderer
 from ..saves.journal import JournalEntry
 from ..world.camera import Pinhole
 from ..world.changes import MergeReport
 from ..world.chunks import ChunkKey
-from ..world.keyframes import BankSnapshot, FrameBank, Keyframe, StagedFrames
+from ..world.keyframes import StagedFrames
 from ..world.memory import MemorySnapshot
 from ..world.merge import StagedChange, stage_update
-from ..world.paged_views import conditioning_view, coverage_view
+from ..world.paged_views import coverage_view
 from ..world.points import PointClass, priority_of
 from ..world.slam.correction import Correction
-from ..world.slam.segmenters import clicks_at
 from ..world.transforms import Transform
 from ..world.updates import MapUpdate
 from .checkpoint import UndoStep
 from .clock import Clock
 from .closing import LoopClosing, Merged, StagedClosure, move_director
 from .director import ClipPlan, Director, Tail
+from .drafting import Moment, clicks_in, draft_request, moment_of
 from .fallback import Fallback, fallback_for, is_kill, why_give_up
 from .metrics import Metrics
 from .pacer import Pacer
@@ -57,15 +57,6 @@ MAX_FAILURE_PAUSE_S = 30.0
 """A generator that keeps failing is asked ever more seldom, down to this."""
 TRIM_EVERY_DRAFTS = 8
 """Freed memory is given back to the system every few plans, on the background thread."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Moment:
-    """What memory and keyframes were at the end of a tick."""
-
-    tick: int
-    memory: MemorySnapshot
-    bank: BankSnapshot
 
 
 @dataclass(slots=True, eq=False)
@@ -181,7 +172,7 @@ class ClipLoop:
 
     def _preparation(self) -> ClipRequest:
         """What a new worker gets ready for: a request from where the walker stands, without memory."""
-        moment = self._moment()
+        moment = moment_of(self._world)
         nothing = replace(moment, memory=MemorySnapshot(self._world.memory.voxel_size_m, 0, {}))
         plan = ClipPlan(self._world.walk.world_T_camera[None].copy(), self.pinhole, "way", 1.0)
         return self._request_of(plan, nothing)
@@ -227,7 +218,7 @@ class ClipLoop:
         is_due = (self._tick - self.last_plan_tick) * self._tick_s >= pause_s
         if is_due and len(self._requests) < MAX_OUTSTANDING and self.queue.state in ("idle", "busy"):
             self.last_plan_tick = self._tick
-            self._planning = self._background.submit(self._draft, self._moment(), self._prediction(), True)
+            self._planning = self._background.submit(self._draft, moment_of(self._world), self._prediction(), True)
 
     def serve_photos(self, renderer: SoftwareRenderer) -> None:
         """Have the photos that a live loop's pictures lack unpacked on the background thread."""
@@ -253,11 +244,8 @@ class ClipLoop:
         if waited_s > IRRELEVANT_S and progress.fraction < 0.5:
             self.queue.cancel(progress.request_id)
 
-    def _moment(self) -> _Moment:
-        return _Moment(self._tick, self._world.memory.snapshot(), self._world.bank.snapshot())
-
     def _draft(
-        self, moment: _Moment, predict: Callable[[float], Transform], ring: bool
+        self, moment: Moment, predict: Callable[[float], Transform], ring: bool
     ) -> tuple[ClipPlan, ClipRequest] | None:
         """Plan a clip and put together its request, all but its identity. Runs on any thread."""
         if not self._is_waiting and self._num_drafts % TRIM_EVERY_DRAFTS == 0:
@@ -280,7 +268,7 @@ class ClipLoop:
             return
         self.last_plan_tick = self._tick
         for _ in range(MAX_CLIPS_PER_PLAN):
-            drafted = self._draft(self._moment(), self._prediction(), False)
+            drafted = self._draft(moment_of(self._world), self._prediction(), False)
             if drafted is None or not self._submit(*drafted):
                 return
             self._wait_for_all()
@@ -288,7 +276,7 @@ class ClipLoop:
     def generate_ring(self, max_clips: int = 64) -> int:
         """Close the ring around the walker, waiting for every clip; the number of clips made."""
         for done in range(max_clips):
-            drafted = self._draft(self._moment(), self._prediction(), True)
+            drafted = self._draft(moment_of(self._world), self._prediction(), True)
             if drafted is None or not self._submit(*drafted):
                 return done
             self._wait_for_all()
@@ -306,7 +294,7 @@ class ClipLoop:
         request_id = walk.next_request_id
         walk.next_request_id += 1
         request = replace(
-            draft or self._request_of(plan, self._moment()),
+            draft or self._request_of(plan, moment_of(self._world)),
             request_id=request_id,
             epoch=self.queue.epoch,
             seed=int(np.random.SeedSequence([self.seed, request_id]).generate_state(1)[0]),
@@ -322,51 +310,17 @@ class ClipLoop:
         """Something moves there: clips that have the place in view follow it, until one of them is merged."""
         self.marks = (*self.marks, place_world)[-MAX_MARKS:]
 
-    def _clicks_in(self, plan: ClipPlan) -> tuple[tuple[float, float, float], ...]:
-        """Marks that a plan's frames have in view."""
-        return tuple(m for m in self.marks if clicks_at([m], plan.world_T_camera, plan.pinhole))
-
-    def _request_of(self, plan: ClipPlan, moment: _Moment, recorded: RecordedRequest | None = None) -> ClipRequest:
+    def _request_of(self, plan: ClipPlan, moment: Moment, recorded: RecordedRequest | None = None) -> ClipRequest:
         """What to ask for, all but its identity; effort and clicks as they were recorded, if they were."""
-        snapshot = moment.memory
-        floor = self._world.info.floor
-        return ClipRequest(
-            request_id=0,
-            epoch=0,
-            seed=0,
-            prompt=self._world.walk.prompt,
-            world_T_camera=plan.world_T_camera,
-            pinhole=plan.pinhole,
-            memory=conditioning_view(snapshot, plan.pinhole, plan.world_T_camera),
-            first_keyframe_id=0,
-            references=tuple(_reference(k) for k in self._references(moment, plan)),
-            up_world=self._world.info.up_world,
-            floor=None if floor is None else (*floor.normal, floor.offset_m),
-            purpose=plan.purpose,
-            tail=None if plan.tail is None else plan.tail.frames,
-            tail_world_T_camera=None if plan.tail is None else plan.tail.world_T_camera,
-            tick=moment.tick,
-            time_s=moment.tick * self._tick_s,
-            place=self._world.info.place,
+        return draft_request(
+            self._world,
+            plan,
+            moment,
+            tick_s=self._tick_s,
+            sources_suffice=self.director.wants_key_views,
             effort=(None if recorded is None else recorded.effort) or self._pacer.effort,
-            clicks=self._clicks_in(plan) if recorded is None else recorded.clicks,
+            clicks=clicks_in(self.marks, plan) if recorded is None else recorded.clicks,
         )
-
-    def _references(self, moment: _Moment, plan: ClipPlan) -> list[Keyframe]:
-        """Source frames first (the place is modelled from them), then what shares surface with the path.
-
-        A generator of single views gets the source frames alone: it continues what memory shows, and retrieval takes a
-        good part of a second.
-        """
-        bank = FrameBank()
-        bank.restore(moment.bank)
-        sources = [k for k in bank.keyframes if k.request_id == 0][:4]
-        if self.director.wants_key_views and sources:
-            return sources
-        visible = conditioning_view(moment.memory, plan.pinhole, plan.world_T_camera)
-        shared = bank.retrieve(visible, plan.pinhole, plan.world_T_camera, k=7)
-        seen = {k.keyframe_id for k in sources}
-        return (sources + [k for k in shared if k.keyframe_id not in seen])[:7]
 
     def drain(self) -> None:
         """Take in what ended and merge what is ready. Never waits unless the session does."""
@@ -442,7 +396,7 @@ class ClipLoop:
             if isinstance(event, RecordedRequest):
                 draft = self._replay_drafts.pop(event.request_id, None)
                 plan = self._continued(event)
-                self._submit(plan, draft or self._request_of(plan, self._moment(), event))
+                self._submit(plan, draft or self._request_of(plan, moment_of(self._world), event))
             elif isinstance(event, RecordedFallback):
                 self._switch_to(event.generator)
             elif isinstance(event, RecordedTakeBack):
@@ -452,7 +406,9 @@ class ClipLoop:
             else:
                 self._merge_recorded(event.request_id)
         for later in recording.planned_at(self._tick):
-            self._replay_drafts[later.request_id] = self._request_of(self._continued(later), self._moment(), later)
+            self._replay_drafts[later.request_id] = self._request_of(
+                self._continued(later), moment_of(self._world), later
+            )
 
     def _continued(self, event: RecordedRequest) -> ClipPlan:
         """A recorded plan with the tail that it went on from."""
@@ -676,14 +632,3 @@ def _notice_of(world: World) -> str:
     if world.damage:
         notices.append(f"{len(world.damage)} damaged parts of the file were skipped")
     return " · ".join(notices)
-
-
-def _reference(keyframe: Keyframe) -> ReferenceFrame:
-    return ReferenceFrame(
-        keyframe.color,
-        keyframe.depth_m,
-        keyframe.pinhole,
-        keyframe.world_T_camera,
-        keyframe.point_class is not PointClass.INVENTED,
-        keyframe.keyframe_id,
-    )

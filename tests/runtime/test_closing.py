@@ -14,6 +14,7 @@ from spatia.input.intents import Intent
 from spatia.runtime.clips import _Merge
 from spatia.runtime.closing import correction_from, move_director
 from spatia.runtime.director import ClipPlan, Settled
+from spatia.runtime.drafting import moment_of
 from spatia.runtime.record import RecordedClosure, RecordedMerge, RecordedTakeBack, Recorder, Recording
 from spatia.runtime.session import Session
 from spatia.runtime.world import World, create
@@ -72,7 +73,7 @@ def _update(session: Session, clip: int) -> tuple[MapUpdate, ClipRequest]:
     number, walk = session.world.walk.next_request_id, session.world.walk
     walk.next_request_id += 1
     first_id = session.world.bank.reserve_ids(PER_CLIP)
-    draft = clips._request_of(plan, clips._moment())
+    draft = clips._request_of(plan, moment_of(clips._world))
     request = replace(draft, request_id=number, first_keyframe_id=first_id)
     clips._requests[number] = request, plan
     clips.director.submitted(number, plan)

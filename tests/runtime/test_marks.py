@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 from spatia.input.intents import Intent
+from spatia.runtime.drafting import moment_of
 from spatia.runtime.record import RecordedRequest, Recorder, Recording
 from spatia.runtime.session import Session
 from spatia.tests.fakes import InstantGenerator
@@ -45,7 +46,7 @@ def test_a_log_keeps_marks_and_a_replay_asks_with_them(tmp_path: Path) -> None:
     requests = [e for events in recording.events.values() for e in events if isinstance(e, RecordedRequest)]
     assert requests[0].clicks == (AHEAD,)
     with Session(tiny_world(seed=5), INSTANT, wait=True, size=SIZE, recording=recording) as again:
-        request = again.clips._request_of(requests[0].plan, again.clips._moment(), requests[0])
+        request = again.clips._request_of(requests[0].plan, moment_of(again.world), requests[0])
     assert request.clicks == (AHEAD,)
 
 
