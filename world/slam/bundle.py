@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from ..camera import Pinhole
 from ..transforms import Transform, invert, rotation_about, rotation_vector
-from .features import Corners, depth_at, match_corners
+from .features import Corners, depth_at, match_corners, place_matches
 
 FIRM = 1e14
 """Weight that holds a pose where it is."""
@@ -24,7 +24,10 @@ MIN_INVERSE_DEPTH, MAX_INVERSE_DEPTH = 0.02, 5.0
 DEPTH_STIFFNESS = 1e-3
 """Keeps the inverse depth of corners without parallax where it is; in units of the measurements' weight."""
 EXACT_PX_AT_640 = 0.3
-"""Poses that explain the corners this well stay as they are: those of a rig are better than what a few corners say."""
+"""Poses that explain the corners this well may be those of a rig, which are better than what a few corners say: they
+stay unless others explain them clearly better."""
+CLEARLY_BETTER, SURELY_EXACT_PX_AT_640 = 0.9, 0.03
+"""Share of the error that other poses must get below; an error below which none are looked for."""
 SEEN_WELL_PX = 1.5
 MIN_PARALLAX_PX = 2.0
 
@@ -36,13 +39,16 @@ class PosePrior:
     Attributes:
         translation_m: Of each position.
         rotation_rad: Of each direction.
+        step_m, step_rad: Of what separates the corrections of one pose and the next.
     """
 
     translation_m: float
     rotation_rad: float
+    step_m: float = float("inf")
+    step_rad: float = float("inf")
 
 
-APPROXIMATE = PosePrior(0.01, float(np.deg2rad(0.3)))
+APPROXIMATE = PosePrior(0.01, float(np.deg2rad(0.3)), 0.003, 0.0015)
 """It fixes place and scale, which pictures alone do not, and what a lens that is no perfect pinhole would trade between
 turning and moving; else hundreds of corners outweigh it."""
 
@@ -86,6 +92,7 @@ def link_frames(
     neighbours: Sequence[Sequence[int]],
     pinhole: Pinhole,
     known_depth_m: Sequence[npt.NDArray[np.float32]] | None = None,
+    gray: Sequence[npt.NDArray[np.uint8]] | None = None,
 ) -> list[Link]:
     """Match each frame's corners with those of its neighbours; matches off their epipolar lines are left out.
 
@@ -94,6 +101,8 @@ def link_frames(
         neighbours: Indices of the frames that each is matched with.
         pinhole: Intrinsics of all.
         known_depth_m: (H, W) depth for each frame where something is known of it, 0 elsewhere.
+        gray: (H, W) uint8 pictures to place the matches by, to a tenth of a pixel; without them they stay where the
+            detector found them, to half a pixel.
     """
     cache: dict[tuple[int, int], npt.NDArray[np.intp]] = {}
     links = []
@@ -103,7 +112,10 @@ def link_frames(
             pairs = cache.get((b, a))
             pairs = match_epipolar(corners[a], corners[b], pinhole) if pairs is None else pairs[:, ::-1]
             cache[a, b] = pairs
-            seen[pairs[:, 0], v] = corners[b].pixels[pairs[:, 1]]
+            there = corners[b].pixels[pairs[:, 1]]
+            if gray is not None:
+                there = place_matches(gray[a], gray[b], corners[a].pixels[pairs[:, 0]], there)
+            seen[pairs[:, 0], v] = there
         used = np.isfinite(seen[..., 0]).any(axis=1) if len(others) else np.zeros(len(corners[a]), bool)
         pixels = corners[a].pixels[used].astype(np.float64)
         rays = rays_of(pixels, pinhole)
@@ -139,6 +151,7 @@ def adjust(
     prior: PosePrior = APPROXIMATE,
     num_steps: int = NUM_STEPS,
     is_firm: npt.NDArray[np.bool_] | None = None,
+    is_cautious: bool = False,
 ) -> Bundle:
     """Adjust poses and inverse depths so that every corner is seen where it projects to.
 
@@ -151,12 +164,14 @@ def adjust(
         prior: How firmly the poses are held where they came.
         num_steps: Of Gauss-Newton; none leaves the poses as they are.
         is_firm: (F,) bool, poses that stay where they are.
+        is_cautious: Keep the poses as they came unless others explain the corners clearly better, also where neither
+            explain them well, as in blurred pictures.
     """
     poses = world_T_camera.copy()
     noise_px = PIXEL_NOISE_AT_640 * pinhole.width / 640
     inverse = [_start(link, poses, pinhole, noise_px) for link in links]
-    as_it_is = _result(links, inverse, poses, pinhole)
-    if as_it_is.error_px < EXACT_PX_AT_640 * pinhole.width / 640:
+    as_it_is = _result(links, inverse, poses.copy(), pinhole)
+    if as_it_is.error_px < SURELY_EXACT_PX_AT_640 * pinhole.width / 640:
         return as_it_is
     for _ in range(num_steps):
         size = 6 * len(poses)
@@ -176,7 +191,9 @@ def adjust(
             if system is not None:
                 change = -(system.depth_gradient + system.cross @ step[system.rows]) / system.stiffness
                 inverse[k] = np.clip(inverse[k] + change, MIN_INVERSE_DEPTH, MAX_INVERSE_DEPTH)
-    return _result(links, inverse, poses, pinhole)
+    found = _result(links, inverse, poses, pinhole)
+    is_good = is_cautious or as_it_is.error_px < EXACT_PX_AT_640 * pinhole.width / 640
+    return as_it_is if is_good and found.error_px > CLEARLY_BETTER * as_it_is.error_px else found
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -278,6 +295,29 @@ def _add_prior(
         part = slice(6 * k, 6 * k + 6)
         hessian[part, part] += np.diag(weight)
         gradient[part] += weight * error
+    if np.isfinite(prior.step_m):
+        _add_step_prior(hessian, gradient, poses, asked, prior)
+
+
+def _add_step_prior(
+    hessian: npt.NDArray[np.float64],
+    gradient: npt.NDArray[np.float64],
+    poses: npt.NDArray[np.float64],
+    asked: npt.NDArray[np.float64],
+    prior: PosePrior,
+) -> None:
+    """Pull the corrections, in the world, of each pose and the next towards each other."""
+    weight = np.repeat([prior.step_rad**-2.0, prior.step_m**-2.0], 3)
+    turns = poses[:, :3, :3] @ asked[:, :3, :3].transpose(0, 2, 1)
+    shifts = poses[:, :3, 3] - asked[:, :3, 3]
+    for k in range(len(poses) - 1):
+        error = np.concatenate([rotation_vector(turns[k].T @ turns[k + 1]), shifts[k + 1] - shifts[k]])
+        jacobian = np.zeros((6, 12))
+        for column, pose, sign in ((0, poses[k], -1.0), (6, poses[k + 1], 1.0)):
+            jacobian[:3, column : column + 3] = jacobian[3:, column + 3 : column + 6] = sign * pose[:3, :3]
+        part = slice(6 * k, 6 * k + 12)
+        hessian[part, part] += jacobian.T @ (weight[:, None] * jacobian)
+        gradient[part] += jacobian.T @ (weight * error)
 
 
 def _start(link: Link, poses: npt.NDArray[np.float64], pinhole: Pinhole, noise_px: float) -> npt.NDArray[np.float64]:

@@ -15,6 +15,9 @@ BINARY_BYTES = 32
 BLOB_CONTRAST = 0.02
 RATIO = 0.8
 """A match counts if the second best is this much worse (Lowe's test)."""
+PATCH_PX, MAX_SHIFT_PX = 9, 3.0
+"""Matches are placed by patches of this size; those that go farther from where they were found are no matches."""
+MIN_STEP_PX, MAX_STEPS = 0.01, 20
 MAX_REPROJECTION_PX_AT_640 = 3.0
 MIN_INLIERS = 15
 MAX_STEP_M = 3.0
@@ -112,6 +115,41 @@ def match_corners(a: Corners, b: Corners) -> npt.NDArray[np.intp]:
     back = np.full(len(b), -1)
     back[asked] = [m.trainIdx for m in matcher.match(b.descriptors[asked], a.descriptors)]
     return there[back[there[:, 1]] == there[:, 0]]
+
+
+def place_matches(
+    gray: npt.NDArray[np.uint8],
+    other_gray: npt.NDArray[np.uint8],
+    pixels: npt.NDArray[np.float32],
+    other_pixels: npt.NDArray[np.float32],
+) -> npt.NDArray[np.float32]:
+    """Move matches to where the pictures around them agree best (Lucas and Kanade, 1981).
+
+    Args:
+        gray, other_gray: (H, W) uint8 pictures.
+        pixels: (N, 2) float32 positions in the first.
+        other_pixels: (N, 2) float32 where they were found in the other, to a few pixels.
+
+    Returns:
+        (N, 2) float32 positions in the other; NaN for matches that do not hold.
+    """
+    if len(pixels) == 0:
+        return other_pixels
+    here = np.ascontiguousarray(pixels - np.float32(0.5)).reshape(-1, 1, 2)
+    start = np.ascontiguousarray(other_pixels - np.float32(0.5)).reshape(-1, 1, 2)
+    there, is_found, _ = cv2.calcOpticalFlowPyrLK(
+        gray,
+        other_gray,
+        here,
+        start.copy(),
+        winSize=(PATCH_PX, PATCH_PX),
+        maxLevel=0,
+        criteria=(cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, MAX_STEPS, MIN_STEP_PX),
+        flags=cv2.OPTFLOW_USE_INITIAL_FLOW,
+    )
+    shift = np.linalg.norm(there - start, axis=2)[:, 0]
+    holds = (is_found[:, 0] > 0) & (shift < MAX_SHIFT_PX)
+    return np.where(holds[:, None], there[:, 0] + np.float32(0.5), np.float32(np.nan)).astype(np.float32)
 
 
 def depth_at(depth_m: npt.NDArray[np.float32], pixels: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:

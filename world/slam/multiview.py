@@ -16,6 +16,7 @@ from .estimators import FrameStack, GeometryEstimate
 from .features import find_corners
 from .given import depth_confidence, find_flying
 from .lift import choose_frames
+from .refinement import refine_depth
 from .sweep import HAND_HELD, STEREO, GrayView, SweptDepth, sweep_planes
 
 WORK_WIDTH, PAIR_WORK_WIDTH = 320, 800
@@ -23,14 +24,17 @@ WORK_WIDTH, PAIR_WORK_WIDTH = 320, 800
 MAX_CORNERS = 1000
 NEAR_BASELINE, FAR_BASELINE = 0.07, 0.14
 """Wanted distances of the other views, as shares of the scene's."""
+WIDE_BASELINE, NUM_WIDE = 0.25, 2
+"""The same of the views that depth is refined by, and how many: wide, since it is nearly right already."""
 TYPICAL_DEPTH_M = 2.2
 MAX_TURN_RAD = float(np.deg2rad(25.0))
 KNOWN_SPREAD = 0.15
 SAME_DEPTH = 0.03
 """Depths of two views agree within this share."""
 PAIR_SAME_DEPTH = 0.01
-"""The same where there is only one other view to ask."""
-VIEWS_THAT_AGREE = 2
+"""The same where there are only one or two other views to ask."""
+VIEWS_THAT_AGREE, FEW_VIEWS = 2, 3
+"""So many other views must confirm a depth; where there are few, as in a short clip, all of them."""
 MAX_WITNESSES = 8
 CONTINUED_PX, CONTINUED_SHARE, PAIR_CONTINUED_SHARE, CONTINUED_DEPTH = 9, 0.35, 0.5, 0.02
 """A pixel is believed where this share of the 9x9 around is confirmed and has its depth on average."""
@@ -54,6 +58,7 @@ class _Views:
     pinhole: Pinhole
     gray: list[npt.NDArray[np.float32]]
     neighbours: list[list[int]]
+    wide: list[list[int]]
 
 
 class MultiView:
@@ -102,7 +107,8 @@ def _key_views(frames: FrameStack, memory: MemorySnapshot) -> _Views:
     poses = frames.world_T_camera[indices]
     typical = _typical_depth_m(memory, pinhole, poses)
     neighbours = [_choose_neighbours(poses, k, typical) for k in range(len(indices))]
-    return _Views(indices, pinhole, gray, neighbours)
+    wide = [_choose_wide(poses, k, typical) for k in range(len(indices))]
+    return _Views(indices, pinhole, gray, neighbours, wide)
 
 
 def _typical_depth_m(memory: MemorySnapshot, pinhole: Pinhole, poses: npt.NDArray[np.float64]) -> float:
@@ -110,12 +116,26 @@ def _typical_depth_m(memory: MemorySnapshot, pinhole: Pinhole, poses: npt.NDArra
     return float(np.median(seen[seen > 0])) if (seen > 0).mean() > 0.1 else TYPICAL_DEPTH_M
 
 
-def _choose_neighbours(poses: npt.NDArray[np.float64], k: int, typical_m: float) -> list[int]:
-    """Up to four other views: a near and a far one before and after, as far as they look the same way."""
+def _usable_views(
+    poses: npt.NDArray[np.float64], k: int
+) -> tuple[list[int], npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Views that look the same way as the k-th from elsewhere; distance and turn of all."""
     steps = [invert(poses[k]) @ poses[j] for j in range(len(poses))]
     turn = np.array([rotation_angle_rad(s) for s in steps])
-    distance = np.array([np.linalg.norm(s[:3, 3]) for s in steps])
+    distance = np.array([float(np.linalg.norm(s[:3, 3])) for s in steps])
     usable = [j for j in range(len(poses)) if j != k and turn[j] < MAX_TURN_RAD and distance[j] > 1e-4]
+    return usable, distance, turn
+
+
+def _choose_wide(poses: npt.NDArray[np.float64], k: int, typical_m: float) -> list[int]:
+    """Up to two other views that stand farther away than those that depth is swept with."""
+    usable, distance, _ = _usable_views(poses, k)
+    return sorted(usable, key=lambda j: abs(float(distance[j]) - WIDE_BASELINE * typical_m))[:NUM_WIDE]
+
+
+def _choose_neighbours(poses: npt.NDArray[np.float64], k: int, typical_m: float) -> list[int]:
+    """Up to four other views: a near and a far one before and after, as far as they look the same way."""
+    usable, distance, turn = _usable_views(poses, k)
     chosen: list[int] = []
     for wanted in (NEAR_BASELINE * typical_m, FAR_BASELINE * typical_m):
         for is_after in (False, True):
@@ -132,8 +152,9 @@ def _adjusted(frames: FrameStack, views: _Views, memory: MemorySnapshot, *, num_
     corners = [find_corners(frames.color[k], mask, MAX_CORNERS) for k, mask in zip(views.indices, ignore, strict=True)]
     poses = frames.world_T_camera[views.indices]
     known = [_known_depth(memory, frames.pinhole, pose) for pose in poses] if memory.chunks else None
-    links = link_frames(corners, views.neighbours, frames.pinhole, known)
-    return adjust(links, poses, frames.pinhole, num_steps=num_steps)
+    gray = [np.asarray(cv2.cvtColor(frames.color[k], cv2.COLOR_RGB2GRAY), np.uint8) for k in views.indices]
+    links = link_frames(corners, views.neighbours, frames.pinhole, known, gray)
+    return adjust(links, poses, frames.pinhole, num_steps=num_steps, is_cautious=True)
 
 
 def _known_depth(
@@ -179,6 +200,11 @@ def _gray_view(views: _Views, bundle: Bundle, k: int) -> GrayView:
     return GrayView(views.gray[k], views.pinhole, bundle.world_T_camera[k])
 
 
+def _full_view(frames: FrameStack, views: _Views, bundle: Bundle, k: int) -> GrayView:
+    gray = cv2.cvtColor(frames.color[views.indices[k]], cv2.COLOR_RGB2GRAY).astype(np.float32)
+    return GrayView(gray, frames.pinhole, bundle.world_T_camera[k])
+
+
 def _estimate_of(frames: FrameStack, views: _Views, bundle: Bundle, swept: list[SweptDepth | None]) -> GeometryEstimate:
     shape = frames.color.shape[:3]
     depth, confidence = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
@@ -189,7 +215,7 @@ def _estimate_of(frames: FrameStack, views: _Views, bundle: Bundle, swept: list[
             continue
         matched = (this.match < MAX_MATCH_COST) & (this.distinct < MAX_DISTINCT)
         votes, num_others = _votes(views, bundle, swept, k)
-        agreed = votes >= min(VIEWS_THAT_AGREE, max(num_others, 1))
+        agreed = votes >= (max(num_others, 1) if num_others <= FEW_VIEWS else VIEWS_THAT_AGREE)
         share = PAIR_CONTINUED_SHARE if num_others == 1 else CONTINUED_SHARE
         agreed |= matched & _continues(this.depth_m, matched & agreed, share)
         kept = _cleaned(np.where(matched & agreed, this.depth_m, np.float32(0)))
@@ -199,6 +225,9 @@ def _estimate_of(frames: FrameStack, views: _Views, bundle: Bundle, swept: list[
         if num_others == 1:
             kept, trust = _shadows_filled(kept, trust, this.depth_m)
         depth[index], confidence[index] = enlarge_depth(kept, trust, frames.pinhole)
+        if num_others > 1:
+            full = {j: _full_view(frames, views, bundle, j) for j in (k, *views.wide[k])}
+            depth[index] = refine_depth(full[k], [full[j] for j in views.wide[k]], depth[index])
     poses = _spread_poses(frames.world_T_camera, views.indices, bundle.world_T_camera)
     tests = {**counts, "reprojection_px": bundle.error_px, "key_views": float(len(views.indices))}
     return GeometryEstimate(depth, confidence, poses, 1.0, tests, poses_fit_together=True)
@@ -213,7 +242,7 @@ def _votes(views: _Views, bundle: Bundle, swept: list[SweptDepth | None], k: int
     votes = np.zeros(this.depth_m.shape, np.uint8)
     others = [j for j in _witnesses(bundle.world_T_camera, k) if swept[j] is not None]
     camera = np.array([views.pinhole.fx, views.pinhole.fy, views.pinhole.cx, views.pinhole.cy])
-    tolerance = SAME_DEPTH if len(others) >= VIEWS_THAT_AGREE else PAIR_SAME_DEPTH
+    tolerance = SAME_DEPTH if len(others) >= FEW_VIEWS else PAIR_SAME_DEPTH
     for j in others:
         other_T_this = invert(bundle.world_T_camera[j]) @ bundle.world_T_camera[k]
         other = swept[j]

@@ -110,9 +110,9 @@ def _cost_volume(
     from . import sweep_kernels as kernels
 
     gray = np.asarray(reference.gray - np.float32(MIDDLE_GRAY), np.float32)
-    counts = _window_sum(np.ones_like(gray), matching.radius)
-    mean = _window_sum(gray, matching.radius) / counts
-    variance = np.maximum(_window_sum(np.square(gray), matching.radius) / counts - mean * mean, 0)
+    counts = window_sum(np.ones_like(gray), matching.radius)
+    mean = window_sum(gray, matching.radius) / counts
+    variance = np.maximum(window_sum(np.square(gray), matching.radius) / counts - mean * mean, 0)
     per_pixel = (gray, mean, variance, 1 / counts)
     limits = (matching.radius, np.float32(matching.flatness), np.float32(UNSEEN_COST))
     first, second = np.empty_like(gray), np.empty_like(gray)
@@ -131,7 +131,7 @@ def _cost_volume(
     return volume
 
 
-def _window_sum(image: npt.NDArray[np.float32], radius: int) -> npt.NDArray[np.float32]:
+def window_sum(image: npt.NDArray[np.float32], radius: int) -> npt.NDArray[np.float32]:
     """(H, W) float32 sum over the window, as far as it lies in the picture."""
     size = (2 * radius + 1, 2 * radius + 1)
     return np.asarray(cv2.boxFilter(image, -1, size, normalize=False, borderType=cv2.BORDER_CONSTANT), np.float32)

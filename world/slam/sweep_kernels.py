@@ -251,3 +251,28 @@ def vote(depth, other_depth, camera, other_t_this, tolerance, votes):
                 continue
             if abs(other_depth[int(v), int(u)] - r) <= tolerance * r:
                 votes[y, x] += 1
+
+
+@njit(cache=True, nogil=True, fastmath=True)
+def project(inverse, factor, camera, other_t_this, u, v):
+    """Where another view shows each pixel's surface, pixel centres on whole numbers.
+
+    Args:
+        inverse: (H, W) float32 inverse depth, 1/m.
+        factor: Float32, times which the depth is taken.
+        camera: (4,) float32: fx, fy, cx, cy of both views.
+        other_t_this: (4, 4) float32 transform from this camera to the other.
+        u: (H, W) float32, receives the columns; far outside where it lies behind the other camera.
+        v: (H, W) float32, receives the rows.
+    """
+    height, width = inverse.shape
+    half, one, t = np.float32(0.5), np.float32(1.0), other_t_this
+    for y in range(height):
+        b = (np.float32(y) + half - camera[3]) / camera[1]
+        for x in range(width):
+            a = (np.float32(x) + half - camera[2]) / camera[0]
+            w = inverse[y, x] / factor
+            r = t[2, 0] * a + t[2, 1] * b + t[2, 2] + t[2, 3] * w
+            scale = one / r if r > np.float32(1e-3) else np.float32(-1e4)
+            u[y, x] = camera[0] * (t[0, 0] * a + t[0, 1] * b + t[0, 2] + t[0, 3] * w) * scale + camera[2] - half
+            v[y, x] = camera[1] * (t[1, 0] * a + t[1, 1] * b + t[1, 2] + t[1, 3] * w) * scale + camera[3] - half

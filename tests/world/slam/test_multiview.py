@@ -1,12 +1,14 @@
 """Depth from colour frames alone: planes swept, poses adjusted, depths checked on each other."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from spatia.tests.world.slam.corner import PINHOLE, view
 from spatia.world.camera import unproject
 from spatia.world.memory import SpatialMemory
 from spatia.world.points import PointBatch, PointClass, priority_of
-from spatia.world.slam.bundle import adjust, link_frames
+from spatia.world.slam.bundle import APPROXIMATE, PosePrior, adjust, link_frames
 from spatia.world.slam.estimators import FrameStack, make_estimator
 from spatia.world.slam.features import find_corners
 from spatia.world.slam.multiview import MultiView
@@ -72,6 +74,29 @@ def test_poses_that_are_off_are_adjusted():
     assert turn_error(bundle.world_T_camera) < 0.6 * turn_error(started)
 
 
+def test_matches_placed_by_the_pictures_lie_closer_to_the_truth():
+    corners = [find_corners(v.color, None, 800) for v in VIEWS[:2]]
+    gray = [v.color[..., 0] for v in VIEWS[:2]]
+
+    def error_px(placed_by: list[np.ndarray] | None) -> float:
+        link = link_frames(corners, [[1], [0]], PINHOLE, gray=placed_by)[0]
+        return float(np.nanmedian(np.linalg.norm(link.seen - _exact(link).seen, axis=2)))
+
+    assert error_px(gray) < 0.5 * error_px(None)
+
+
+def test_poses_stray_less_when_neighbours_are_held_together():
+    started = POSES @ np.array(_off(1, 0.006, 0.2))
+    corners = [find_corners(v.color, None, 800) for v in VIEWS]
+    links = link_frames(corners, [[j for j in range(4) if j != k] for k in range(4)], PINHOLE)
+
+    def bend_m(prior: PosePrior) -> float:
+        found = adjust(links, started, PINHOLE, prior=prior).world_T_camera
+        return float(np.abs(np.diff(found[:, :3, 3] - started[:, :3, 3], axis=0)).max())
+
+    assert bend_m(APPROXIMATE) < bend_m(replace(APPROXIMATE, step_m=float("inf"), step_rad=float("inf")))
+
+
 def test_exact_poses_are_left_alone_bit_for_bit():
     corners = [find_corners(v.color, None, 800) for v in VIEWS[:2]]
     links = link_frames(corners, [[1], [0]], PINHOLE)
@@ -83,8 +108,6 @@ def test_exact_poses_are_left_alone_bit_for_bit():
 def _exact(link):
     """The link with positions as the true depth has them."""
     truth = VIEWS[link.anchor].depth_m
-    from dataclasses import replace
-
     pixels = link.rays[:, :2] * (PINHOLE.fx, PINHOLE.fy) + (PINHOLE.cx, PINHOLE.cy)
     z = truth[pixels[:, 1].astype(int), pixels[:, 0].astype(int)]
     points = link.rays * z[:, None]
