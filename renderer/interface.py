@@ -25,6 +25,8 @@ class DrawOptions:
         fade_tick: Present tick; surface newer than 200 ms of ticks is blended in. None draws all at once.
         up_world: Direction away from gravity, for horizon and grid.
         floor_height_m: Height of the camera above the floor, for the grid.
+        max_full_points: About so many points are drawn in full detail, the nearest; what lies behind them is coarser,
+            so that a picture never takes long. None draws everything as fine as pixels show.
     """
 
     use_keyframes: bool = True
@@ -34,6 +36,7 @@ class DrawOptions:
     fade_tick: int | None = None
     up_world: tuple[float, float, float] = (0.0, -1.0, 0.0)
     floor_height_m: float = 1.6
+    max_full_points: int | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

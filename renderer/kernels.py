@@ -38,6 +38,9 @@ OCCLUSION_INTERVAL = 100_000
 LEVEL_PX = 1.0
 """A level is taken when its points lie no farther apart than this."""
 
+COARSEST = 3.0
+"""Or than so many times as much, the farthest in a picture that may not take its time."""
+
 SAME_SURFACE = 1.04
 """Ratio of the depths of neighbouring dots of one surface, at most."""
 
@@ -305,8 +308,9 @@ def centre_distances() -> npt.NDArray[np.uint64]:
 
 @njit(**OPTIONS)
 def draw_points(
-    pages, slots, found, m, focal, width, height, min_priority, left_end, distance, zbuffer, small, tiles, statistics
-):
+    pages, slots, found, m, focal, width, height, min_priority, max_full,
+    left_end, distance, zbuffer, small, tiles, statistics,
+):  # fmt: skip
     """Draw chunks front to back into the z-buffer.
 
     Args:
@@ -317,6 +321,7 @@ def draw_points(
         focal: Focal length in pixels.
         width, height: Size in pixels.
         min_priority: Points below it are left out.
+        max_full: Points after which what lies farther is drawn in ever coarser levels.
         left_end: (MAX_SPLAT + 1, MAX_SPLAT + 1) int32 first column of each row of a round splat of each size.
         distance: ``centre_distances``.
         zbuffer: (planes,) uint64.
@@ -359,7 +364,8 @@ def draw_points(
             )
         page = slots.head[c]
         level, gap = np.int64(slots.base[c]), slots.spacing[c] * (1 << np.int64(slots.base[c]))
-        while level < NUM_LEVELS - 1 and 2 * gap * focal <= LEVEL_PX * found.near[k]:
+        level_px = LEVEL_PX * min(max(2.0 * drawn / max_full, 1.0), COARSEST)
+        while level < NUM_LEVELS - 1 and 2 * gap * focal <= level_px * found.near[k]:
             level += 1
             gap *= 2
         left = slots.ends[c, level]

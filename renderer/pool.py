@@ -13,8 +13,8 @@ from .extract import ExtractedChunk, Place
 from .kernels import Slots
 from .pages import NUM_LEVELS, PAGE, Pages, mark_fresh, store_chunk
 
-INITIAL_PAGES = 8192
-"""4 M points; memory is reserved by the operating system only where it is touched."""
+INITIAL_PAGES = 32768
+"""16 M points: growing would copy them in the middle of a walk. Memory is taken only where it is touched."""
 
 INITIAL_SLOTS = 1024
 

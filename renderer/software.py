@@ -329,6 +329,7 @@ class SoftwareRenderer:
         kernels.draw_points(
             pool.pages, pool.slots, kernels.Found(seen[order], near[order], box[order]),
             matrix, max(pinhole.fx, pinhole.fy), pinhole.width, pinhole.height, options.min_priority,
+            float(options.max_full_points or np.inf),
             self._left_end, self._distance, planes.zbuffer, planes.small, planes.tiles, counts,
         )  # fmt: skip
         self._statistics = DrawStatistics(

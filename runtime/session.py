@@ -44,6 +44,8 @@ DEFAULT_GENERATOR = "outpaint"
 PLACE_GENERATOR = "procedural"
 """What pictures a procedural place where nothing else is asked for."""
 TRACE_STEP_M = 0.10
+LIVE_POINTS = 400_000
+"""Points of a live picture in full detail: some 5 ms beside a generator."""
 PAGING_TIMEOUT_S = 60.0
 FINER_SHARE = 0.5
 """An invented keyframe is sampled if a pixel's footprint is below this share of a voxel."""
@@ -338,8 +340,9 @@ class Session:
         height = 1.6 if floor is None else abs(float(floor.height_m(np.asarray(self.rig.state.position))))
         tick = None if self.is_waiting else round(self.tick_count * self.tick_s * 60.0)
         return DrawOptions(
-            tint=tint, fill=True, fade_tick=tick, up_world=self.world.info.up_world, floor_height_m=height
-        )
+            tint=tint, fill=True, fade_tick=tick, up_world=self.world.info.up_world, floor_height_m=height,
+            max_full_points=None if self.is_waiting else LIVE_POINTS,
+        )  # fmt: skip
 
     def pose_between(self, fraction: float) -> Transform:
         """Pose between the last two ticks, for drawing."""

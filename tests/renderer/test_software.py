@@ -441,3 +441,24 @@ def test_a_coarse_renderer_covers_what_a_fine_one_does_with_fewer_points():
         views.append(renderer.render(IDENTITY, small).coverage > 0.5)
     assert coarse._pool.num_points < 0.7 * fine._pool.num_points
     np.testing.assert_array_equal(views[0], views[1])
+
+
+def test_a_picture_that_may_not_take_long_is_coarse_only_behind_what_is_near():
+    near, far = dense_wall(1.5, 0.4), dense_wall(3.0, 3.0)
+    snapshot = memory_of(batch_of(near, (200, 60, 60)), batch_of(far, (60, 60, 200)))
+    renderer = SoftwareRenderer()
+    renderer.update(snapshot)
+    camera = Pinhole.from_fov(320, 240, 1.2)
+    full = renderer.render(IDENTITY, camera)
+    drawn = renderer.statistics.points
+    quick = renderer.render(IDENTITY, camera, DrawOptions(max_full_points=8_000))
+    assert renderer.statistics.points < 0.6 * drawn
+    np.testing.assert_array_equal(quick.coverage > 0.5, full.coverage > 0.5)
+    inside = full.depth_m < 2.0
+    np.testing.assert_array_equal(quick.depth_m[inside], full.depth_m[inside])
+
+
+def dense_wall(z_m, half_m):
+    """Points of a wall across the view, 8 mm apart."""
+    x, y = np.meshgrid(np.arange(-half_m, half_m, 0.008), np.arange(-half_m, half_m, 0.008))
+    return np.column_stack([x.ravel(), y.ravel(), np.full(x.size, z_m)])
