@@ -38,7 +38,7 @@ SPEED = 4.0
 """Going back is so many times as fast as walking there was; time in which nothing changed is passed over."""
 MAX_MOMENTS = 6000
 """Ten minutes of walking."""
-MAX_BYTES = 48 << 20
+MAX_BYTES = 32 << 20
 """Chunks, keyframes and tails that nothing but the moments keeps alive; beyond it the oldest are forgotten."""
 BRANCH_PREFIX = "rewind-"
 
