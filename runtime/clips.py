@@ -152,6 +152,9 @@ class ClipLoop:
         self.last_plan_tick = -(10**9)
         self.is_paused = False
         """While True nothing new is asked for."""
+        self.ring_pause_s = 0.0
+        """Rest after a clip before the ring around the walker is closed further, where frames have no time to spare."""
+        self._last_end_tick = -(10**9)
 
     def _new_director(self) -> Director:
         kind, walk = generator_class(self.generator), self._world.walk
@@ -218,7 +221,14 @@ class ClipLoop:
         is_due = (self._tick - self.last_plan_tick) * self._tick_s >= pause_s
         if is_due and len(self._requests) < MAX_OUTSTANDING and self.queue.state in ("idle", "busy"):
             self.last_plan_tick = self._tick
-            self._planning = self._background.submit(self._draft, moment_of(self._world), self._prediction(), True)
+            ring = self._may_close_ring()
+            self._planning = self._background.submit(self._draft, moment_of(self._world), self._prediction(), ring)
+
+    def _may_close_ring(self) -> bool:
+        """Whether what is not needed for the way ahead may be asked for, too."""
+        if self.ring_pause_s == 0.0:
+            return True
+        return not self._requests and (self._tick - self._last_end_tick) * self._tick_s >= self.ring_pause_s
 
     def serve_photos(self, renderer: SoftwareRenderer) -> None:
         """Have the photos that a live loop's pictures lack unpacked on the background thread."""
@@ -556,6 +566,7 @@ class ClipLoop:
 
     def _finish(self, request_id: int, *, merged: bool, journal: dict[str, Any]) -> None:
         request, _ = self._requests.pop(request_id)
+        self._last_end_tick = self._tick
         if merged:
             self.marks = tuple(m for m in self.marks if m not in request.clicks)
         # a direction that failed is not asked for again and again; re-rolling or moving on does

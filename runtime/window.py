@@ -44,6 +44,8 @@ UPLOAD_BUDGET_S = 0.002
 TARGET_WORK_S = 0.0115
 """Work per frame above which the picture is drawn smaller."""
 MIN_SCALE = 0.75
+RING_PAUSE_S = 1.5
+"""Where frames are slow at the smallest size, the generator rests so long after a clip, unless the way needs one."""
 ADAPT_EVERY_FRAMES = 10
 FOV_RAD = float(np.radians(75.0))
 """The field of view opens to this as the surroundings become known."""
@@ -220,6 +222,7 @@ class WalkLoop:
             self.scale = max(MIN_SCALE, self.scale - 0.05)
         elif recent < 0.7 * TARGET_WORK_S:
             self.scale = min(1.0, self.scale + 0.05)
+        self.session.clips.ring_pause_s = RING_PAUSE_S if self.scale <= MIN_SCALE else 0.0
 
     # -- view ---------------------------------------------------------------------------------------------------------
 

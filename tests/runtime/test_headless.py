@@ -210,3 +210,25 @@ def test_damage_of_a_world_is_told(tmp_path: Path, capsys: pytest.CaptureFixture
     assert damaged.damage
     assert "damaged and skipped" in damage_text(damaged)
     assert damaged.memory.num_points < world.memory.num_points
+
+
+def test_the_ring_rests_where_frames_have_no_time_to_spare() -> None:
+    with Session(tiny_world(seed=5), INSTANT, wait=False, size=SIZE) as session:
+        session.clips.ring_pause_s = 1e6
+        for _ in range(400):
+            session.tick(Intent())
+            if session.status.merged_clips:
+                break
+            session.await_clip(60.0)
+        merged = session.status.merged_clips
+        for _ in range(60):
+            session.tick(Intent())
+            session.await_clip(0.5)
+        assert session.status.merged_clips == merged == 1
+        session.clips.ring_pause_s = 0.0
+        for _ in range(400):
+            session.tick(Intent())
+            if session.status.merged_clips > merged:
+                break
+            session.await_clip(60.0)
+        assert session.status.merged_clips > merged

@@ -11,7 +11,7 @@ from spatia.renderer.capture import read_video
 from spatia.renderer.present import NullPresenter
 from spatia.runtime.clock import SimulatedClock
 from spatia.runtime.session import Session
-from spatia.runtime.window import FRAME_RATE_HZ, LoopHooks, WalkLoop
+from spatia.runtime.window import FRAME_RATE_HZ, RING_PAUSE_S, LoopHooks, WalkLoop
 from spatia.tests.runtime.tiny import SIZE, tiny_frame, tiny_world
 
 
@@ -55,6 +55,16 @@ def test_frames_are_paced_at_the_screens_rate(session: Session) -> None:
     loop.run(seconds=0.5)
     assert screen.num_presented == pytest.approx(0.5 * FRAME_RATE_HZ, abs=2)
     assert session.tick_count == pytest.approx(30, abs=2)
+
+
+def test_slow_frames_shrink_the_picture_and_then_give_the_generator_rests(session: Session) -> None:
+    loop, _ = _loop(session, Hands())
+    for work_s, scale, pause_s in ((0.02, 0.75, RING_PAUSE_S), (0.002, 1.0, 0.0)):
+        loop.frame_times_s.extend([work_s] * 20)
+        for _ in range(6):
+            loop._adapt()
+        assert loop.scale == pytest.approx(scale)
+        assert session.clips.ring_pause_s == pause_s
 
 
 def test_turning_by_the_mouse_is_seen_in_the_same_frame(session: Session) -> None:
