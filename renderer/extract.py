@@ -154,9 +154,22 @@ class ChunkExtractor:
             removed = [key for key in self._held if key not in snapshot.chunks]
         for key in removed:
             del self._held[key]
-        pending = [key for key, entry in entries_of(snapshot.chunks).items() if not self._holds(key, entry)]
+        pending = [key for key, entry in self._suspects(before, snapshot) if not self._holds(key, entry)]
         self._pending = self._far_first(pending, snapshot.voxel_size_m, focus_world)
         return removed
+
+    def _suspects(
+        self, before: MemorySnapshot | None, snapshot: MemorySnapshot
+    ) -> Iterator[tuple[ChunkKey, Chunk | StoredChunk]]:
+        """Chunks that may have to be taken over: what was pending, and what is not the very object of before."""
+        entries = entries_of(snapshot.chunks)
+        if before is None or before.voxel_size_m != snapshot.voxel_size_m:
+            yield from entries.items()
+            return
+        old, waiting = entries_of(before.chunks), set(self._pending)
+        for key, entry in entries.items():
+            if old.get(key) is not entry or key in waiting:
+                yield key, entry
 
     def _change_scene(self, snapshot: MemorySnapshot, focus_world: npt.NDArray[np.float64] | None) -> list[ChunkKey]:
         """Go over from memory to what a pager brings, or back when it has brought everything."""

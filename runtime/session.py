@@ -44,7 +44,7 @@ DEFAULT_GENERATOR = "outpaint"
 PLACE_GENERATOR = "procedural"
 """What pictures a procedural place where nothing else is asked for."""
 TRACE_STEP_M = 0.10
-LIVE_POINTS = 300_000
+LIVE_POINTS = 220_000
 """Points of a live picture in full detail: some 5 ms beside a generator."""
 PAGING_TIMEOUT_S = 60.0
 FINER_SHARE = 0.5

@@ -39,12 +39,12 @@ FRAME_ORDER = (
 FRAME_RATE_HZ = 60.0
 SWITCH_INTERVAL_S = 0.0005
 """The background thread hands the interpreter over at once when a frame wants it back, instead of after 5 ms."""
-UPLOAD_BUDGET_S = 0.002
+UPLOAD_BUDGET_S = 0.0015
 """Time a frame may spend on taking over changed chunks."""
 TARGET_WORK_S = 0.0115
 """Work per frame above which the picture is drawn smaller."""
 MIN_SCALE = 0.75
-RING_PAUSE_S = 1.5
+RING_PAUSE_S = 2.5
 """Where frames are slow at the smallest size, the generator rests so long after a clip, unless the way needs one."""
 ADAPT_EVERY_FRAMES = 10
 FOV_RAD = float(np.radians(75.0))
