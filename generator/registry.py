@@ -8,11 +8,10 @@ A third party's package declares its class under the group ``spatia.generators``
 While it is being written, ``my_module:MyGenerator`` works as a name without any installation.
 """
 
-from importlib import import_module
-from importlib.metadata import entry_points
 from typing import Any
 
 from ..world.points import MAX_RANK
+from ..world.slots import EXTRA_OF, find_at, places
 from .errors import MissingExtraError
 from .requests import Generator
 
@@ -25,24 +24,9 @@ _BUILT_IN = {
     "procedural": f"{_PACKAGE}.procedural.generator:ProceduralGenerator",
     "spatia": f"{_PACKAGE}.spatia.generator:SpatiaGenerator",
 }
+"""Known without installed metadata; an entry point of the same name does not replace them."""
 _WITH_SOURCE = {"diffusers": f"{_PACKAGE}.diffusers_video:DiffusersGenerator"}
 """Generators that are named with what they shall load, such as ``diffusers:OWNER/NAME``."""
-"""Known without installed metadata; an entry point of the same name does not replace them."""
-
-_EXTRA_OF = {
-    "torch": "models",
-    "diffusers": "models",
-    "transformers": "models",
-    "accelerate": "models",
-    "peft": "models",
-    "safetensors": "models",
-    "tokenizers": "models",
-    "huggingface_hub": "models",
-    "ftfy": "models",
-    "open3d": "slam",
-    "sam2": "sam2",
-    "ray": "ray",
-}
 
 
 def generator_names() -> list[str]:
@@ -69,13 +53,10 @@ def generator_class(name: str) -> type[Generator]:
         ValueError: Unknown name (the message lists the choices), or the class is no generator.
         MissingExtraError: Its module needs a library that is not installed.
     """
-    module_name, _, attribute = _location(name).partition(":")
     try:
-        found: Any = import_module(module_name)
+        found = find_at(_location(name))
     except ImportError as error:
         raise explain_import_error(name, error) from error
-    for part in attribute.split("."):
-        found = getattr(found, part, None)
     _check_class(name, found)
     return found
 
@@ -103,7 +84,7 @@ def explain_import_error(name: str, error: ImportError) -> MissingExtraError:
     if isinstance(error, MissingExtraError):
         return error
     missing = error.name or str(error)
-    extra = _EXTRA_OF.get(missing.partition(".")[0])
+    extra = EXTRA_OF.get(missing.partition(".")[0])
     if extra is None:
         return MissingExtraError(
             f"generator {name!r} needs {missing!r}, which cannot be imported ({error})", name=missing
@@ -115,7 +96,7 @@ def explain_import_error(name: str, error: ImportError) -> MissingExtraError:
 
 def _locations() -> dict[str, str]:
     """``module:Class`` by name."""
-    return {point.name: point.value for point in entry_points(group=GROUP)} | _BUILT_IN
+    return places(GROUP, _BUILT_IN)
 
 
 def _location(name: str) -> str:

@@ -52,7 +52,7 @@ class Slot:
 
     def names(self) -> list[str]:
         """Names that ``make`` takes, sorted. Imports none of them."""
-        return sorted({point.name for point in entry_points(group=self.group)} | set(self.built_in))
+        return sorted(places(self.group, self.built_in))
 
     def make(self, name: str) -> Any:
         """Make the one of a name, importing nothing of the others.
@@ -65,8 +65,7 @@ class Slot:
             MissingLibraryError: It needs a library or package that is not installed; the message names it.
         """
         module_name, colon, attribute = name.partition(":")
-        others = {point.name: point.value for point in entry_points(group=self.group)}
-        place = name if colon and module_name and attribute else (others | dict(self.built_in)).get(name)
+        place = name if colon and module_name and attribute else places(self.group, self.built_in).get(name)
         if place is None:
             raise ValueError(f"{self.kind}: expected one of {', '.join(self.names())}, got {name!r}")
         try:
@@ -79,11 +78,26 @@ class Slot:
         return made
 
 
-def _import(place: str) -> Any:
+def places(group: str, built_in: Mapping[str, str]) -> dict[str, str]:
+    """``module:Class`` by name: the entry points of a group, and those that come along, which win. Imports nothing."""
+    return {point.name: point.value for point in entry_points(group=group)} | dict(built_in)
+
+
+def find_at(place: str) -> Any:
+    """What stands at ``module:Class``; None if the module has no such thing.
+
+    Raises:
+        ImportError: The module, or what it needs, is not installed.
+    """
     module_name, _, attribute = place.partition(":")
     found: Any = import_module(module_name)
     for part in attribute.split("."):
         found = getattr(found, part, None)
+    return found
+
+
+def _import(place: str) -> Any:
+    found = find_at(place)
     if not callable(found):
         raise ValueError(f"expected a class at {place}, got {found!r}")
     return found

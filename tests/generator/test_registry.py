@@ -5,12 +5,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from spatia.generator import registry
 from spatia.generator.errors import MissingExtraError
 from spatia.generator.none import NoneGenerator
 from spatia.generator.registry import check_generator_name, generator_class, generator_names
 from spatia.generator.worker import Runner
 from spatia.tests.fakes import MODULE, InstantGenerator
+from spatia.world import slots
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_the_built_in_generators_are_known_without_metadata(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry, "entry_points", lambda group: ())
+    monkeypatch.setattr(slots, "entry_points", lambda group: ())
     assert generator_names() == ["none", "outpaint", "procedural", "spatia"]
     assert generator_class("none") is NoneGenerator
 
