@@ -1,34 +1,19 @@
 """The saves benchmark runs, and its ratios say how many times better ours is."""
 
-import importlib.util
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+from spatia.tests.benchmarks import loaded_benchmark
 from spatia.tests.saves.worlds import make_chunk
 from spatia.world.chunks import Chunk
-
-FOLDER = Path(__file__).parents[2] / "benchmarks"
 
 
 @pytest.fixture(scope="module")
 def benchmark() -> Iterator[ModuleType]:
-    sys.path.insert(0, str(FOLDER))
-    known = set(sys.modules)
-    try:
-        spec = importlib.util.spec_from_file_location("spatia_benchmark_saves", FOLDER / "saves.py")
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[spec.name] = module
-        spec.loader.exec_module(module)
+    with loaded_benchmark("saves") as module:
         yield module
-    finally:
-        sys.path.remove(str(FOLDER))
-        for name in {"comparison", "merge", "spatia_benchmark_saves"} & (set(sys.modules) - known):
-            del sys.modules[name]
 
 
 @pytest.fixture(scope="module")

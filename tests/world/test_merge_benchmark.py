@@ -1,31 +1,14 @@
 """The merge benchmark runs, and what it compares is the same result."""
 
-import importlib.util
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
-
-FOLDER = Path(__file__).parents[2] / "benchmarks"
+from spatia.tests.benchmarks import loaded_benchmark
 
 
 @pytest.fixture(scope="module")
 def benchmark():
-    sys.path.insert(0, str(FOLDER))
-    known = set(sys.modules)
-    try:
-        spec = importlib.util.spec_from_file_location("spatia_benchmark_merge", FOLDER / "merge.py")
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[spec.name] = module
-        spec.loader.exec_module(module)
+    with loaded_benchmark("merge") as module:
         yield module
-    finally:
-        sys.path.remove(str(FOLDER))
-        for name in {"comparison", "spatia_benchmark_merge"} & (set(sys.modules) - known):
-            del sys.modules[name]
 
 
 def test_contestants_find_the_same_number_of_voxels(benchmark):
