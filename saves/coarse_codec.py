@@ -1,7 +1,6 @@
 """The codec of a chunk's coarser level: few points, so one frame for all that is known of them."""
 
 import struct
-import zlib
 
 import numpy as np
 import numpy.typing as npt
@@ -9,7 +8,7 @@ import zstandard
 
 from ..world.chunks import COLUMN_B, COLUMN_R, COLUMN_WEIGHT, MAX_CHUNK_KEY, OFFSET_STEPS, Chunk
 from ..world.coarse import OFFSET_BITS_KEPT
-from .codec import MAX_POINTS_PER_CHUNK, ChunkDecodeError, codes_of, octree_of
+from .codec import MAX_POINTS_PER_CHUNK, ChunkDecodeError, checksum_of, codes_of, octree_of, sealed
 
 COARSE_MAGIC = b"SPCC"
 COARSE_VERSION = 1
@@ -32,8 +31,7 @@ def encode_coarse(chunk: Chunk) -> bytes:
     body = zstandard.ZstdCompressor(level=ZSTD_LEVEL, write_checksum=False).compress(
         b"".join(p.tobytes() for p in planes)
     )
-    head = _HEADER.pack(COARSE_MAGIC, COARSE_VERSION, 0, *chunk.key, chunk.num_points, len(octree), 0)
-    return head[:-4] + struct.pack("<I", zlib.crc32(body, zlib.crc32(head))) + body
+    return sealed(_HEADER.pack(COARSE_MAGIC, COARSE_VERSION, 0, *chunk.key, chunk.num_points, len(octree), 0), body)
 
 
 def decode_coarse(data: bytes, revision: int = 0) -> Chunk:
@@ -51,8 +49,8 @@ def decode_coarse(data: bytes, revision: int = 0) -> Chunk:
     magic, version, _, x, y, z, n, octree_bytes, checksum = _HEADER.unpack_from(data)
     if magic != COARSE_MAGIC or version != COARSE_VERSION:
         raise ChunkDecodeError("expected a coarser level of version 1, got other bytes")
-    head, body = data[: _HEADER.size - 4] + b"\0\0\0\0", data[_HEADER.size :]
-    if zlib.crc32(body, zlib.crc32(head)) != checksum:
+    body = data[_HEADER.size :]
+    if checksum != checksum_of(data[: _HEADER.size], body):
         raise ChunkDecodeError("the checksum does not match: the coarser level is damaged")
     if n > MAX_POINTS_PER_CHUNK or octree_bytes > _MAX_OCTREE_BYTES or max(abs(x), abs(y), abs(z)) > MAX_CHUNK_KEY:
         raise ChunkDecodeError("a size or key out of range")

@@ -89,8 +89,22 @@ def encode_chunk(chunk: Chunk) -> bytes:
     ]
     compressor = zstandard.ZstdCompressor(level=ZSTD_LEVEL, write_checksum=False)
     body = b"".join(_store_plane(p, compressor) for p in planes)
-    head = _HEADER.pack(CHUNK_MAGIC, CHUNK_VERSION, len(planes), *chunk.key, n, factor, 0)
-    return head[:-4] + struct.pack("<I", zlib.crc32(body, zlib.crc32(head))) + body
+    return sealed(_HEADER.pack(CHUNK_MAGIC, CHUNK_VERSION, len(planes), *chunk.key, n, factor, 0), body)
+
+
+def sealed(head: bytes, body: bytes) -> bytes:
+    """A blob: header and body, the header's last four bytes being the checksum of both.
+
+    Args:
+        head: The header, whatever its last four bytes are.
+        body: What follows it.
+    """
+    return head[:-4] + struct.pack("<I", checksum_of(head, body)) + body
+
+
+def checksum_of(head: bytes, body: bytes | memoryview) -> int:
+    """CRC-32 of a blob, as if its header ended in four zeros."""
+    return zlib.crc32(body, zlib.crc32(head[:-4] + b"\0\0\0\0"))
 
 
 def decode_chunk(data: bytes, revision: int = 0) -> Chunk:
@@ -110,8 +124,7 @@ def decode_chunk(data: bytes, revision: int = 0) -> Chunk:
         raise ChunkDecodeError(f"expected a chunk, got bytes that begin with {bytes(magic)!r}")
     if version != CHUNK_VERSION:
         raise ChunkDecodeError(f"expected chunk version {CHUNK_VERSION}, got {version}")
-    head = data[: _HEADER.size - 4] + b"\0\0\0\0"
-    if zlib.crc32(memoryview(data)[_HEADER.size :], zlib.crc32(head)) != checksum:
+    if checksum != checksum_of(data[: _HEADER.size], memoryview(data)[_HEADER.size :]):
         raise ChunkDecodeError("the checksum does not match: the chunk is damaged")
     if num_planes != _NUM_PLANES or n > MAX_POINTS_PER_CHUNK:
         raise ChunkDecodeError(f"expected {_NUM_PLANES} planes of at most {MAX_POINTS_PER_CHUNK} voxels")
