@@ -170,7 +170,8 @@ class ClipLoop:
 
     def _new_queue(self, epoch: int = 0) -> GenerationQueue:
         backend: Literal["inline", "process"] = "inline" if self._is_waiting else "process"
-        preparation = None if self._is_waiting else self._preparation()
+        gets_ready = not self._is_waiting and hasattr(generator_class(self.generator), "prepare")
+        preparation = self._preparation() if gets_ready else None
         return GenerationQueue(self.generator, backend=backend, clock=self.clock, epoch=epoch, preparation=preparation)
 
     def _preparation(self) -> ClipRequest:
