@@ -18,6 +18,8 @@ from ..renderer.overlay import Overlay, OverlayState
 from ..renderer.present import Presenter, open_presenter
 from ..saves.autosave import Saver
 from ..saves.codec import warm_up
+from ..saves.sources import Source
+from ..world.images import cover
 from ..world.memory import MemorySnapshot
 from ..world.paging import Pager
 from . import commands
@@ -29,7 +31,7 @@ from .process import resident_bytes
 from .record import Recorder
 from .rewind import BranchStarter
 from .session import Session
-from .walk import DEFAULT_SIZE, WalkPlace, first_picture, new_recorder, open_or_make
+from .walk import DEFAULT_SIZE, WalkPlace, new_recorder, open_or_make
 from .window import LoopHooks, WalkLoop
 from .world import World
 
@@ -38,6 +40,8 @@ OPENING_RATE_HZ = 30.0
 MAP_EVERY_FRAMES = 6
 MAP_LOOK_UP_FRAMES = 30
 MAP_RADIUS_M = 3.0
+BEFORE_THE_PHOTO = 24
+"""Grey level of the window until the source was read, and while a world is resumed."""
 FIRST_VIEW_S = 2.0
 """A saved world is shown when what is in view was read, or after this time."""
 
@@ -72,17 +76,25 @@ def _open_behind_the_photo(
 ) -> tuple[Session, Recorder | None] | None:
     """Make world and session on another thread while the window shows the photo; None if the person left."""
     share: list[tuple[str, float]] = [("opening", 0.0)]
+    pictures = [np.full((size[1], size[0], 3), BEFORE_THE_PHOTO, np.uint8)]
     overlay, clock = Overlay(), WallClock()
+
+    def see(source: Source) -> None:
+        if len(source.frames):
+            pictures.append(cover(source.frames[0].color, *size))
+
+    def tell(what: str, at: float) -> None:
+        share.append((what, at))
+
     with ThreadPoolExecutor(1, "spatia-opening") as pool:
-        job = pool.submit(_prepare, place, command, size, memory_limit, lambda what, at: share.append((what, at)))
-        picture = first_picture(place, command, size)
+        job = pool.submit(_prepare, place, command, size, memory_limit, tell, see)
         next_s = clock.now_s()
         is_leaving = False
         while not job.done():
             devices.handle(presenter.events())
             is_leaving |= "quit" in devices.intent().commands
             state = OverlayState(status=f"{share[-1][0]} …", is_busy=True)
-            presenter.present(picture, overlay.draw(state, presenter.drawable_size, presenter.scale))
+            presenter.present(pictures[-1], overlay.draw(state, presenter.drawable_size, presenter.scale))
             next_s += 1.0 / OPENING_RATE_HZ
             clock.wait_until(next_s)
         session, recorder = job.result()
@@ -98,8 +110,9 @@ def _prepare(
     size: tuple[int, int],
     memory_limit: int | None,
     report: Callable[[str, float], None],
+    seen: Callable[[Source], None],
 ) -> tuple[Session, Recorder | None]:
-    world = open_or_make(command, place, report, memory_limit)
+    world = open_or_make(command, place, report, memory_limit, seen)
     if not command.frozen:
         adopt_file(world, place.file)
     report("preparing to draw", 0.9)

@@ -1,9 +1,10 @@
 """From a name on the command line to a new world."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ..saves.sources import load_source
+from ..saves.sources import Source, load_source
 from .errors import UserError
 from .samples import SAMPLES, is_sample, sample_source
 from .tracked import KnownDistance
@@ -11,7 +12,14 @@ from .world import Progress, World, create
 
 
 def make_world(
-    source: str, options: dict[str, Any], *, seed: int, prompt: str, progress: Progress, sheet: Path | None = None
+    source: str,
+    options: dict[str, Any],
+    *,
+    seed: int,
+    prompt: str,
+    progress: Progress,
+    sheet: Path | None = None,
+    seen: Callable[[Source], None] = lambda source: None,
 ) -> World:
     """A new world from a sample's name or a path.
 
@@ -22,6 +30,7 @@ def make_world(
         prompt: Words for generators.
         progress: Called with what is going on and the share that is done.
         sheet: Where a contact sheet of what was tracked goes, if anything has to be.
+        seen: Gets the source as soon as it was read, before the world is made of it.
 
     Raises:
         UserError: A sample was given what only files take.
@@ -31,10 +40,13 @@ def make_world(
     if is_sample(source):
         if given:
             raise UserError(f"no --{next(iter(given))} with a sample", "one", "leave it out")
-        return create(sample_source(source), seed=seed, prompt=prompt, progress=progress)
+        sample = sample_source(source)
+        seen(sample)
+        return create(sample, seed=seed, prompt=prompt, progress=progress)
     if not Path(source).exists() and not any(c in source for c in "/\\."):
         raise UserError(f"a file, a folder or a sample ({', '.join(SAMPLES)})", repr(source), "check the name")
     known = given.pop("scale", None)
     scale = None if known is None else KnownDistance.parse(known)
     loaded = load_source(source, **given)
+    seen(loaded)
     return create(loaded, seed=seed, prompt=prompt, progress=progress, scale=scale, sheet=sheet)

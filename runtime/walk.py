@@ -3,7 +3,7 @@
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,7 @@ import numpy.typing as npt
 from ..input.intents import Intent
 from ..renderer.capture import VideoWriter
 from ..renderer.present import NullPresenter
-from ..saves.sources import load_source
-from ..world.images import cover
+from ..saves.sources import Source
 from . import commands
 from .clock import SimulatedClock
 from .errors import UserError
@@ -24,7 +23,7 @@ from .persistence import damage_text, open_world
 from .process import installed_bytes, map_large_blocks
 from .progress import progress_bar
 from .record import Recorder
-from .samples import SAMPLES, check_sample, is_sample, sample_label, sample_source
+from .samples import SAMPLES, check_sample, is_sample, sample_label
 from .session import ROLLOUT_RATE_HZ, Session, own_generator
 from .sources import make_world
 from .window import LoopHooks, WalkLoop
@@ -127,21 +126,16 @@ def check_source(command: commands.Walk) -> None:
         raise UserError(f"a file, a folder or a sample ({', '.join(SAMPLES)})", repr(command.source), "check the name")
 
 
-def first_picture(place: WalkPlace, command: commands.Walk, size: tuple[int, int]) -> npt.NDArray[np.uint8]:
-    """What the window shows while the world is made: the source's photo, dark where a world is resumed."""
-    if not place.exists:
-        source = (
-            sample_source(command.source)
-            if is_sample(command.source)
-            else load_source(command.source, depth=command.depth, intrinsics=command.intrinsics, mask=command.mask)
-        )
-        if len(source.frames):
-            return cover(source.frames[0].color, *size)
-    return np.full((size[1], size[0], 3), 24, np.uint8)
-
-
-def open_or_make(command: commands.Walk, place: WalkPlace, report: Any, memory_limit: int | None = None) -> World:
+def open_or_make(
+    command: commands.Walk,
+    place: WalkPlace,
+    report: Any,
+    memory_limit: int | None = None,
+    seen: Callable[[Source], None] = lambda source: None,
+) -> World:
     """The world to walk: resumed where there is one, its points read behind the walk; otherwise made from the source.
+
+    ``seen`` gets a source that had to be read, before the world is made of it.
 
     Raises:
         UserError: Options of a source with a world that is resumed.
@@ -159,7 +153,9 @@ def open_or_make(command: commands.Walk, place: WalkPlace, report: Any, memory_l
             world.walk.prompt = command.prompt
         return world
     sheet = None if command.frozen else place.folder / TRACKED_FILE
-    return make_world(command.source, options, seed=command.seed, prompt=command.prompt, progress=report, sheet=sheet)
+    return make_world(
+        command.source, options, seed=command.seed, prompt=command.prompt, progress=report, sheet=sheet, seen=seen
+    )
 
 
 def has_display() -> bool:
