@@ -32,9 +32,6 @@ NEAR_M = np.float32(0.02)
 TILE = 16
 """Side of an occlusion tile in pixels."""
 
-OCCLUSION_INTERVAL = 100_000
-"""Points between two looks at what is hidden by now; later on doubled each time that nothing was."""
-
 LEVEL_PX = 1.0
 """A level is taken when its points lie no farther apart than this."""
 
@@ -144,51 +141,48 @@ def cull_chunks(count, low, high, m, width, height, near, seen, box):
 
 
 @njit(**OPTIONS)
-def _rebuild_tiles(zbuffer, width, height, small, tiles):
-    """Farthest depth bits drawn in each tile; pinholes of up to 3 pixels are closed first.
-
-    Args:
-        small: (ceil(H / 4), ceil(W / 4)) uint32 scratch.
-        tiles: (ceil(H / 16), ceil(W / 16)) uint32, out.
-    """
+def _farthest(zbuffer, width, height, row, column):
+    """Farthest depth bits drawn in a tile; pinholes of up to 3 pixels are closed first."""
     stride = width + 2 * PAD
-    for j in range(small.shape[0]):
-        for i in range(small.shape[1]):
-            small[j, i] = u4(0xFFFFFFFF)
-        for jj in range(4 * j, min(4 * j + 4, height)):
-            start = (jj + PAD) * stride + PAD
-            row = small[j]
-            for i in range(width // 4):
-                k = start + 4 * i
-                a = min(zbuffer[k], zbuffer[k + 1])
-                b = min(zbuffer[k + 2], zbuffer[k + 3])
-                row[i] = min(row[i], u4(min(a, b) >> u8(32)))
-            for i in range(4 * (width // 4), width):
-                row[i // 4] = min(row[i // 4], u4(zbuffer[start + i] >> u8(32)))
-    for j in range(tiles.shape[0]):
-        for i in range(tiles.shape[1]):
-            far = u4(0)
-            for jj in range(4 * j, min(4 * j + 4, small.shape[0])):
-                for ii in range(4 * i, min(4 * i + 4, small.shape[1])):
-                    far = max(far, small[jj, ii])
-            tiles[j, i] = far
+    far = u4(0)
+    for j in range(TILE * row, min(TILE * (row + 1), height), 4):
+        for i in range(TILE * column, min(TILE * (column + 1), width), 4):
+            near = u8(0xFFFFFFFF_FFFFFFFF)
+            for y in range(j, min(j + 4, height)):
+                start = (y + PAD) * stride + PAD
+                for k in range(start + i, start + min(i + 4, width)):
+                    near = min(near, zbuffer[k])
+            far = max(far, u4(near >> u8(32)))
+    return far
 
 
 @njit(**OPTIONS)
-def _is_hidden(box, depth_bits, tiles):
+def _is_hidden(box, depth_bits, zbuffer, width, height, tiles, is_stale):
+    """Whether everything within some tiles is drawn nearer. What a tile had is a bound, so it is looked at again only
+    where that does not do."""
     for j in range(box[2], box[3] + 1):
         for i in range(box[0], box[1] + 1):
             if tiles[j, i] >= depth_bits:
-                return False
+                if is_stale[j, i] == u1(0):
+                    return False
+                is_stale[j, i] = u1(0)
+                tiles[j, i] = _farthest(zbuffer, width, height, j, i)
+                if tiles[j, i] >= depth_bits:
+                    return False
     return True
 
 
 @njit(**OPTIONS)
-def _project(x, y, z, m, width, height, us, vs, ds):
+def _project(x, y, z, m, width, height, scratch, words):
     """Pixels and depths of a page; what is outside gets depth ``3e9``, which never wins.
 
+    Args:
+        scratch: (5 * PAGE,) float32, out: columns from 0 on, rows from ``PAGE``, depths from ``2 * PAGE``. One array
+            with constant offsets, so that the compiler can prove that nothing overlaps and takes many points at once.
+        words: The same memory as uint32.
+
     Returns:
-        Smallest depth inside.
+        Bits of the smallest depth: a minimum of floats would be taken one by one.
     """
     a0, a1, a2, a3 = m[0], m[1], m[2], m[3]
     b0, b1, b2, b3 = m[4], m[5], m[6], m[7]
@@ -196,7 +190,6 @@ def _project(x, y, z, m, width, height, us, vs, ds):
     margin = f4(PAD // 2)
     u_end = f4(width) + margin
     v_end = f4(height) + margin
-    nearest = f4(3e9)
     for i in range(x.shape[0]):
         px, py, pz = f4(x[i]), f4(y[i]), f4(z[i])
         d = c0 * px + c1 * py + c2 * pz + c3
@@ -204,91 +197,109 @@ def _project(x, y, z, m, width, height, us, vs, ds):
         u = (a0 * px + a1 * py + a2 * pz + a3) * inverse
         v = (b0 * px + b1 * py + b2 * pz + b3) * inverse
         inside = (d > NEAR_M) & (u > -margin) & (u < u_end) & (v > -margin) & (v < v_end)
-        d = d if inside else f4(3e9)
-        us[i] = u if inside else f4(0)
-        vs[i] = v if inside else f4(0)
-        ds[i] = d
-        nearest = min(nearest, d)
+        scratch[i] = u if inside else f4(0)
+        scratch[PAGE + i] = v if inside else f4(0)
+        scratch[2 * PAGE + i] = d if inside else f4(3e9)
+    nearest = u4(0xFFFFFFFF)
+    for i in range(x.shape[0]):
+        nearest = min(nearest, words[2 * PAGE + i])
     return nearest
 
 
 @njit(**OPTIONS)
 def _split_depth(bits):
-    """Depth bits with room for the distance from the centre, see above."""
-    return u8((bits & u4(0xFFFE0000)) | ((bits >> u4(4)) & u4(0x1FFF))) << u8(32)
+    """Depth bits with room for the distance from the centre, see above: the high half of a z-buffer word."""
+    return (bits & u4(0xFFFE0000)) | ((bits >> u4(4)) & u4(0x1FFF))
 
 
 @njit(**OPTIONS)
-def _scatter_1(us, vs, bits, words, mask, stride, zbuffer, distance):
-    """Draw a page as single pixels."""
+def _place_1(scratch, words, n, stride):
+    """Where a page of single pixels goes: words from ``3 * PAGE`` on the place, from ``2 * PAGE`` the key's high half.
+
+    Args:
+        scratch, words: What ``_project`` left, as float32 and as uint32.
+    """
     shift = f4(PAD)
-    for i in range(us.shape[0]):
-        u, v = us[i] + shift, vs[i] + shift
+    for i in range(n):
+        u, v = scratch[i] + shift, scratch[PAGE + i] + shift
         p, q = i4(u), i4(v)
-        sub = (i4((v - f4(q)) * f4(8)) << 3) | i4((u - f4(p)) * f4(8))
-        key = _split_depth(bits[i]) | u8(words[i] & mask) | distance[1, sub, 0]
-        p += q * stride
+        du, dv = u - f4(p) - f4(0.5), v - f4(q) - f4(0.5)
+        away = u4(i4((du * du + dv * dv) * f4(31.98)))
+        words[3 * PAGE + i] = u4(q) * u4(stride) + u4(p)
+        words[2 * PAGE + i] = _split_depth(words[2 * PAGE + i]) | (away << u4(13))
+
+
+@njit(**OPTIONS)
+def _place(scratch, words, n, stride, shift):
+    """The same for wider splats, whose first pixel it is; from ``4 * PAGE`` on the place in it, 8 x 8 of them."""
+    for i in range(n):
+        u, v = scratch[i] + shift, scratch[PAGE + i] + shift
+        p, q = i4(u), i4(v)
+        words[3 * PAGE + i] = u4(q) * u4(stride) + u4(p)
+        words[4 * PAGE + i] = u4((i4((v - f4(q)) * f4(8)) << 3) | i4((u - f4(p)) * f4(8)))
+        words[2 * PAGE + i] = _split_depth(words[2 * PAGE + i])
+
+
+@njit(**OPTIONS)
+def _scatter_1(words, colors, mask, zbuffer):
+    """Draw a page as single pixels."""
+    for i in range(colors.shape[0]):
+        p = words[3 * PAGE + i]
+        key = (u8(words[2 * PAGE + i]) << u8(32)) | u8(colors[i] & mask)
         zbuffer[p] = min(zbuffer[p], key)
 
 
 @njit(**OPTIONS)
-def _scatter_2(us, vs, bits, words, mask, stride, zbuffer, distance):
+def _scatter_2(words, colors, mask, stride, zbuffer, distance):
     """Draw a page as squares of 2 pixels."""
-    shift = f4(PAD - 0.5)
-    for i in range(us.shape[0]):
-        u, v = us[i] + shift, vs[i] + shift
-        p, q = i4(u), i4(v)
-        taps = distance[2, (i4((v - f4(q)) * f4(8)) << 3) | i4((u - f4(p)) * f4(8))]
-        p += q * stride
-        key = _split_depth(bits[i]) | u8(words[i] & mask)
-        for j in range(2):
-            for k in range(2):
-                o = p + j * stride + k
-                zbuffer[o] = min(zbuffer[o], key | taps[2 * j + k])
+    for i in range(colors.shape[0]):
+        p = words[3 * PAGE + i]
+        q = p + stride
+        taps = distance[2, words[4 * PAGE + i]]
+        key = (u8(words[2 * PAGE + i]) << u8(32)) | u8(colors[i] & mask)
+        zbuffer[p] = min(zbuffer[p], key | taps[0])
+        zbuffer[p + u4(1)] = min(zbuffer[p + u4(1)], key | taps[1])
+        zbuffer[q] = min(zbuffer[q], key | taps[2])
+        zbuffer[q + u4(1)] = min(zbuffer[q + u4(1)], key | taps[3])
 
 
 @njit(**OPTIONS)
-def _scatter_3(us, vs, bits, words, mask, stride, zbuffer, distance):
+def _scatter_3(words, colors, mask, stride, zbuffer, distance):
     """Draw a page as squares of 3 pixels; points well behind what their centre shows are left out."""
-    shift = f4(PAD - 1)
-    for i in range(us.shape[0]):
-        u, v = us[i] + shift, vs[i] + shift
-        p, q = i4(u), i4(v)
-        sub = (i4((v - f4(q)) * f4(8)) << 3) | i4((u - f4(p)) * f4(8))
-        p += q * stride
-        d = bits[i]
-        if (d >> u4(17)) > u4(zbuffer[p + stride + 1] >> u8(49)) + u4(1):  # 1.6 to 3 % behind
+    for i in range(colors.shape[0]):
+        p = words[3 * PAGE + i]
+        d = words[2 * PAGE + i]
+        if (d >> u4(17)) > u4(zbuffer[p + stride + u4(1)] >> u8(49)) + u4(1):  # 1.6 to 3 % behind
             continue
-        taps = distance[3, sub]
-        key = _split_depth(d) | u8(words[i] & mask)
+        taps = distance[3, words[4 * PAGE + i]]
+        key = (u8(d) << u8(32)) | u8(colors[i] & mask)
         for j in range(3):
             for k in range(3):
-                o = p + j * stride + k
+                o = p + u4(j) * stride + u4(k)
                 zbuffer[o] = min(zbuffer[o], key | taps[3 * j + k])
 
 
 @njit(**OPTIONS)
-def _scatter_round(us, vs, bits, words, mask, stride, zbuffer, side, left):
+def _scatter_round(scratch, words, colors, mask, stride, zbuffer, side, left):
     """Draw a page as rounded splats of ``side`` pixels; ``left`` is the first column of each of its rows."""
     middle = f4(side - 1) * f4(0.5)
     shift = f4(PAD) - middle
-    centre = (side // 2) * stride + side // 2
+    centre = u4((side // 2) * stride + side // 2)
     steps = f4(31.9) / f4(side * side)
-    for i in range(us.shape[0]):
-        u, v = us[i] + shift, vs[i] + shift
-        p, q = i4(u), i4(v)
-        x, y = u - f4(p) + middle - f4(0.5), v - f4(q) + middle - f4(0.5)
-        p += q * stride
-        d = bits[i]
+    for i in range(colors.shape[0]):
+        p = words[3 * PAGE + i]
+        d = words[2 * PAGE + i]
         if (d >> u4(17)) > u4(zbuffer[p + centre] >> u8(49)) + u4(1):
             continue
-        key = _split_depth(d) | u8(words[i] & mask)
+        u, v = scratch[i] + shift, scratch[PAGE + i] + shift
+        x, y = u - f4(i4(u)) + middle - f4(0.5), v - f4(i4(v)) + middle - f4(0.5)
+        key = (u8(d) << u8(32)) | u8(colors[i] & mask)
         for j in range(side):
-            o = p + j * stride
+            o = p + u4(j) * stride
             dy = (f4(j) - y) * (f4(j) - y)
             for k in range(left[j], side - left[j]):
                 away = i4(min((dy + (f4(k) - x) * (f4(k) - x)) * steps, f4(15)))
-                zbuffer[o + k] = min(zbuffer[o + k], key | (u8(away) << u8(45)))
+                zbuffer[o + u4(k)] = min(zbuffer[o + u4(k)], key | (u8(away) << u8(45)))
 
 
 def centre_distances() -> npt.NDArray[np.uint64]:
@@ -309,7 +320,7 @@ def centre_distances() -> npt.NDArray[np.uint64]:
 @njit(**OPTIONS)
 def draw_points(
     pages, slots, found, m, focal, width, height, min_priority, max_full,
-    left_end, distance, zbuffer, small, tiles, statistics,
+    left_end, distance, zbuffer, tiles, is_stale, statistics,
 ):  # fmt: skip
     """Draw chunks front to back into the z-buffer.
 
@@ -325,32 +336,29 @@ def draw_points(
         left_end: (MAX_SPLAT + 1, MAX_SPLAT + 1) int32 first column of each row of a round splat of each size.
         distance: ``centre_distances``.
         zbuffer: (planes,) uint64.
-        small, tiles: Scratch of ``_rebuild_tiles``.
+        tiles, is_stale: (ceil(H / 16), ceil(W / 16)) uint32 and uint8 scratch: farthest depth drawn in each tile, and
+            whether something was drawn there since.
         statistics: (3,) int64, out: points drawn, chunks in the frustum, chunks hidden.
     """
-    stride = i4(width + 2 * PAD)
-    us, vs = np.empty(PAGE, np.float32), np.empty(PAGE, np.float32)
-    ds = np.empty(PAGE, np.float32)
-    bits = ds.view(np.uint32)
+    stride = u4(width + 2 * PAD)
+    scratch = np.empty(5 * PAGE, np.float32)
+    words = scratch.view(np.uint32)
     local = np.empty(12, np.float32)
     one = np.empty(1, np.float32)
     one_bits = one.view(np.uint32)
-    drawn, since, hidden, hidden_before, interval = 0, 0, 0, 0, OCCLUSION_INTERVAL
-    have_tiles = False
+    drawn, hidden = 0, 0
+    tiles[:] = u4(0xFFFFFFFF)
+    is_stale[:] = u1(0)
     for k in range(found.slot.shape[0]):
         c = found.slot[k]
         if slots.prio_high[c] < min_priority:
             continue
-        if since > interval:
-            _rebuild_tiles(zbuffer, width, height, small, tiles)
-            if hidden == hidden_before and drawn > 5 * OCCLUSION_INTERVAL:
-                interval *= 2
-            have_tiles, since, hidden_before = True, 0, hidden
-        if have_tiles:
-            one[0] = f4(found.near[k] * 0.98)
-            if _is_hidden(found.box[k], one_bits[0] & u4(0xFFFE0000), tiles):
-                hidden += 1
-                continue
+        box = found.box[k]
+        one[0] = f4(found.near[k] * 0.98)
+        if _is_hidden(box, one_bits[0] & u4(0xFFFE0000), zbuffer, width, height, tiles, is_stale):
+            hidden += 1
+            continue
+        is_stale[box[2] : box[3] + 1, box[0] : box[1] + 1] = u1(1)
         for r in range(3):
             for t in range(3):
                 local[4 * r + t] = f4(m[r, t] * slots.step[c])
@@ -373,25 +381,28 @@ def draw_points(
             n = min(PAGE, left)
             s = np.int64(page) * PAGE
             x, y, z = pages.x[s : s + n], pages.y[s : s + n], pages.z[s : s + n]
-            nearest = _project(x, y, z, local, width, height, us, vs, ds)
+            one_bits[0] = _project(x, y, z, local, width, height, scratch, words)
+            nearest = one[0]
             if slots.prio_low[c] < min_priority:
                 for i in range(n):
                     if pages.prio[s + i] < min_priority:
-                        bits[i] = u4(0xF0000000)
+                        words[2 * PAGE + i] = u4(0xF0000000)
             if nearest < f4(1e9):
                 side = int(np.ceil(gap * focal / nearest - 0.15))
                 side = min(max(side, 1), MAX_SPLAT)
-                w = pages.word[s : s + n]
+                colors, mask = pages.word[s : s + n], slots.mask[c]
                 if side == 1:
-                    _scatter_1(us[:n], vs[:n], bits[:n], w, slots.mask[c], stride, zbuffer, distance)
-                elif side == 2:
-                    _scatter_2(us[:n], vs[:n], bits[:n], w, slots.mask[c], stride, zbuffer, distance)
-                elif side == 3:
-                    _scatter_3(us[:n], vs[:n], bits[:n], w, slots.mask[c], stride, zbuffer, distance)
+                    _place_1(scratch, words, n, stride)
+                    _scatter_1(words, colors, mask, zbuffer)
                 else:
-                    _scatter_round(us[:n], vs[:n], bits[:n], w, slots.mask[c], stride, zbuffer, side, left_end[side])
+                    _place(scratch, words, n, stride, f4(PAD) - f4(side - 1) * f4(0.5))
+                    if side == 2:
+                        _scatter_2(words, colors, mask, stride, zbuffer, distance)
+                    elif side == 3:
+                        _scatter_3(words, colors, mask, stride, zbuffer, distance)
+                    else:
+                        _scatter_round(scratch, words, colors, mask, stride, zbuffer, side, left_end[side])
             drawn += n
-            since += n
             left -= n
             page = pages.next_page[page]
     statistics[0] = drawn
@@ -426,6 +437,7 @@ def close_gaps(depth, color, width, height, flags, found, new_depth, new_color):
         Number of pixels filled.
     """
     stride = width + 2 * PAD
+    eights = flags[: 8 * (width // 8)].view(np.uint64)
     num = 0
     for j in range(height):
         o = (j + PAD) * stride + PAD
@@ -436,10 +448,15 @@ def close_gaps(depth, color, width, height, flags, found, new_depth, new_color):
             z = c[i] * f4(0.96)
             n = i4(up[i] < z) + i4(up[i + 1] < z) + i4(up[i + 2] < z) + i4(mid[i] < z) + i4(mid[i + 2] < z)
             n += i4(down[i] < z) + i4(down[i + 1] < z) + i4(down[i + 2] < z)
-            flags[i] = u1(n)
-        for i in range(width):
+            flags[i] = u1(n >= 5)
+        for i in range(0, 8 * (width // 8), 8):
+            if eights[i >> 3] != u8(0):
+                for k in range(i, i + 8):
+                    found[num] = o + k
+                    num += i4(flags[k])
+        for i in range(8 * (width // 8), width):
             found[num] = o + i
-            num += i4(flags[i] >= 5)
+            num += i4(flags[i])
     _mend(depth, color, stride, found[:num], 1, new_depth, new_color)
     return num
 
@@ -494,35 +511,39 @@ def close_wide_gaps(depth, color, width, height, low, high, found, new_depth, ne
 
 @njit(**OPTIONS)
 def _mend(depth, color, stride, found, reach, new_depth, new_color):
-    """Give pixels the mean of the nearest surface within ``reach`` pixels, near ones counting more."""
+    """Give pixels the mean of the nearest surface within ``reach`` pixels, near ones counting more.
+
+    The sums of red, green and blue share one word, 20 bits each: weights of 5 x 5 pixels add up to 1240.
+    """
+    num = (2 * reach + 1) ** 2
+    places, weights = np.empty(num, np.int64), np.empty(num, np.uint32)
+    for k in range(num):
+        dy, dx = k // (2 * reach + 1) - reach, k % (2 * reach + 1) - reach
+        places[k] = dy * stride + dx
+        weights[k] = 180 // (dx * dx + dy * dy + 1)
     for k in range(found.shape[0]):
         p = found[k]
         nearest = FAR
-        for dy in range(-reach, reach + 1):
-            for dx in range(-reach, reach + 1):
-                nearest = min(nearest, depth[p + dy * stride + dx])
-        limit = nearest * f4(1.04)
-        red, green, blue, z_sum, total = f4(0), f4(0), f4(0), f4(0), f4(0)
-        top = u4(0)
-        for dy in range(-reach, reach + 1):
-            for dx in range(-reach, reach + 1):
-                q = p + dy * stride + dx
-                if depth[q] < limit:
-                    w = f4(1) / f4(dx * dx + dy * dy + 1)
-                    v = color[q]
-                    red += w * f4(v & u4(255))
-                    green += w * f4((v >> u4(8)) & u4(255))
-                    blue += w * f4((v >> u4(16)) & u4(255))
-                    z_sum += w * depth[q]
-                    total += w
-                    top = max(top, v >> u4(24))
+        for t in range(num):
+            nearest = min(nearest, depth[p + places[t]])
         if nearest >= FAR:
             new_depth[k], new_color[k] = depth[p], color[p]
             continue
-        s = f4(1) / total
+        limit = nearest * f4(1.04)
+        sums, z_sum, total, top = u8(0), f4(0), u4(0), u4(0)
+        for t in range(num):
+            z, v = depth[p + places[t]], color[p + places[t]]
+            w = weights[t] if z < limit else u4(0)
+            wide = u8(v & u4(0xFF)) | (u8(v & u4(0xFF00)) << u8(12)) | (u8(v & u4(0xFF0000)) << u8(24))
+            sums += wide * u8(w)
+            z_sum += f4(i4(w)) * z
+            total += w
+            top = max(top, v >> u4(24) if z < limit else u4(0))
+        s = f4(1) / f4(i4(total))
         new_depth[k] = z_sum * s
-        packed = u4(red * s + f4(0.5)) | (u4(green * s + f4(0.5)) << u4(8)) | (u4(blue * s + f4(0.5)) << u4(16))
-        new_color[k] = packed | (top << u4(24))
+        red, green, blue = i4(sums & u8(0xFFFFF)), i4((sums >> u8(20)) & u8(0xFFFFF)), i4(sums >> u8(40))
+        packed = u4(i4(f4(red) * s + f4(0.5))) | (u4(i4(f4(green) * s + f4(0.5))) << u4(8))
+        new_color[k] = packed | (u4(i4(f4(blue) * s + f4(0.5))) << u4(16)) | (top << u4(24))
     for k in range(found.shape[0]):
         depth[found[k]] = new_depth[k]
         color[found[k]] = new_color[k]

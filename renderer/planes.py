@@ -43,8 +43,8 @@ class Planes:
         take = (arena or _Arena()).take
         self.zbuffer = take("zbuffer", num, np.uint64)
         self.depth, self.color = take("depth", num, np.float32), take("color", num, np.uint32)
-        self.small = take("small", (-(-height // 4), -(-width // 4)), np.uint32)
-        self.tiles = take("tiles", (-(-height // kernels.TILE), -(-width // kernels.TILE)), np.uint32)
+        num_tiles = (-(-height // kernels.TILE), -(-width // kernels.TILE))
+        self.tiles, self.is_stale = take("tiles", num_tiles, np.uint32), take("is_stale", num_tiles, np.uint8)
         self.flags = take("flags", width, np.uint8)
         self.found = take("found", width * height + 1, np.int32)
         half = (-(-height // 2) + 2, -(-width // 2) + 2)

@@ -330,7 +330,7 @@ class SoftwareRenderer:
             pool.pages, pool.slots, kernels.Found(seen[order], near[order], box[order]),
             matrix, max(pinhole.fx, pinhole.fy), pinhole.width, pinhole.height, options.min_priority,
             float(options.max_full_points or np.inf),
-            self._left_end, self._distance, planes.zbuffer, planes.small, planes.tiles, counts,
+            self._left_end, self._distance, planes.zbuffer, planes.tiles, planes.is_stale, counts,
         )  # fmt: skip
         self._statistics = DrawStatistics(
             int(counts[0]), int(counts[1]), int(counts[2]), self._uploaded, self._extractor.num_pending
