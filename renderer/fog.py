@@ -4,8 +4,6 @@ The fog is a push-pull pyramid: drawn colours are averaged on ever coarser grids
 finer grids take over what they know better. It starts at a quarter of the picture's size.
 """
 
-from itertools import pairwise
-
 import numpy as np
 import numpy.typing as npt
 from numba import njit
@@ -41,24 +39,40 @@ FOG_DIM = 0.5 * FOG_SHARE
 
 @njit(**OPTIONS)
 def _gather(depth, color, width, height, cells):
-    """Mean colour of the drawn pixels of each cell, premultiplied, and its weight, (h, w, 4) float32."""
+    """Mean colour of the drawn pixels of each cell, premultiplied, and its weight, (h, w, 4) float32.
+
+    Every second pixel of every second row is looked at.
+    """
     stride = width + 2 * PAD
+    bits = depth.view(np.uint32)
+    empty = np.array([FAR]).view(np.uint32)[0]
+    whole = width // CELL
+    sums = np.empty((4, cells.shape[1]), np.uint32)
     for cj in range(cells.shape[0]):
+        sums[:] = u4(0)
+        for j in range(CELL * cj, min(CELL * cj + CELL, height), 2):
+            o = (j + PAD) * stride + PAD
+            z, v = bits[o : o + CELL * whole], color[o : o + CELL * whole]
+            for ci in range(whole):
+                a = v[CELL * ci] if z[CELL * ci] < empty else u4(0)
+                b = v[CELL * ci + 2] if z[CELL * ci + 2] < empty else u4(0)
+                n = u4(z[CELL * ci] < empty) + u4(z[CELL * ci + 2] < empty)
+                sums[0, ci] = u4(sums[0, ci] + (a & u4(255)) + (b & u4(255)))
+                sums[1, ci] = u4(sums[1, ci] + ((a >> u4(8)) & u4(255)) + ((b >> u4(8)) & u4(255)))
+                sums[2, ci] = u4(sums[2, ci] + ((a >> u4(16)) & u4(255)) + ((b >> u4(16)) & u4(255)))
+                sums[3, ci] = u4(sums[3, ci] + n)
+            for i in range(CELL * whole, width, 2):
+                if bits[o + i] < empty:
+                    for c in range(3):
+                        sums[c, whole] += (color[o + i] >> u4(8 * c)) & u4(255)
+                    sums[3, whole] += u4(1)
         for ci in range(cells.shape[1]):
-            red, green, blue, n = u4(0), u4(0), u4(0), u4(0)
-            for j in range(CELL * cj, min(CELL * cj + CELL, height), 2):
-                o = (j + PAD) * stride + PAD
-                for i in range(CELL * ci, min(CELL * ci + CELL, width), 2):
-                    v = color[o + i] if depth[o + i] < FAR else u4(0)
-                    red += v & u4(255)
-                    green += (v >> u4(8)) & u4(255)
-                    blue += (v >> u4(16)) & u4(255)
-                    n += u4(depth[o + i] < FAR)
-            s = f4(1) / f4(max(n, u4(1)))
-            w = min(f4(n) * f4(0.5), f4(1))
-            cells[cj, ci, 0] = f4(red) * s * w
-            cells[cj, ci, 1] = f4(green) * s * w
-            cells[cj, ci, 2] = f4(blue) * s * w
+            n = f4(i4(sums[3, ci]))
+            w = min(n * f4(0.5), f4(1))
+            s = w / max(n, f4(1))
+            cells[cj, ci, 0] = f4(i4(sums[0, ci])) * s
+            cells[cj, ci, 1] = f4(i4(sums[1, ci])) * s
+            cells[cj, ci, 2] = f4(i4(sums[2, ci])) * s
             cells[cj, ci, 3] = w
 
 
@@ -102,6 +116,29 @@ def _push(coarse, fine):
 
 
 @njit(**OPTIONS)
+def _complete(cells, places):
+    """Give every cell of the finest grid a colour, and tell whether anything is known at all.
+
+    Args:
+        cells: (N,) float32 of all grids one after the other, finest first; changed.
+        places: (L, 3) int64: where each grid begins, its height and its width.
+    """
+    num = places.shape[0]
+    for k in range(num - 1):
+        _pull(_level(cells, places[k]), _level(cells, places[k + 1]))
+    is_known = cells[places[num - 1, 0] + 3] > f4(0)
+    for k in range(num - 2, -1, -1):
+        _push(_level(cells, places[k + 1]), _level(cells, places[k]))
+    return is_known
+
+
+@njit(**OPTIONS)
+def _level(cells, place):
+    start, height, width = place
+    return cells[start : start + 4 * height * width].reshape((height, width, 4))
+
+
+@njit(**OPTIONS)
 def _paint(depth, color, width, height, cells, dim, base, m, origin, floor_m, focal, buffers):
     """Write the fog into undrawn pixels, and blend what is fading in with it.
 
@@ -114,32 +151,34 @@ def _paint(depth, color, width, height, cells, dim, base, m, origin, floor_m, fo
         origin: (2,) float32 place of the camera in the grid, metres.
         floor_m: Height of the camera over the floor.
         focal: Pixels.
-        buffers: (3, 4 * w + 4) float32 scratch, a row of the fog.
+        buffers: (2, 3, 4 * w + 4) float32 scratch, two rows of cells.
     """
     stride = width + 2 * PAD
-    lines = np.empty(BLOCK, np.float32)
+    lines = np.empty(4 * BLOCK, np.float32)  # then the fog's red, green and blue with them
+    held = np.full(2, -1)
+    far, fading = np.array([FAR]).view(np.uint32)[0], u4(63 << 24)
+    bits = depth.view(np.uint32)
     for j in range(height):
         o = (j + PAD) * stride + PAD
-        z, word = depth[o : o + width], color[o : o + width]
-        row_ready = False
+        z, word = bits[o : o + width], color[o : o + width]
+        cy = min(max((f4(j) + f4(0.5)) * f4(1.0 / CELL) - f4(0.5), f4(0)), f4(cells.shape[0] - 1))
+        j0 = np.int64(cy)
+        j1, fy = min(j0 + 1, cells.shape[0] - 1), cy - f4(j0)
         y = f4(j) + f4(0.5)
         rx0, ry0, rz0 = m[1] * y + m[2], m[4] * y + m[5], m[7] * y + m[8]
         for b in range(0, width, BLOCK):
             n = min(BLOCK, width - b)
-            needed = u4(0)
-            for i in range(n):
-                needed |= u4(z[b + i] >= FAR) | (word[b + i] & u4(63 << 24))
-            if needed == u4(0):
-                continue
-            if not row_ready:
-                row_ready = True
-                _widen_row(cells, j, dim, base, buffers)
-            reds, greens, blues = (
-                buffers[0, b + 2 : b + 2 + n],
-                buffers[1, b + 2 : b + 2 + n],
-                buffers[2, b + 2 : b + 2 + n],
-            )
             z_block, w_block = z[b : b + n], word[b : b + n]
+            farthest, fresh = u4(0), u4(0)
+            for i in range(n):
+                farthest = max(farthest, z_block[i])
+                fresh = max(fresh, u4(w_block[i] & fading))
+            if farthest < far and fresh == u4(0):
+                continue
+            for k in (j0, j1):
+                if held[k & 1] != k:
+                    held[k & 1] = k
+                    _widen_row(cells, k, dim, base, buffers[k & 1])
             x = f4(b) + f4(0.5)
             left, right = m[3] * x + ry0, m[3] * (x + f4(n)) + ry0
             if max(left, right) > floor_m * f4(1.0 / GRID_REACH_M):
@@ -149,18 +188,22 @@ def _paint(depth, color, width, height, cells, dim, base, m, origin, floor_m, fo
                     lines[i] = max(f4(1) - abs(m[3] * (x + f4(i)) + ry0) * focal * f4(0.7), f4(0)) * f4(HORIZON)
             else:
                 lines[:n] = f4(0)
+            for c in range(3):
+                above, below = buffers[j0 & 1, c, b + 2 : b + 2 + n], buffers[j1 & 1, c, b + 2 : b + 2 + n]
+                for i in range(n):
+                    lines[(c + 1) * BLOCK + i] = above[i] + fy * (below[i] - above[i]) + lines[i]
             for i in range(n):
                 old = w_block[i]
                 missing = f4(i4((old >> u4(24)) & u4(63))) * f4(1.0 / 63.0)
-                missing = missing if z_block[i] < FAR else f4(1)
+                missing = missing if z_block[i] < far else f4(1)
                 red, green, blue = (
                     f4(i4(old & u4(255))),
                     f4(i4((old >> u4(8)) & u4(255))),
                     f4(i4((old >> u4(16)) & u4(255))),
                 )
-                red += missing * (reds[i] + lines[i] - red) + f4(0.5)
-                green += missing * (greens[i] + lines[i] - green) + f4(0.5)
-                blue += missing * (blues[i] + lines[i] - blue) + f4(0.5)
+                red += missing * (lines[BLOCK + i] - red) + f4(0.5)
+                green += missing * (lines[2 * BLOCK + i] - green) + f4(0.5)
+                blue += missing * (lines[3 * BLOCK + i] - blue) + f4(0.5)
                 w_block[i] = (old & u4(0xFF000000)) | u4(i4(red)) | (u4(i4(green)) << u4(8)) | (u4(i4(blue)) << u4(16))
 
 
@@ -184,23 +227,18 @@ def _draw_grid(b, n, m, rx0, ry0, rz0, origin, floor_m, focal, lines):
 
 
 @njit(**OPTIONS)
-def _widen_row(cells, j, dim, base, buffers):
-    """Interpolate the cells to the pixels of row ``j``; pixel i is at ``buffers[:, i + 2]``."""
+def _widen_row(cells, j, dim, base, out):
+    """Interpolate a row of cells to pixels; pixel i is at ``out[:, i + 2]``."""
     last = cells.shape[1] - 1
-    cy = min(max((f4(j) + f4(0.5)) * f4(1.0 / CELL) - f4(0.5), f4(0)), f4(cells.shape[0] - 1))
-    j0 = i4(cy)
-    j1 = min(j0 + 1, cells.shape[0] - 1)
-    fy = cy - f4(j0)
     for c in range(3):
-        left = base[c] + dim * (cells[j0, 0, c] * (f4(1) - fy) + cells[j1, 0, c] * fy)
+        left = base[c] + dim * cells[j, 0, c]
         for i in range(last + 2):
-            k = min(i, last)
-            right = base[c] + dim * (cells[j0, k, c] * (f4(1) - fy) + cells[j1, k, c] * fy)
+            right = base[c] + dim * cells[j, min(i, last), c]
             step = f4(0.25) * (right - left)
-            buffers[c, 4 * i] = left + f4(0.5) * step
-            buffers[c, 4 * i + 1] = left + f4(1.5) * step
-            buffers[c, 4 * i + 2] = left + f4(2.5) * step
-            buffers[c, 4 * i + 3] = left + f4(3.5) * step
+            out[c, 4 * i] = left + f4(0.5) * step
+            out[c, 4 * i + 1] = left + f4(1.5) * step
+            out[c, 4 * i + 2] = left + f4(2.5) * step
+            out[c, 4 * i + 3] = left + f4(3.5) * step
             left = right
 
 
@@ -214,12 +252,17 @@ class Fog:
 
     def __init__(self, width: int, height: int) -> None:
         self._size = (width, height)
-        shape = (-(-height // CELL), -(-width // CELL))
-        self._levels = [np.zeros((*shape, 4), np.float32)]
+        self._level_of = (0.0, -1.0, 0.0), level_frame((0.0, -1.0, 0.0)).T  # made anew only for another direction
+        shape, start = (-(-height // CELL), -(-width // CELL)), 0
+        places = [(start, *shape)]
         while max(shape) > 1:
+            start += 4 * shape[0] * shape[1]
             shape = (-(-shape[0] // 2), -(-shape[1] // 2))
-            self._levels.append(np.zeros((*shape, 4), np.float32))
-        self._row = np.zeros((3, CELL * self._levels[0].shape[1] + CELL), np.float32)
+            places.append((start, *shape))
+        self._cells, self._places = np.zeros(start + 4, np.float32), np.array(places)
+        _, rows, columns = places[0]
+        self._finest = self._cells[: 4 * rows * columns].reshape(rows, columns, 4)
+        self._rows = np.zeros((2, 3, CELL * columns + CELL), np.float32)
 
     def paint(
         self,
@@ -242,14 +285,11 @@ class Fog:
             floor_height_m: Height of the camera above the floor.
         """
         width, height = self._size
-        levels = self._levels
-        _gather(depth, color, width, height, levels[0])
-        for fine, coarse in pairwise(levels):
-            _pull(fine, coarse)
-        is_known = levels[-1][0, 0, 3] > 0
-        for fine, coarse in zip(levels[-2::-1], levels[:0:-1], strict=True):
-            _push(coarse, fine)
-        level_R_world = level_frame(up_world).T
+        _gather(depth, color, width, height, self._finest)
+        is_known = _complete(self._cells, self._places)
+        if up_world != self._level_of[0]:
+            self._level_of = up_world, level_frame(up_world).T
+        level_R_world = self._level_of[1]
         m = level_R_world @ world_T_camera[:3, :3] @ np.linalg.inv(pinhole.matrix)
         place = level_R_world @ world_T_camera[:3, 3] / GRID_M
         _paint(
@@ -257,12 +297,12 @@ class Fog:
             color,
             width,
             height,
-            levels[0],
+            self._finest,
             np.float32(FOG_DIM if is_known else 0.0),
             BASE * np.float32(1.0 - FOG_SHARE if is_known else 1.0),
             m.ravel().astype(np.float32),
             (place[[0, 2]] % 1.0).astype(np.float32),
             np.float32(max(floor_height_m, 0.1) / GRID_M),
             np.float32(pinhole.fx),
-            self._row,
+            self._rows,
         )

@@ -16,7 +16,7 @@ from ..input.intents import Intent
 from ..renderer.interface import DrawOptions, Renderer
 from ..renderer.software import SoftwareRenderer
 from ..world.camera import Pinhole
-from ..world.keyframes import FrameBank, Keyframe
+from ..world.keyframes import BankSnapshot, FrameBank, Keyframe
 from ..world.paging_plan import Viewpoint
 from ..world.points import PointClass
 from ..world.transforms import Transform, interpolate
@@ -141,7 +141,7 @@ class Session:
         self._recorder = recorder
         self._looked = (0.0, 0.0)
         self._pace = 1.0
-        self._sampled_of: tuple[tuple[Keyframe, ...], tuple[Keyframe, ...]] = ((), ())
+        self._sampled_of: tuple[BankSnapshot | None, tuple[Keyframe, ...]] = (None, ())
         self._previous = self.rig.state
         self._predict: Callable[[float], Transform] | None = None
         self._is_closed = False
@@ -329,10 +329,10 @@ class Session:
 
     def _sampled(self) -> tuple[Keyframe, ...]:
         """Keyframes whose pixels are finer than memory's voxels; sampling others costs time and shows no more."""
-        everyone = self.world.bank.keyframes
-        if everyone is not self._sampled_of[0]:
+        bank = self.world.bank.snapshot()
+        if bank is not self._sampled_of[0]:
             size_m = self.world.memory.voxel_size_m
-            self._sampled_of = (everyone, tuple(k for k in everyone if _is_finer(k, size_m)))
+            self._sampled_of = (bank, tuple(k for k in bank.keyframes if _is_finer(k, size_m)))
         return self._sampled_of[1]
 
     def _options(self, tint: bool) -> DrawOptions:

@@ -249,7 +249,7 @@ class WalkLoop:
         coverage = frame.coverage
         rows, columns = max(1, coverage.shape[0] // 10), max(1, coverage.shape[1] // 10)
         edges = (coverage[:, :columns], coverage[:, -columns:], coverage[:rows], coverage[-rows:])
-        if float(np.mean([(e > 0.5).mean() for e in edges])) > KNOWN_SHARE:
+        if float(np.mean([np.count_nonzero(e > 0.5) / e.size for e in edges])) > KNOWN_SHARE:
             self.fov_rad = min(FOV_RAD, self.fov_rad + FOV_OPENING_RAD_S * min(passed_s, 0.1))
             self.session.world.walk.fov_rad = self.fov_rad
 

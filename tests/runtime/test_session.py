@@ -171,3 +171,15 @@ def test_nothing_is_generated_over_the_memory_limit() -> None:
             session.step(TURN)
     assert session.status.merged_clips == 0
     assert "limit" in session.status.notice
+
+
+def test_keyframes_are_judged_again_only_when_there_are_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    judged = []
+    monkeypatch.setattr("spatia.runtime.session._is_finer", lambda keyframe, size_m: judged.append(keyframe) or True)
+    with Session(tiny_world(), "none", size=SIZE) as session:
+        for _ in range(3):
+            session.draw()
+        assert len(judged) == len(session.world.bank.keyframes) > 0
+        session.world.bank.restore(session.world.bank.snapshot())
+        session.draw()
+        assert len(judged) == 2 * len(session.world.bank.keyframes)
