@@ -2,13 +2,15 @@
 
     python benchmarks/conditioning.py [--quick] [--json FILE] [--device DEVICE]
 
-With ``--device cuda`` only what torch draws there is timed, beside the plain version on the same device.
-``--device cpu`` times the same code on the processor, where the compiled loops draw in its place.
+Where torch finds CUDA, what draws there follows: Triton's kernel where that is installed, and torch, beside the plain
+version on the same device. ``--device cuda`` times that alone, ``--device cpu`` the torch version on the processor,
+where the compiled loops draw in its place.
 
 PyTorch3D's own rasteriser, which the picture is defined by, took 26 s on a processor for one frame of 352x624 with
 71,000 points; rows that name it compare with that figure.
 """
 
+import importlib.util
 import time
 from collections.abc import Callable
 from typing import Any
@@ -107,7 +109,7 @@ def _tensors(points: np.ndarray, colors: np.ndarray, device: str) -> tuple[Any, 
 
 
 def compare_device(results: list[Result], num: int, plain_num: int, device: str, repetitions: int) -> None:
-    """Ours in torch against plain torch on one device, and frames a second of a larger cloud."""
+    """What draws on a device against plain torch there, and frames a second of a larger cloud."""
     import torch
     from spatia.renderer.conditioning_torch import memory_bound
 
@@ -120,39 +122,57 @@ def compare_device(results: list[Result], num: int, plain_num: int, device: str,
     def torch_() -> None:
         frame["plain"] = torch_frame(*plain, pose, camera, RADIUS_PX)
 
-    ours, large = _drawn_by_torch(plain_num, camera, pose, device), _drawn_by_torch(num, camera, pose, device)
-    times = measure_ms({"ours": lambda: frame.update(ours=ours()), "plain torch": torch_}, repetitions)
-    name = f"torch on {device}, {plain_num / 1e6:g} M points, a frame of 1248x704"
-    results.extend(compare_ms(name, times, "ours", {}, machine))
-    difference = float(np.abs(frame["ours"].astype(int) - frame["plain"]).mean())
-    results.append(Result(f"{name}: mean difference", "levels", difference, None, "plain torch", None, None, machine))
-    rate, target = 1e3 / measure_ms({"ours": large}, repetitions)["ours"], GPU_FRAMES_PER_S if is_gpu else None
-    name = f"torch on {device}, {num / 1e6:g} M points, frames of 1248x704"
-    results.append(Result(name, "frames/s", rate, None, "", None, target, machine))
-    if is_gpu:
-        torch.cuda.reset_peak_memory_stats(device)
-        large()
-        peak, bound = torch.cuda.max_memory_allocated(device) / 2**20, memory_bound(num, 1248, 704) / 2**20
-        note = f"bound {bound:.0f} MiB"
-        results.append(Result(f"{name}: peak", "MiB", peak, None, note, None, None, machine))
+    for kind, raster in _rasters(is_gpu=is_gpu).items():
+        ours, large = (_drawn_by(raster, n, camera, pose, device) for n in (plain_num, num))
+        times = measure_ms({"ours": lambda draw=ours: frame.update(ours=draw()), "plain torch": torch_}, repetitions)
+        name = f"{kind} on {device}, {plain_num / 1e6:g} M points, a frame of 1248x704"
+        results.extend(compare_ms(name, times, "ours", {}, machine))
+        error = float(np.abs(frame["ours"].astype(int) - frame["plain"]).mean())
+        results.append(Result(f"{name}: mean difference", "levels", error, None, "plain torch", None, None, machine))
+        rate = 1e3 / measure_ms({"ours": large}, repetitions)["ours"]
+        name = f"{kind} on {device}, {num / 1e6:g} M points, frames of 1248x704"
+        target = GPU_FRAMES_PER_S if is_gpu else None
+        results.append(Result(name, "frames/s", rate, None, "", None, target, machine))
+        if is_gpu:
+            torch.cuda.reset_peak_memory_stats(device)
+            large()
+            peak, bound = torch.cuda.max_memory_allocated(device) / 2**20, memory_bound(num, 1248, 704) / 2**20
+            note = f"bound {bound:.0f} MiB"
+            results.append(Result(f"{name}: peak", "MiB", peak, None, note, None, None, machine))
 
 
-def _drawn_by_torch(num: int, camera: Pinhole, pose: np.ndarray, device: str) -> Callable[[], np.ndarray]:
-    """Draws one frame of a room that lies on the device already."""
+def _rasters(*, is_gpu: bool) -> dict[str, Any]:
+    """What can draw there, by name; the first is what a device is drawn by."""
     from spatia.renderer.conditioning_torch import TorchRaster
 
-    raster = TorchRaster(
-        *room(num), camera.size, radius=RADIUS_PX, points_per_pixel=LAYERS, device=device, near_m=NEAR_M
-    )
+    if not is_gpu or importlib.util.find_spec("triton") is None:
+        return {"torch": TorchRaster}
+    from spatia.renderer.conditioning_triton import TritonRaster
+
+    return {"Triton": TritonRaster, "torch": TorchRaster}
+
+
+def _drawn_by(raster: Any, num: int, camera: Pinhole, pose: np.ndarray, device: str) -> Callable[[], np.ndarray]:
+    """Draws one frame of a room that lies on the device already."""
+    made = raster(*room(num), camera.size, radius=RADIUS_PX, points_per_pixel=LAYERS, device=device, near_m=NEAR_M)
     matrix = (camera.matrix @ invert(pose)[:3]).astype(np.float32)
     shape = (camera.height, camera.width)
     color, coverage, depth = np.empty((*shape, 3), np.uint8), np.empty(shape, np.uint8), np.empty(shape, np.float32)
 
     def draw() -> np.ndarray:
-        raster.draw(matrix, color, coverage, depth)
+        made.draw(matrix, color, coverage, depth)
         return color
 
     return draw
+
+
+def has_cuda() -> bool:
+    """Whether torch is there and finds CUDA."""
+    if importlib.util.find_spec("torch") is None:
+        return False
+    import torch
+
+    return torch.cuda.is_available()
 
 
 def compare_reference(results: list[Result]) -> None:
@@ -195,18 +215,18 @@ def measure_clip(results: list[Result], num: int, frames: int) -> None:
 def main() -> None:
     """Run the comparison."""
     parser = options_parser((__doc__ or "").splitlines()[0])
-    parser.add_argument("--device", default="", help="time the torch version on this device, such as cuda or cpu")
+    parser.add_argument(
+        "--device", default="", help="time only what torch or Triton draws on this device, such as cuda or cpu"
+    )
     options = parser.parse_args()
     results: list[Result] = []
-    if options.device:
-        is_small = options.quick or options.device == "cpu"
-        num, plain_num = (300_000, 100_000) if is_small else (5_000_000, 1_000_000)
-        compare_device(results, num, plain_num, options.device, 3)
-        report(results, options.json)
-        return
-    compare_reference(results)
-    compare_room(results, 100_000 if options.quick else 1_000_000, (624, 352) if options.quick else (1248, 704), 3)
-    measure_clip(results, 300_000 if options.quick else 1_000_000, 9 if options.quick else 81)
+    if not options.device:
+        compare_reference(results)
+        compare_room(results, 100_000 if options.quick else 1_000_000, (624, 352) if options.quick else (1248, 704), 3)
+        measure_clip(results, 300_000 if options.quick else 1_000_000, 9 if options.quick else 81)
+    if device := options.device or ("cuda" if has_cuda() else ""):
+        is_small = options.quick or device == "cpu"
+        compare_device(results, *((300_000, 100_000) if is_small else (5_000_000, 1_000_000)), device, 3)
     report(results, options.json)
 
 

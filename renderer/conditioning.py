@@ -4,9 +4,11 @@ Follows the point rasteriser of the Spatia release (PyTorch3D): discs of a radiu
 distance, the nearest few of each pixel composited front to back with weight ``1 - d²/r²``, black behind. Coverage is
 the same with colour 1. The release scales and shifts the projection a little; models expect it so.
 
-On the processor compiled loops draw, on any other device ``conditioning_torch``.
+On the processor compiled loops draw, on CUDA ``conditioning_triton`` where Triton is installed (it comes with torch
+there), on any other device ``conditioning_torch``.
 """
 
+import importlib.util
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -97,7 +99,8 @@ class SceneDrawer:
         radius_px: Radius of a disc at a height of 704 pixels; scaled with the height.
         points_per_pixel: How many of the nearest discs make a pixel.
         release_projection: Project as the release does; False projects as a pinhole does.
-        device: A torch device or its name. "cpu" draws by compiled loops, without torch; others by torch.
+        device: A torch device or its name. "cpu" draws by compiled loops, without torch; others by torch,
+            CUDA by Triton where that is installed.
 
     Raises:
         ValueError: A shape does not fit.
@@ -168,9 +171,11 @@ def _raster_on(
     """The raster of a device."""
     if str(device) == "cpu":
         return _Raster(points, colors, pinhole, radius, points_per_pixel)
-    from .conditioning_torch import TorchRaster
-
-    return TorchRaster(
+    if str(device).startswith("cuda") and importlib.util.find_spec("triton") is not None:
+        from .conditioning_triton import TritonRaster as Raster
+    else:
+        from .conditioning_torch import TorchRaster as Raster
+    return Raster(
         points, colors, pinhole.size, radius=radius, points_per_pixel=points_per_pixel, device=device, near_m=NEAR_M
     )
 

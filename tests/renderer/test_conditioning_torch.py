@@ -78,6 +78,7 @@ def test_torch_draws_nothing_without_points(monkeypatch):
 def test_the_device_chooses_who_draws(monkeypatch):
     made = []
     monkeypatch.setattr(conditioning_torch, "TorchRaster", lambda *rest, **options: made.append(options["device"]))
+    monkeypatch.setattr(conditioning.importlib.util, "find_spec", lambda name: None)  # as if there were no Triton
     points, colors = cloud(3)
     SceneDrawer(points, colors, CAMERA, device=torch.device("cpu"))
     assert made == []
