@@ -232,7 +232,13 @@ def walk(path: Path, budget_bytes: int, seconds: float, waypoints: list[Transfor
     if pager is not None:
         s = pager.status()
         facts |= {"loads": s.loads, "evictions": s.evictions, "reach_m": s.reach_m, "full_points": s.full_points}
-        facts |= {"coarse_points": s.coarse_points, "held_points": s.held_points, "chunks": s.num_chunks}
+        facts |= {
+            "coarse_points": s.coarse_points,
+            "far_points": s.far_points,
+            "blocks": s.blocks,
+            "held_points": s.held_points,
+            "chunks": s.num_chunks,
+        }
     session.close()
     world.close()
     return facts

@@ -8,15 +8,18 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from ..world.blocks import Block, DrawKey
 from ..world.chunks import CHUNK_SIDE, OFFSET_STEPS, Chunk, ChunkKey
+from ..world.coarse import COARSE_LEVEL
+from ..world.drawn import DrawChange
 from ..world.memory import MemorySnapshot
-from ..world.paging import DrawChange, Pager
+from ..world.paging import Pager
 from ..world.spacing import spacing_voxels
 from ..world.stored import StoredChunk, entries_of
 from .pages import unpack_chunk
 
 COARSER = -1
-"""Revision under which a coarser level counts as held: that of no chunk."""
+"""Revision under which a block counts as held: that of no chunk."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -29,27 +32,27 @@ class Place:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ExtractedChunk:
-    """One chunk ready to be drawn.
+    """One chunk, or block of chunks, ready to be drawn.
 
     Attributes:
-        key: Chunk key.
-        revision: Revision that it was made from.
-        origin_world: (3,) float64 metres, corner of the chunk where local (0, 0, 0) begins.
-        step_m: Metres of one local step (a voxel has 256).
+        key: Chunk or block key.
+        revision: Revision that it was made from; ``COARSER`` for a block.
+        origin_world: (3,) float64 metres, corner of the chunk or block where local (0, 0, 0) begins.
+        step_m: Metres of one local step (a voxel has 256, a cell of a block as well).
         local_q8: (N, 3) uint16; a point lies at ``origin_world + (local_q8 + 0.5) * step_m``.
         color_rgba: (N,) uint32, red in the lowest byte, alpha 255.
         priority: (N,) uint8, class and rank.
-        spacing_m: Typical distance between neighbouring points on the surface, measured; of all points, whatever the
+        spacing_m: Typical distance between neighbouring points on the surface, measured; at level 0, whatever the
             level.
         low_world: (3,) float64 smallest coordinates of its points.
         high_world: (3,) float64 largest coordinates of its points.
-        codes: (N,) uint32 Morton codes of its voxels.
-        level: Level of detail that its points are; 0 for all of them.
+        codes: (N,) uint32 Morton codes of its voxels; none of a block.
+        level: Level of detail that its points are: one in a block of 2^level voxels' or cells' side.
         is_new: Whether points that were not drawn before may fade in; False for those that were merely not in memory.
         place: Where they are stored already, or None.
     """
 
-    key: ChunkKey
+    key: DrawKey
     revision: int
     origin_world: npt.NDArray[np.float64]
     step_m: float
@@ -71,14 +74,13 @@ class ExtractedChunk:
 
 
 def extract_chunk(
-    chunk: Chunk, voxel_size_m: float, *, level: int = 0, is_new: bool = True, spacing: float | None = None
+    chunk: Chunk, voxel_size_m: float, *, is_new: bool = True, spacing: float | None = None
 ) -> ExtractedChunk:
     """Unpack a chunk for drawing; the same positions and colours as ``Chunk`` gives. Fresh arrays.
 
     Args:
-        chunk: In full, or its coarser level.
+        chunk: In full.
         voxel_size_m: Side of a voxel in metres.
-        level: Level of detail that it is.
         is_new: Whether its points may fade in.
         spacing: Of all its points in voxels, where it is known; measured otherwise.
     """
@@ -93,12 +95,24 @@ def extract_chunk(
     spacing = (spacing_voxels(local) if spacing is None else spacing) * voxel_size_m
     return ExtractedChunk(
         chunk.key, chunk.revision, origin, step, local, color, chunk.priority, spacing, low, high,
-        chunk.codes, level, is_new,
+        chunk.codes, 0, is_new,
     )  # fmt: skip
 
 
-def _nothing(key: ChunkKey) -> ExtractedChunk:
-    """A chunk that is not drawn any more."""
+def extract_block(block: Block, voxel_size_m: float) -> ExtractedChunk:
+    """A block for drawing, like a chunk whose voxels are the block's cells. Shares its arrays."""
+    cell_m = voxel_size_m * (1 << COARSE_LEVEL)
+    step = cell_m / OFFSET_STEPS
+    origin = np.array(block.key[:3], np.float64) * (CHUNK_SIDE * cell_m)
+    low, high = ((edge + 0.5) * step + origin for edge in (block.local_q8.min(0), block.local_q8.max(0)))
+    return ExtractedChunk(
+        block.key, COARSER, origin, step, block.local_q8, block.color_rgba, block.priority, block.spacing * cell_m,
+        low, high, np.zeros(0, np.uint32), block.level - COARSE_LEVEL, False,
+    )  # fmt: skip
+
+
+def _nothing(key: DrawKey) -> ExtractedChunk:
+    """What is not drawn any more."""
     codes, corner = np.zeros(0, np.uint32), np.zeros(3)
     priority, local = np.zeros(0, np.uint8), np.zeros((0, 3), np.uint16)
     return ExtractedChunk(key, 0, corner, 1.0, local, codes, priority, 0.0, corner, corner, codes, 0, False)
@@ -118,7 +132,7 @@ class ChunkExtractor:
         stage: Callable[[ExtractedChunk], ExtractedChunk] = lambda chunk: chunk,
     ) -> None:
         self._clock, self._stage = clock, stage
-        self._held: dict[ChunkKey, tuple[int, weakref.ref[npt.NDArray[np.uint32]]]] = {}
+        self._held: dict[DrawKey, tuple[int, weakref.ref[npt.NDArray]]] = {}
         self._pending: list[ChunkKey] = []
         self._snapshot: MemorySnapshot | None = None
         self._scene: Pager | None = None
@@ -129,7 +143,7 @@ class ChunkExtractor:
         """Chunks of the last snapshot that were not taken over yet."""
         return len(self._pending) if self._scene is None else self._scene.num_ready
 
-    def begin(self, snapshot: MemorySnapshot, focus_world: npt.NDArray[np.float64] | None = None) -> list[ChunkKey]:
+    def begin(self, snapshot: MemorySnapshot, focus_world: npt.NDArray[np.float64] | None = None) -> list[DrawKey]:
         """Compare a snapshot with what was taken over.
 
         Args:
@@ -147,7 +161,7 @@ class ChunkExtractor:
             return self._change_scene(snapshot, focus_world)
         if snapshot.scene is not None:
             return []
-        removed: list[ChunkKey] = []
+        removed: list[DrawKey] = []
         if before is not None and before.voxel_size_m != snapshot.voxel_size_m:
             removed = list(self._held)
         else:
@@ -171,7 +185,7 @@ class ChunkExtractor:
             if old.get(key) is not entry or key in waiting:
                 yield key, entry
 
-    def _change_scene(self, snapshot: MemorySnapshot, focus_world: npt.NDArray[np.float64] | None) -> list[ChunkKey]:
+    def _change_scene(self, snapshot: MemorySnapshot, focus_world: npt.NDArray[np.float64] | None) -> list[DrawKey]:
         """Go over from memory to what a pager brings, or back when it has brought everything."""
         self._scene, self._pending = snapshot.scene, []
         if self._scene is None:
@@ -230,16 +244,18 @@ class ChunkExtractor:
         return extract_chunk(chunk, snapshot.voxel_size_m)
 
     def _follow(self, change: DrawChange) -> ExtractedChunk:
-        chunk = change.chunk
-        if chunk is None:
+        shown = change.shown
+        if shown is None:
             self._held.pop(change.key, None)
             return _nothing(change.key)
-        self._held[change.key] = (chunk.revision if change.level == 0 else COARSER, weakref.ref(chunk.rows))
+        is_chunk = isinstance(shown, Chunk)
+        revision, array = (shown.revision, shown.rows) if is_chunk else (COARSER, shown.local_q8)
+        self._held[change.key] = (revision, weakref.ref(array))
         return self._unpack(change) if change.prepared is None else change.prepared
 
     def _unpack(self, change: DrawChange) -> ExtractedChunk:
         """Any thread."""
-        assert change.chunk is not None
-        return extract_chunk(
-            change.chunk, self._voxel_size_m, level=change.level, is_new=change.is_new, spacing=change.spacing
-        )
+        assert change.shown is not None
+        if isinstance(change.shown, Block):
+            return extract_block(change.shown, self._voxel_size_m)
+        return extract_chunk(change.shown, self._voxel_size_m, is_new=change.is_new, spacing=change.spacing)

@@ -9,8 +9,8 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from ..world.blocks import DrawKey
 from ..world.camera import Pinhole
-from ..world.chunks import ChunkKey
 from ..world.keyframes import Keyframe
 from ..world.memory import MemorySnapshot
 from ..world.points import priority_of
@@ -115,7 +115,7 @@ class GLRenderer:
             self.ctx = create_offscreen_context()
         self._extractor = ChunkExtractor()
         self._arena = PointArena(self.ctx)
-        self._slots: dict[ChunkKey, _Slot] = {}
+        self._slots: dict[DrawKey, _Slot] = {}
         self._free_slots: list[int] = []
         self._table = ChunkTable(self.ctx)
         self._photos = PhotoTextures(self.ctx, self._drawn_depth)
@@ -185,7 +185,7 @@ class GLRenderer:
         self._photos.keep_only({k.keyframe_id for k in keyframes})
         return self._extractor.num_pending == 0
 
-    def _drop(self, key: ChunkKey) -> None:
+    def _drop(self, key: DrawKey) -> None:
         slot = self._slots.pop(key, None)
         if slot is not None:
             self._arena.drop(slot.index)

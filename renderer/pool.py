@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from ..world.chunks import ChunkKey
+from ..world.blocks import DrawKey
 from .extract import ExtractedChunk, Place
 from .kernels import Slots
 from .pages import NUM_LEVELS, PAGE, Pages, mark_fresh, store_chunk
@@ -17,6 +17,9 @@ INITIAL_PAGES = 32768
 """16 M points: growing would copy them in the middle of a walk. Memory is taken only where it is touched."""
 
 INITIAL_SLOTS = 1024
+
+SPARE_PAGES = 8192
+"""For points that are stored before others are given back: what waits to be taken over."""
 
 
 class PointPool:
@@ -36,7 +39,7 @@ class PointPool:
 
     def __init__(self, finest: int = 0) -> None:
         self._finest = finest
-        self.slot_of: dict[ChunkKey, int] = {}
+        self.slot_of: dict[DrawKey, int] = {}
         self._free_slots: list[int] = []
         self._free_pages: list[int] = []
         self._returned: deque[list[int]] = deque()
@@ -64,8 +67,11 @@ class PointPool:
         return int(self.slots.count[: self._num_slots].sum())
 
     def reserve(self, num_points: int) -> None:
-        """Make room for so many points at once, so that growing copies nothing; untouched room costs no memory."""
-        num_pages = -(-num_points // PAGE)
+        """Make room for so many points at once, and for what takes their place before they go.
+
+        Growing would copy everything, with twice the memory meanwhile; untouched room costs none.
+        """
+        num_pages = -(-num_points // PAGE) * 3 // 2 + SPARE_PAGES
         with self._lock:
             if num_pages > len(self.pages.next_page):
                 self._grow_pages(num_pages)
@@ -115,12 +121,12 @@ class PointPool:
         self.low[slot], self.high[slot] = chunk.low_world, chunk.high_world
         self.arrival_s[slot] = arrival_s
 
-    def _mark_fresh(self, key: ChunkKey, page: int, count: int) -> None:
+    def _mark_fresh(self, key: DrawKey, page: int, count: int) -> None:
         slot = self.slot_of.get(key)
         old_page, old_count = (0, 0) if slot is None else (int(self.slots.head[slot]), int(self.slots.count[slot]))
         mark_fresh(old_page, old_count, page, count, self.pages)
 
-    def remove(self, key: ChunkKey) -> None:
+    def remove(self, key: DrawKey) -> None:
         """Forget a chunk; unknown keys are passed over."""
         slot = self.slot_of.pop(key, None)
         if slot is None:

@@ -362,7 +362,7 @@ def _paging_row(pager: Pager | None) -> tuple[tuple[str, str], ...]:
     if pager is None:
         return ()
     s = pager.status()
-    share = f"{s.full_points + s.coarse_points:,} of {s.num_points:,} drawn, {s.held_points:,} held"
+    share = f"{s.drawn_points:,} of {s.num_points:,} drawn, {s.held_points:,} held"
     damage = f", {s.num_damaged} damaged and skipped" if s.num_damaged else ""
     return (("in memory", s.failure or f"{share}, in full to {s.reach_m:.0f} m{damage}"),)
 

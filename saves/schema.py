@@ -13,7 +13,9 @@ from .errors import WorldDamagedError, WorldFileError, WorldVersionError, explai
 from .sealing import seal_file, unseal_file
 
 APPLICATION_ID = 0x53504154  # "SPAT"
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
+READABLE_VERSIONS = (3, FORMAT_VERSION)
+"""Format 3 has the same tables; it is made one of the present format when it is opened for writing."""
 PAGE_BYTES = 8192
 """A chunk takes 10 to 100 KiB; pages of this size cost 1 % of the file and halve the reads."""
 MAX_BLOB_BYTES = 1 << 30
@@ -91,7 +93,7 @@ def check_identity(db: sqlite3.Connection, path: Path) -> None:
         raise _damaged(path, error) from error
     if application_id != APPLICATION_ID:
         raise WorldFileError(explain(path, expected=_EXPECTED, got="another program's database"))
-    if version != FORMAT_VERSION:
+    if version not in READABLE_VERSIONS:
         got = f"format {version}"
         do = "update spatia" if version > FORMAT_VERSION else ""
         raise WorldVersionError(explain(path, expected=f"a world of format {FORMAT_VERSION}", got=got, do=do))
@@ -130,6 +132,8 @@ def begin_writing(db: sqlite3.Connection, path: Path) -> None:
         unseal_file(path)
         mode = db.execute("PRAGMA journal_mode=WAL").fetchone()[0]
         db.execute("PRAGMA synchronous=FULL")
+        if mode == "wal" and db.execute("PRAGMA user_version").fetchone()[0] in READABLE_VERSIONS[:-1]:
+            db.execute(f"PRAGMA user_version={FORMAT_VERSION}")
     except sqlite3.Error as error:
         raise _damaged(path, error) from error
     except OSError as error:

@@ -11,15 +11,18 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from ..world.chunks import Chunk
-from ..world.coarse import coarsen
+from ..world.coarse import MAX_FAR_POINTS, coarsen
 from ..world.stored import DIGEST_BYTES, ChunkFacts
 from .coarse_codec import encode_coarse
 from .codec import decode_chunk, encode_chunk
 from .ledger import digest_of
 from .packing import ValueDecodeError
 
-_FACTS = struct.Struct("<I3I3H3Hf16sI")
-"""Voxels, voxels by class, lowest and highest local position, spacing, content digest, checksum."""
+_FACTS = struct.Struct("<I3I3H3Hf16s")
+"""Voxels, voxels by class, lowest and highest local position, spacing, content digest; then the words of the far level,
+and a checksum."""
+_CHECKSUM = struct.Struct("<I")
+_WORD_BYTES = 4
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -61,9 +64,10 @@ def described(data: bytes) -> EncodedChunk:
 def pack_facts(facts: ChunkFacts, digest: bytes) -> bytes:
     """Facts as bytes; the checksum covers the digest of the object too."""
     head = _FACTS.pack(
-        facts.num_points, *facts.class_counts, *facts.low_q8, *facts.high_q8, facts.spacing, facts.content, 0
-    )[:-4]
-    return head + struct.pack("<I", zlib.crc32(head + digest))
+        facts.num_points, *facts.class_counts, *facts.low_q8, *facts.high_q8, facts.spacing, facts.content
+    )
+    head += facts.far or b""
+    return head + _CHECKSUM.pack(zlib.crc32(head + digest))
 
 
 def unpack_facts(data: object, digest: bytes) -> ChunkFacts:
@@ -72,13 +76,15 @@ def unpack_facts(data: object, digest: bytes) -> ChunkFacts:
     Raises:
         ValueDecodeError: Damaged, or of another object.
     """
-    if not isinstance(data, bytes) or len(data) != _FACTS.size:
-        raise ValueDecodeError(f"expected {_FACTS.size} bytes of facts")
-    n, a, b, c, *bounds, spacing, content, checksum = _FACTS.unpack(data)
-    if zlib.crc32(data[:-4] + digest) != checksum:
+    far_bytes = -1 if not isinstance(data, bytes) else len(data) - _FACTS.size - _CHECKSUM.size
+    if not isinstance(data, bytes) or far_bytes not in range(0, _WORD_BYTES * MAX_FAR_POINTS + 1, _WORD_BYTES):
+        raise ValueDecodeError(f"expected {_FACTS.size + _CHECKSUM.size} bytes of facts and words of the far level")
+    n, a, b, c, *bounds, spacing, content = _FACTS.unpack_from(data)
+    if zlib.crc32(data[: -_CHECKSUM.size] + digest) != _CHECKSUM.unpack_from(data, len(data) - _CHECKSUM.size)[0]:
         raise ValueDecodeError("the checksum of its facts does not match")
     low, high = tuple(bounds[:3]), tuple(bounds[3:])
-    return ChunkFacts(n, (a, b, c), low, high, spacing, content[:DIGEST_BYTES])
+    far = data[_FACTS.size : -_CHECKSUM.size] or None  # format 3 has none
+    return ChunkFacts(n, (a, b, c), low, high, spacing, content[:DIGEST_BYTES], far)
 
 
 def put_beside(db: sqlite3.Connection, encoded: EncodedChunk) -> int:

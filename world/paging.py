@@ -9,22 +9,23 @@ Lock order: none is held while another is taken, nor during reading.
 
 import logging
 import threading
-from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
+from .blocks import Block, BlockKey, coarse_block, far_block
 from .chunks import Chunk, ChunkKey
-from .coarse import COARSE_LEVEL
-from .paging_plan import ABSENT, DRAWN_PAGE_BYTES, DRAWN_PAGE_POINTS, Budget, PagedTable, Viewpoint, plan_paging
+from .coarse import COARSE_LEVEL, FAR_LEVEL, far_words
+from .drawn import DrawChange, DrawQueue
+from .held import HeldChunks
+from .paging_plan import DRAWN_PAGE_BYTES, DRAWN_PAGE_POINTS, Budget, Step, StepKind, Viewpoint, plan_paging
+from .paging_table import ABSENT, PagedTable
 from .stored import ChunkSource, StoredChunk
 
 _LOG = logging.getLogger(__name__)
-
-MAX_READY_BYTES = 24 << 20
-"""Read chunks that wait for a renderer; a second's worth."""
 
 REPLAN_S = 0.25
 """A standing walker is looked after this often."""
@@ -33,35 +34,14 @@ REPLAN_DISTANCE_M = 0.25
 REPLAN_COS = float(np.cos(np.radians(8.0)))
 """A walker that moved or turned this far gets a new plan at once."""
 
-REPLAN_EVERY_CHUNKS = 64
-"""Chunks read until it is asked anew whether others are needed more."""
+REPLAN_EVERY_STEPS = 64
+"""Steps until it is asked anew whether others are needed more."""
 
-TIDY_EVERY_CHUNKS = 200
+TIDY_EVERY_STEPS = 200
 """Chunks come and go in all sizes: without tidying, the gaps between them come to as much again."""
 
 JOIN_TIMEOUT_S = 5.0
 """Reading one chunk takes milliseconds; a slow disk seconds."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class DrawChange:
-    """What a renderer shall show of a chunk from now on.
-
-    Attributes:
-        key: Chunk key.
-        chunk: Its points; None: nothing.
-        level: 0 for all of them, ``COARSE_LEVEL`` for its coarser level.
-        is_new: Memory changed; False where it was merely read.
-        spacing: Of all the chunk's points in voxels, where it is known.
-        prepared: What the renderer's own ``prepare`` made of it on the pager's thread; None where it was not called.
-    """
-
-    key: ChunkKey
-    chunk: Chunk | None
-    level: int = 0
-    is_new: bool = False
-    spacing: float | None = None
-    prepared: Any = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +52,8 @@ class PagingStatus:
         num_chunks, num_points: Of the world.
         held_points: Held for working on.
         full_chunks, full_points: Given to the renderer in full.
-        coarse_chunks, coarse_points: Given to it in their coarser level.
+        blocks: Blocks of chunks given to it as one.
+        coarse_points, far_points: Of those, in the coarser and in the far level.
         reach_m: Up to this distance ahead, what is drawn is drawn in full.
         loads, evictions: Chunks read, and dropped for others, so far.
         num_damaged: Chunks that could not be read.
@@ -85,14 +66,20 @@ class PagingStatus:
     held_points: int
     full_chunks: int
     full_points: int
-    coarse_chunks: int
+    blocks: int
     coarse_points: int
+    far_points: int
     reach_m: float
     loads: int
     evictions: int
     num_damaged: int
     is_complete: bool
     failure: str = ""
+
+    @property
+    def drawn_points(self) -> int:
+        """Given to the renderer in any level."""
+        return self.full_points + self.coarse_points + self.far_points
 
 
 class Pager:
@@ -115,19 +102,13 @@ class Pager:
         on_start: Callable[[], object] | None = None,
         tidy: Callable[[], object] | None = None,
     ) -> None:
-        self._source, self._on_start, self._tidy = source, on_start, tidy
-        self._tidied_at = 0
+        self._on_start, self._tidy = on_start, tidy
+        self._num_steps = 0
         self._table = PagedTable(voxel_size_m)
         self._budget = Budget(budget_bytes)
+        self._held = HeldChunks(source, self._budget.cache_bytes)
         self._condition = threading.Condition()
-        self._cache: OrderedDict[tuple[bytes, int], Chunk] = OrderedDict()
-        self._cache_bytes = 0
-        self._evicted: list[Chunk] = []
-        self._loading: dict[tuple[bytes, int], threading.Event] = {}
-        self._ready: deque[DrawChange] = deque()
-        self._ready_bytes = 0
-        self._damage: dict[ChunkKey, str] = {}
-        self._loads = self._evictions = 0
+        self._queue = DrawQueue()
         self._view: Viewpoint | None = None
         self._planned: Viewpoint | None = None
         self._reach_m = 0.0
@@ -154,16 +135,15 @@ class Pager:
                 if isinstance(entry, StoredChunk):
                     continue
                 self._table.level[row] = ABSENT if entry is None else 0
-                self._table.drawn[row] = 0 if entry is None else entry.num_points
                 if self._is_drawing:
-                    self._push(DrawChange(key, entry, is_new=True))
+                    self._show_chunk(row, DrawChange(key, entry, is_new=True))
             self._wake()
 
     def keep(self, stored: StoredChunk, chunk: Chunk) -> None:
         """A chunk was saved: from now on it may be dropped."""
         with self._condition:
             self._table.put(stored.key, stored, keeps_level=True)
-            self._insert(stored, chunk)
+        self._held.put(stored, chunk)
 
     def look(self, viewpoint: Viewpoint) -> None:
         """Say where the walker is, looks and goes; costs microseconds."""
@@ -174,19 +154,15 @@ class Pager:
 
     def held(self, stored: StoredChunk) -> Chunk | None:
         """A chunk if it is in memory; never reads."""
-        with self._condition:
-            return self._cache.get((stored.address, stored.revision))
+        return self._held.get(stored)
 
     def all_held(self, entries: Mapping[ChunkKey, Chunk | StoredChunk]) -> Mapping[ChunkKey, Chunk] | None:
         """All chunks, if all are in memory; otherwise None."""
         with self._condition:
             if not (self._fits and self._is_complete):
                 return None
-            found = {
-                key: entry if isinstance(entry, Chunk) else self._cache.get((entry.address, entry.revision))
-                for key, entry in entries.items()
-            }
-        return None if None in found.values() else {k: c for k, c in found.items() if c is not None and c.num_points}
+        found = self._held.get_all(entries)
+        return None if found is None else {key: chunk for key, chunk in found.items() if chunk.num_points}
 
     def close(self) -> None:
         """End the thread; safe to call twice. Chunks can still be read as long as the source is open."""
@@ -208,29 +184,28 @@ class Pager:
         """
         with self._condition:
             self._is_drawing, self._prepare = True, prepare
-            self._ready.clear()
-            self._ready_bytes = 0
-            for row, entry in self._table.rows():
-                is_dirty = isinstance(entry, Chunk)
-                self._table.level[row], self._table.drawn[row] = (0, entry.num_points) if is_dirty else (ABSENT, 0)
-                if is_dirty:
-                    self._push(DrawChange(entry.key, entry))
+            self._queue.clear()
+            table = self._table
+            table.level[:], table.drawn[:] = ABSENT, 0
+            table.block_level[:], table.block_drawn[:] = ABSENT, 0
+            for row, entry in table.rows():
+                if isinstance(entry, Chunk):
+                    table.level[row] = 0
+                    self._show_chunk(row, DrawChange(entry.key, entry))
             self._wake()
 
     def take(self) -> DrawChange | None:
         """The next change of what is drawn, or None; never waits."""
         with self._condition:
-            if not self._ready:
-                return None
-            change = self._ready.popleft()
-            self._ready_bytes -= 0 if change.chunk is None else change.chunk.num_bytes
-            self._condition.notify_all()
+            change = self._queue.take()
+            if change is not None:
+                self._condition.notify_all()
             return change
 
     @property
     def num_ready(self) -> int:
         """Changes that wait to be taken."""
-        return len(self._ready)
+        return len(self._queue)
 
     @property
     def max_drawn_points(self) -> int:
@@ -241,34 +216,11 @@ class Pager:
 
     def chunk(self, stored: StoredChunk) -> Chunk:
         """A chunk in full, read if need be; an empty one, noted in ``damage``, if it cannot be read."""
-        name = (stored.address, stored.revision)
-        while True:
-            with self._condition:
-                held = self._cache.get(name)
-                if held is not None:
-                    self._cache.move_to_end(name)
-                    return held
-                waiting = self._loading.get(name)
-                if waiting is None:
-                    self._loading[name] = threading.Event()
-                    break
-            waiting.wait()
-        try:
-            chunk = self._read(stored)
-            with self._condition:
-                self._insert(stored, chunk)
-                self._loads += 1
-            return chunk
-        finally:
-            with self._condition:
-                self._loading.pop(name).set()
+        return self._held.chunk(stored)
 
     def coarse(self, stored: StoredChunk) -> Chunk:
         """A chunk's coarser level, read now; an empty one, noted in ``damage``, if it cannot be read."""
-        try:
-            return self._source.load_coarse(stored)
-        except ValueError as error:
-            return self._damaged(stored, error)
+        return self._held.coarse(stored)
 
     def wait(self, timeout_s: float) -> bool:
         """Wait until all that is wanted from the last ``look`` was read, or waits for a renderer to take it.
@@ -281,31 +233,33 @@ class Pager:
 
     def _has_caught_up(self) -> bool:
         is_over = self._is_closing or self._failure is not None
-        return self._is_complete or self._ready_bytes >= MAX_READY_BYTES or is_over
+        return self._is_complete or self._queue.is_full or is_over
 
     @property
     def damage(self) -> dict[ChunkKey, str]:
         """Why chunks could not be read, by key."""
-        with self._condition:
-            return dict(self._damage)
+        return self._held.damage
 
     def status(self) -> PagingStatus:
         """Counts for the screen and for reports."""
+        held_points, (loads, evictions), num_damaged = self._held.num_points, self._held.counts, len(self.damage)
         with self._condition:
-            t, n = self._table, self._table.num_rows
-            level, drawn = t.level[:n], t.drawn[:n]
+            t = self._table
+            n, b = t.num_rows, t.num_blocks
+            level, drawn = t.block_level[:b], t.block_drawn[:b]
             return PagingStatus(
                 num_chunks=int((t.num_points[:n] > 0).sum()),
                 num_points=int(t.num_points[:n].sum()),
-                held_points=sum(c.num_points for c in self._cache.values()),
-                full_chunks=int((level == 0).sum()),
-                full_points=int(drawn[level == 0].sum()),
-                coarse_chunks=int((level == COARSE_LEVEL).sum()),
+                held_points=held_points,
+                full_chunks=int((t.drawn[:n] > 0).sum()),
+                full_points=int(t.drawn[:n].sum()),
+                blocks=int((level != ABSENT).sum()),
                 coarse_points=int(drawn[level == COARSE_LEVEL].sum()),
+                far_points=int(drawn[level == FAR_LEVEL].sum()),
                 reach_m=self._reach_m,
-                loads=self._loads,
-                evictions=self._evictions,
-                num_damaged=len(self._damage),
+                loads=loads,
+                evictions=evictions,
+                num_damaged=num_damaged,
                 is_complete=self._is_complete,
                 failure="" if self._failure is None else f"{type(self._failure).__name__}: {self._failure}",
             )
@@ -337,97 +291,129 @@ class Pager:
     def _follow_plan(self, view: Viewpoint) -> None:
         with self._condition:
             columns, budget, is_drawing = self._table.copy(), self._budget, self._is_drawing
-            self._evicted.clear()
+        self._held.forget_evicted()
         plan = plan_paging(columns, view, budget, is_drawing=is_drawing)  # milliseconds: beside the lock
         with self._condition:
             self._reach_m, self._fits = plan.reach_m, plan.fits
             self._budget = budget.with_cache(plan.cache_bytes)
-            for row in plan.dropped:
-                if not self._table.is_dirty[row]:
-                    self._show(row, DrawChange(self._table.key(row), None, ABSENT))
-        wanted = plan.wanted or (self._not_held() if plan.fits else [])
-        for num_done, (row, level) in enumerate(wanted, start=1):
-            if not self._fetch(row, level):
+        self._held.limit(plan.cache_bytes)
+        steps = plan.steps + (self._not_held() if plan.fits else [])
+        for num_done, step in enumerate(steps, start=1):
+            if not self._do(step):
                 return
-            self._evicted.clear()
-            if self._tidy is not None and self._loads - self._tidied_at >= TIDY_EVERY_CHUNKS:
-                self._tidied_at = self._loads
+            self._held.forget_evicted()
+            self._num_steps += step.kind is not StepKind.HOLD
+            if self._tidy is not None and self._num_steps >= TIDY_EVERY_STEPS:
+                self._num_steps = 0
                 self._tidy()
-            if num_done % REPLAN_EVERY_CHUNKS == 0 and self._is_outdated():
+            if num_done % REPLAN_EVERY_STEPS == 0 and self._is_outdated():
                 return
         with self._condition:
             self._is_complete = not self._is_wanted
             self._condition.notify_all()
 
-    def _not_held(self) -> list[tuple[int, int]]:
+    def _not_held(self) -> list[Step]:
         """What a renderer was given, but is not held any more."""
         with self._condition:
-            rows, held = list(self._table.rows()), set(self._cache)
+            rows = list(self._table.rows())
         stored = [(row, entry) for row, entry in rows if isinstance(entry, StoredChunk)]
-        return [(row, 0) for row, entry in stored if (entry.address, entry.revision) not in held]
+        return [Step(StepKind.HOLD, row) for row, entry in stored if self._held.get(entry) is None]
 
     def _is_outdated(self) -> bool:
         with self._condition:
             return self._is_wanted
 
-    def _fetch(self, row: int, level: int) -> bool:
-        """Bring a chunk to a level; False when the pager closes."""
+    def _do(self, step: Step) -> bool:
+        """One step; False when the pager closes."""
+        if step.kind is StepKind.HIDE:
+            self._hide_block(step.row)
+        elif step.kind is StepKind.HOLD:
+            self._bring_chunk(step.row, is_drawn=False)
+        elif self._has_room():
+            if step.kind is StepKind.BLOCK:
+                self._draw_block(step.row, step.level)
+            else:
+                self._bring_chunk(step.row, is_drawn=True)
+        return not self._is_closing
+
+    def _has_room(self) -> bool:
+        """Wait until a renderer took enough of what was read; False when the pager closes."""
+        with self._condition:
+            if self._is_drawing and self._queue.is_full:
+                self._condition.notify_all()  # who waits for what was read can have it
+                self._condition.wait_for(lambda: not self._queue.is_full or self._is_closing)
+            return not self._is_closing
+
+    def _bring_chunk(self, row: int, *, is_drawn: bool) -> None:
         with self._condition:
             entry = self._table.entry(row)
-            if not isinstance(entry, StoredChunk):
-                return not self._is_closing
-            if self._is_drawing and self._table.level[row] != level:
-                if self._ready_bytes >= MAX_READY_BYTES:
-                    self._condition.notify_all()  # who waits for what was read can have it
-                self._condition.wait_for(lambda: self._ready_bytes < MAX_READY_BYTES or self._is_closing)
-            if self._is_closing:
-                return False
-        chunk = self.chunk(entry) if level == 0 else self.coarse(entry)
-        change = DrawChange(entry.key, chunk if chunk.num_points else None, level, spacing=entry.facts.spacing)
-        if self._is_drawing and self._prepare is not None and self._table.level[row] != level and chunk.num_points:
-            change = replace(change, prepared=self._prepare(change))
+            is_drawn = is_drawn and self._is_drawing and self._table.level[row] != 0
+        if not isinstance(entry, StoredChunk):
+            return
+        chunk = self._held.chunk(entry)
+        if not is_drawn:
+            return
+        change = DrawChange(entry.key, chunk if chunk.num_points else None, spacing=entry.facts.spacing)
+        change = self._prepared(change)
         with self._condition:
-            if self._table.entry(row) is entry and self._is_drawing and self._table.level[row] != level:
-                self._show(row, change)
-        return True
+            if self._table.entry(row) is entry and self._is_drawing:
+                self._table.level[row] = 0
+                self._show_chunk(row, change)
 
-    def _show(self, row: int, change: DrawChange) -> None:
-        self._table.level[row] = change.level
-        self._table.drawn[row] = 0 if change.chunk is None else change.chunk.num_points
-        self._push(change)
+    def _draw_block(self, block: int, level: int) -> None:
+        """Draw a block as one, made of what is on the disk now, and its chunks not by themselves."""
+        with self._condition:
+            stored, key = self._table.stored_in(block), self._table.block_key(block)
+            self._table.is_stale[block] = False
+        change = DrawChange(key, None)
+        if level != ABSENT and stored:
+            made = self._block_of(key, stored, level)
+            change = self._prepared(DrawChange(key, made if made.num_points else None))
+        with self._condition:
+            if self._is_drawing and not self._table.is_stale[block]:  # otherwise a chunk changed meanwhile
+                self._show_block(block, level if stored else ABSENT, change)
 
-    def _push(self, change: DrawChange) -> None:
-        self._ready.append(change)
-        self._ready_bytes += 0 if change.chunk is None else change.chunk.num_bytes
+    def _block_of(self, key: BlockKey, stored: list[StoredChunk], level: int) -> Block:
+        spacing = float(np.average([s.facts.spacing for s in stored], weights=[s.num_points for s in stored]))
+        if level == COARSE_LEVEL:
+            return coarse_block(key, [self._held.coarse(s) for s in stored], spacing)
+        return far_block(key, [s.key for s in stored], [self._far_words(s) for s in stored], spacing)
+
+    def _far_words(self, stored: StoredChunk) -> npt.NDArray[np.uint32]:
+        if stored.facts.far is None:
+            return far_words(self._held.coarse(stored))
+        return np.frombuffer(stored.facts.far, "<u4")
+
+    def _hide_block(self, block: int) -> None:
+        """Leave a block's drawing to its chunks, if all of them are there."""
+        with self._condition:
+            rows = [row for row in self._table.members[block] if self._table.num_points[row]]
+            if self._is_drawing and (self._table.level[rows] == 0).all():
+                self._set_block(block, ABSENT, DrawChange(self._table.block_key(block), None))
+
+    def _prepared(self, change: DrawChange) -> DrawChange:
+        if self._prepare is None or change.shown is None:
+            return change
+        return replace(change, prepared=self._prepare(change))
+
+    # Under the lock
+
+    def _show_chunk(self, row: int, change: DrawChange) -> None:
+        self._table.drawn[row] = change.num_points
+        self._queue.push(change)
+
+    def _show_block(self, block: int, level: int, change: DrawChange) -> None:
+        self._set_block(block, level, change)
+        for row in self._table.members[block]:
+            if self._table.drawn[row] and not self._table.is_dirty[row]:
+                self._table.level[row] = ABSENT
+                self._show_chunk(row, DrawChange(self._table.key(row), None))
+
+    def _set_block(self, block: int, level: int, change: DrawChange) -> None:
+        if level != ABSENT or self._table.block_level[block] != ABSENT:
+            self._queue.push(change)
+        self._table.block_level[block], self._table.block_drawn[block] = level, change.num_points
 
     def _wake(self) -> None:
         self._is_wanted, self._is_complete = True, False
         self._condition.notify_all()
-
-    def _insert(self, stored: StoredChunk, chunk: Chunk) -> None:
-        name = (stored.address, stored.revision)
-        before = self._cache.pop(name, None)
-        self._cache_bytes += chunk.num_bytes - (0 if before is None else before.num_bytes)
-        self._cache[name] = chunk
-        while self._cache_bytes > self._budget.cache_bytes and len(self._cache) > 1:
-            _, evicted = self._cache.popitem(last=False)
-            self._cache_bytes -= evicted.num_bytes
-            self._evictions += 1
-            self._evicted.append(evicted)  # the last reference is dropped on the background thread
-
-    def _read(self, stored: StoredChunk) -> Chunk:
-        try:
-            return self._source.load(stored)
-        except ValueError as error:
-            return self._damaged(stored, error)
-
-    def _damaged(self, stored: StoredChunk, error: ValueError) -> Chunk:
-        with self._condition:
-            self._damage.setdefault(stored.key, str(error))
-        return empty_chunk(stored)
-
-
-def empty_chunk(stored: StoredChunk) -> Chunk:
-    """What stands for a chunk that cannot be read."""
-    codes, rows = np.zeros(0, np.uint32), np.zeros((0, 8), np.uint32)
-    return Chunk(stored.key, stored.revision, codes, rows, np.zeros(0, np.uint8), np.zeros((0, 2), np.uint8))

@@ -1,32 +1,34 @@
 """What is to be in memory from where the walker stands: a pure decision over arrays.
 
-A chunk's *importance* is its distance from the way just ahead, times a factor outside of the view. The most important
-are drawn in full as far as the coarser level would show, and as far as the budget goes; others in their coarser level.
+A block's *importance* is its distance from the way just ahead, times a factor outside of the view. The most important
+blocks are drawn in full, chunk by chunk, as far as their coarser level would show, and as far as the budget goes; those
+beyond as one, in the coarser level; those from which its points lie closer than pixels, in the far level.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from enum import Enum
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from .camera import Pinhole
-from .chunks import CHUNK_SIDE, VOXEL_BYTES, Chunk, ChunkKey
-from .coarse import COARSE_LEVEL
-from .stored import StoredChunk
+from .chunks import VOXEL_BYTES
+from .coarse import COARSE_LEVEL, FAR_LEVEL
+from .paging_table import ABSENT, PagedTable
 from .transforms import Transform
-
-ABSENT = -1
-"""Level of a chunk that is not drawn."""
 
 DRAWN_PAGE_POINTS, DRAWN_PAGE_BYTES = 512, 512 * 11
 """A renderer keeps 11 bytes a point, in pages."""
 
-COARSE_SHARE = 1.0 / 8.0
-"""Points of the coarser level, at most and about; what it really has is known once it was read."""
+FAR_SHARE = 1.0 / 64.0
+"""Of a chunk's points, about as many are in its far level, where that is not known."""
+
+COARSE_OF_FAR = 5
+"""A block has at most so many times as many points in the coarser level as in the far one; known once it was made."""
 
 COARSE_PX = 1.0
-"""The coarser level is drawn where its points lie no farther apart than this on the picture, as a renderer's levels."""
+"""A coarser level is drawn where its points lie no farther apart than this on the picture, as a renderer's levels."""
 
 BEHIND = 2.5
 """What is not in view counts as so many times as far."""
@@ -38,11 +40,11 @@ NEAR_M = 2.5
 """Chunks within are held for collision and for merging, wherever the walker looks."""
 
 FIRST_FULL_M = 6.0
-"""Chunks within are read in full before what is far away is read at all."""
+"""Blocks within are read in full before anything is drawn of what is farther off."""
 
 AHEAD_S = 1.5
 STICKY = 0.85
-"""What is drawn in full counts as a little nearer, so that nothing changes to and fro."""
+"""What is drawn finer counts as a little nearer, so that nothing changes to and fro."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -94,100 +96,61 @@ class Budget:
         return replace(self, cache_bytes=cache_bytes)
 
 
+class StepKind(Enum):
+    """What a step does."""
+
+    HOLD = 1
+    """Read the chunk in a row and hold it."""
+    FULL = 2
+    """Draw the chunk in a row by itself, in full."""
+    BLOCK = 3
+    """Draw a block as one in a level, or not at all, and its chunks not by themselves."""
+    HIDE = 4
+    """Draw a block only by its chunks."""
+
+
+class Step(NamedTuple):
+    """One thing to be done for a chunk's or block's row."""
+
+    kind: StepKind
+    row: int
+    level: int = ABSENT
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class PagingPlan:
-    """What is to be done, most important first.
+    """What is to be done.
 
     Attributes:
-        wanted: (row, level) to be read and drawn.
-        dropped: Rows not to be drawn any more.
-        reach_m: Importance up to which chunks are wanted in full.
+        steps: Most important first.
+        reach_m: Importance up to which blocks are wanted in full.
         cache_bytes: What chunks held for work may take.
         fits: The whole world fits the budget.
     """
 
-    wanted: list[tuple[int, int]]
-    dropped: list[int]
+    steps: list[Step]
     reach_m: float
     cache_bytes: int
     fits: bool
 
 
-_COLUMNS = ("center", "num_points", "drawn", "level", "is_dirty", "coarse_m")
-
-
-class PagedTable:
-    """All chunks of a world as columns. Guarded by its pager's lock.
+class _Blocks(NamedTuple):
+    """What a plan knows of blocks, an array each; chunks that are not on the disk yet count nothing.
 
     Attributes:
-        center: (N, 3) float32 metres, middles of the chunks. num_points: (N,) of each; 0 in a row that is empty.
-        level: (N,) int8, what was given to the renderer: ``ABSENT``, 0 or ``COARSE_LEVEL``.
-        drawn: (N,) int64, points given to it.
-        is_dirty: (N,) bool: not on the disk yet.
-        coarse_m: (N,) float32: from so many metres a pixel of focal length on, the coarser level shows as much.
+        importance: Metres. is_seen: May be seen soon. full_bytes, far_bytes: What a renderer needs for it.
+        far_points: Of its far level, about. spacing_m: Metres between points in full. num_stored: Chunks.
+        is_split: A chunk of it is drawn by itself.
     """
 
-    def __init__(self, voxel_size_m: float) -> None:
-        self.voxel_size_m = voxel_size_m
-        self.num_rows = 0
-        self._row_of: dict[ChunkKey, int] = {}
-        self._entries: list[Chunk | StoredChunk | None] = []
-        self._keys: list[ChunkKey] = []
-        self.center = np.zeros((0, 3), np.float32)
-        self.num_points, self.drawn = np.zeros(0, np.int64), np.zeros(0, np.int64)
-        self.level, self.is_dirty = np.zeros(0, np.int8), np.zeros(0, np.bool_)
-        self.coarse_m = np.zeros(0, np.float32)
-
-    def put(self, key: ChunkKey, entry: Chunk | StoredChunk | None, *, keeps_level: bool = False) -> int:
-        """Store what memory has under a key now; its row."""
-        row = self._row_of.get(key)
-        if row is None:
-            row = self._add(key)
-        self._entries[row] = entry
-        self.num_points[row] = 0 if entry is None else entry.num_points
-        self.is_dirty[row] = isinstance(entry, Chunk)
-        spacing = entry.facts.spacing if isinstance(entry, StoredChunk) else 1.0
-        self.coarse_m[row] = spacing * self.voxel_size_m * (1 << COARSE_LEVEL) / COARSE_PX
-        if not keeps_level:
-            self.level[row] = ABSENT
-        return row
-
-    def _add(self, key: ChunkKey) -> int:
-        if self.num_rows == len(self.level):
-            self._grow(max(1024, 2 * self.num_rows))
-        row, self.num_rows = self.num_rows, self.num_rows + 1
-        self._row_of[key] = row
-        self._entries.append(None)
-        self._keys.append(key)
-        self.center[row] = (np.array(key, np.float64) + 0.5) * (CHUNK_SIDE * self.voxel_size_m)
-        return row
-
-    def copy(self) -> "PagedTable":
-        """Its columns as they are now, without entries and keys, for planning beside the lock."""
-        other = PagedTable(self.voxel_size_m)
-        other.num_rows = self.num_rows
-        for name in _COLUMNS:
-            setattr(other, name, getattr(self, name)[: self.num_rows].copy())
-        return other
-
-    def _grow(self, length: int) -> None:
-        for name in _COLUMNS:
-            old = getattr(self, name)
-            new = np.zeros((length, *old.shape[1:]), old.dtype)
-            new[: len(old)] = old
-            setattr(self, name, new)
-
-    def entry(self, row: int) -> Chunk | StoredChunk | None:
-        """What memory has in a row."""
-        return self._entries[row]
-
-    def key(self, row: int) -> ChunkKey:
-        """The key of a row."""
-        return self._keys[row]
-
-    def rows(self) -> Iterator[tuple[int, Chunk | StoredChunk]]:
-        """Rows that hold something."""
-        return ((row, entry) for row, entry in enumerate(self._entries) if entry is not None)
+    importance: npt.NDArray[np.float32]
+    is_seen: npt.NDArray[np.bool_]
+    full_bytes: npt.NDArray[np.int64]
+    far_bytes: npt.NDArray[np.int64]
+    far_points: npt.NDArray[np.int64]
+    spacing_m: npt.NDArray[np.float64]
+    num_stored: npt.NDArray[np.int64]
+    is_split: npt.NDArray[np.bool_]
 
 
 def plan_paging(table: PagedTable, view: Viewpoint, budget: Budget, *, is_drawing: bool) -> PagingPlan:
@@ -200,101 +163,142 @@ def plan_paging(table: PagedTable, view: Viewpoint, budget: Budget, *, is_drawin
         is_drawing: A renderer takes what is drawn; otherwise only the chunks near by are read.
     """
     n = table.num_rows
-    points, level, is_dirty = table.num_points[:n], table.level[:n], table.is_dirty[:n]
-    distance, is_seen = _distance_and_view(table.center[:n], view)
-    importance = np.where(is_seen, distance, distance * BEHIND)
-    total = int(points.sum())
+    points, is_dirty = table.num_points[:n], table.is_dirty[:n]
+    distance, _ = _distance_and_view(table.center[:n], view, 0.0)
     dirty_bytes = int(points[is_dirty].sum()) * VOXEL_BYTES
-    fits = total * VOXEL_BYTES + int(_page_bytes(points).sum()) <= budget.total
+    fits = int(points.sum()) * VOXEL_BYTES + int(_page_bytes(points).sum()) <= budget.total
     cache_bytes = budget.total if fits else max(1, budget.total // 4 - dirty_bytes // 4)
     near = np.flatnonzero((distance < NEAR_M) & ~is_dirty & (points > 0))
-    wanted = [(int(row), 0) for row in near[np.argsort(distance[near])]]
-    if not is_drawing:
-        return PagingPlan(wanted, [], 0.0, cache_bytes, fits)
-    if fits:
-        order = np.argsort(importance, kind="stable")
-        missing = order[(level[order] != 0) & (points[order] > 0)]
-        return PagingPlan([(int(r), 0) for r in missing], [], np.inf, cache_bytes, fits)
-    room = budget.drawn_bytes - dirty_bytes
-    sticky = np.where(level == 0, importance * STICKY, importance)
-    corner_m = 0.87 * CHUNK_SIDE * table.voxel_size_m
-    switch_m = table.coarse_m[:n] * max(view.pinhole.fx, view.pinhole.fy) + corner_m
-    is_full, reach_m = _wanted_in_full(points, sticky, is_dirty, level == 0, room * 3 // 4, switch_m)
-    left = room - int(_page_bytes(points[is_full]).sum())
-    is_coarse = _wanted_coarse(table, importance, is_full | is_dirty, left)
-    dropped = np.flatnonzero((level != ABSENT) & ~is_full & ~is_coarse & ~is_dirty)
-    to_coarse = _by(importance, is_coarse & (level != COARSE_LEVEL))
-    to_full = _by(importance, is_full & (level != 0))
-    is_bare = (level[to_full] == ABSENT) & (distance[to_full] > NEAR_M)
-    is_first, is_soon = importance[to_full] < FIRST_FULL_M, is_seen[to_coarse]
-    is_freeing = level[to_coarse] == 0  # makes room for others, so it comes before them
-    wanted += _at(to_coarse[is_freeing], COARSE_LEVEL)
-    to_coarse, is_soon = to_coarse[~is_freeing], is_soon[~is_freeing]
-    wanted += _at(to_full[is_bare], COARSE_LEVEL) + _at(to_full[is_first], 0)
-    wanted += (
-        _at(to_coarse[is_soon], COARSE_LEVEL) + _at(to_full[~is_first], 0) + _at(to_coarse[~is_soon], COARSE_LEVEL)
-    )
-    return PagingPlan(wanted, dropped.tolist(), reach_m, cache_bytes, fits)
+    steps = [Step(StepKind.HOLD, row) for row in near[np.argsort(distance[near])].tolist()]
+    reach_m = 0.0
+    if is_drawing:
+        blocks = _blocks_of(table, view)
+        focal = max(view.pinhole.fx, view.pinhole.fy)
+        if fits:
+            wanted, reach_m = np.zeros(table.num_blocks, np.int8), np.inf
+        else:
+            wanted, reach_m = _wanted_levels(table, blocks, focal, budget.drawn_bytes - dirty_bytes)
+        steps += _steps(table, blocks, distance, wanted)
+    return PagingPlan(steps, float(reach_m), cache_bytes, fits)
 
 
 def _distance_and_view(
-    center: npt.NDArray[np.float32], view: Viewpoint
+    center: npt.NDArray[np.float32], view: Viewpoint, half_m: float
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
-    """Metres from the way ahead, and whether a chunk may be seen soon."""
+    """Metres from cubes of half the side to the way ahead, and whether they may be seen soon."""
     pose = view.world_T_camera.astype(np.float32)
-    step = np.array(view.velocity_m_s, np.float32) * AHEAD_S
+    step = np.array(view.velocity_m_s, np.float32) * np.float32(AHEAD_S)
     away = center - pose[:3, 3]
-    length2 = float(step @ step)
-    if length2 > 1e-6:
-        along = np.clip(away @ step / length2, 0.0, 1.0)
-        distance = np.linalg.norm(away - along[:, None] * step, axis=1)
-    else:
-        distance = np.linalg.norm(away, axis=1)
     x, y, z = (away @ pose[:3, axis] for axis in range(3))
-    p = view.pinhole
+    p, radius = view.pinhole, np.float32(2.0 * half_m + 1.0)
     wide = (1 + VIEW_MARGIN) * max(p.cx, p.width - p.cx) / p.fx
     high = (1 + VIEW_MARGIN) * max(p.cy, p.height - p.cy) / p.fy
-    is_seen = (np.abs(x) < wide * z + 1.0) & (np.abs(y) < high * z + 1.0)
+    is_seen = (np.abs(x) < wide * z + radius) & (np.abs(y) < high * z + radius)
+    length2 = float(step @ step)
+    if length2 > 1e-6:
+        along = np.clip(away @ step / np.float32(length2), 0.0, 1.0)
+        away -= along[:, None] * step
+    distance = np.linalg.norm(np.maximum(np.abs(away) - np.float32(half_m), 0.0), axis=1)
     return distance, is_seen
 
 
-def _wanted_in_full(
-    points: npt.NDArray[np.int64],
-    importance: npt.NDArray[np.float32],
-    is_dirty: npt.NDArray[np.bool_],
-    is_there: npt.NDArray[np.bool_],
-    room_bytes: int,
-    switch_m: npt.NDArray[np.float32],
-) -> tuple[npt.NDArray[np.bool_], float]:
-    rows = np.flatnonzero(((importance < switch_m) | is_there) & ~is_dirty & (points > 0))
-    rows = rows[np.argsort(importance[rows], kind="stable")]
-    taken = np.cumsum(_page_bytes(points[rows])) <= room_bytes
-    is_full = np.zeros(len(points), np.bool_)
-    is_full[rows[taken]] = True
-    reach = float(switch_m.max(initial=0.0)) if taken.all() else float(importance[rows[int(taken.sum())]])
-    return is_full, reach
+def _blocks_of(table: PagedTable, view: Viewpoint) -> _Blocks:
+    n, b = table.num_rows, table.num_blocks
+    rows = np.flatnonzero(~table.is_dirty[:n] & (table.num_points[:n] > 0))
+    of, points = table.block[rows], table.num_points[rows]
+
+    def total(values: npt.NDArray[np.number]) -> npt.NDArray[np.float64]:
+        return np.bincount(of, values, b).astype(np.float64)
+
+    distance, is_seen = _distance_and_view(table.block_center[:b], view, table.block_size_m / 2)
+    far = np.where(table.num_far[rows] > 0, table.num_far[rows], points * FAR_SHARE + 1)
+    far_points = total(far).astype(np.int64)
+    return _Blocks(
+        importance=np.where(is_seen, distance, distance * np.float32(BEHIND)),
+        is_seen=is_seen,
+        full_bytes=total(_page_bytes(points)).astype(np.int64),
+        far_bytes=_page_bytes(far_points),
+        far_points=far_points,
+        spacing_m=total(table.spacing[rows] * points) / np.maximum(total(points), 1) * table.voxel_size_m,
+        num_stored=np.bincount(of, minlength=b),
+        is_split=total(table.drawn[rows]) > 0,
+    )
 
 
-def _wanted_coarse(
-    table: PagedTable, importance: npt.NDArray[np.float32], is_other: npt.NDArray[np.bool_], room_bytes: int
-) -> npt.NDArray[np.bool_]:
+def _wanted_levels(
+    table: PagedTable, blocks: _Blocks, focal: float, room_bytes: int
+) -> tuple[npt.NDArray[np.int8], float]:
+    """(B,) 0 for what is wanted in full, a level of blocks, or ``ABSENT``; and how far the first reaches."""
+    b = table.num_blocks
+    wanted = np.full(b, ABSENT, np.int8)
+    order = np.argsort(blocks.importance, kind="stable")
+    in_room = np.cumsum(blocks.far_bytes[order]) <= room_bytes // 4
+    wanted[order[in_room]] = FAR_LEVEL
+    room = room_bytes - int(blocks.far_bytes[order[in_room]].sum())
+    px_m = blocks.spacing_m * focal / COARSE_PX
+    sticky = np.where(blocks.is_split, blocks.importance * np.float32(STICKY), blocks.importance)
+    rows = np.flatnonzero((sticky < px_m * (1 << COARSE_LEVEL)) & (blocks.num_stored > 0))
+    rows = rows[np.argsort(sticky[rows], kind="stable")]
+    taken = int((np.cumsum(blocks.full_bytes[rows]) <= room * 3 // 4).sum())
+    taken = max(taken, min(1, len(rows)))  # where the walker stands, whatever the budget
+    wanted[rows[:taken]] = 0
+    reach_m = float(px_m.max(initial=0.0)) * (1 << COARSE_LEVEL) if taken == len(rows) else float(sticky[rows[taken]])
+    room -= int(blocks.full_bytes[rows[:taken]].sum())
+    is_coarse = table.block_level[:b] == COARSE_LEVEL
+    sticky = np.where(is_coarse, blocks.importance * np.float32(STICKY), blocks.importance)
+    rows = np.flatnonzero((sticky < px_m * (1 << FAR_LEVEL)) & (blocks.num_stored > 0) & (wanted != 0))
+    rows = rows[np.argsort(sticky[rows], kind="stable")]
+    size = np.where(is_coarse[rows], table.block_drawn[rows], blocks.far_points[rows] * COARSE_OF_FAR)
+    wanted[rows[np.cumsum(_page_bytes(size)) <= room]] = COARSE_LEVEL
+    return wanted, reach_m
+
+
+def _steps(
+    table: PagedTable, blocks: _Blocks, distance: npt.NDArray[np.float32], wanted: npt.NDArray[np.int8]
+) -> list[Step]:
+    """What is to be done to get from what is drawn to what is wanted."""
+    b = table.num_blocks
+    level, is_stale, is_seen = table.block_level[:b], table.is_stale[:b], blocks.is_seen
+    is_whole, has_any = wanted == 0, blocks.num_stored > 0
+    goal = np.where(has_any, wanted, ABSENT)
+    is_shown, is_bare = level != ABSENT, (level == ABSENT) & ~blocks.is_split & (goal != ABSENT)
+    is_first = is_whole & is_seen & (blocks.importance < FIRST_FULL_M)
+    is_wrong = ~is_whole & ((level != goal) | blocks.is_split | (is_shown & is_stale))
+    is_freeing = is_wrong & (blocks.is_split | is_stale & is_shown | (goal == ABSENT) | (level == COARSE_LEVEL))
+    full = _steps_to_full(table, blocks, distance, is_whole)
+
+    def at(mask: npt.NDArray[np.bool_], levels: npt.NDArray[np.int8] | int) -> list[Step]:
+        rows = np.flatnonzero(mask)
+        rows = rows[np.argsort(blocks.importance[rows], kind="stable")]
+        chosen = np.broadcast_to(levels, b)[rows]
+        return [Step(StepKind.BLOCK, row, to) for row, to in zip(rows.tolist(), chosen.tolist(), strict=True)]
+
+    is_later = is_wrong & ~is_freeing & (goal == COARSE_LEVEL)
+    return [
+        *at(is_freeing, goal),
+        *(step for row in np.flatnonzero(is_first).tolist() for step in full.pop(row, ())),
+        *at(is_bare & is_seen & ~is_first, FAR_LEVEL),
+        *(step for steps in full.values() for step in steps),
+        *at(is_later & is_seen, COARSE_LEVEL),
+        *at(is_bare & ~is_seen & ~is_whole, FAR_LEVEL),
+        *at(is_later & ~is_seen, COARSE_LEVEL),
+    ]
+
+
+def _steps_to_full(
+    table: PagedTable, blocks: _Blocks, distance: npt.NDArray[np.float32], is_whole: npt.NDArray[np.bool_]
+) -> dict[int, list[Step]]:
+    """By block, the most important first: its chunks that are not drawn in full yet, then itself no more."""
     n = table.num_rows
-    points = table.num_points[:n]
-    rows = _by(importance, ~is_other & (points > 0))
-    is_known = table.level[rows] == COARSE_LEVEL
-    size = np.where(is_known, table.drawn[rows], (points[rows] * COARSE_SHARE).astype(np.int64) + 1)
-    is_coarse = np.zeros(n, np.bool_)
-    is_coarse[rows[np.cumsum(_page_bytes(size)) <= room_bytes]] = True
-    return is_coarse
-
-
-def _at(rows: npt.NDArray[np.int64], level: int) -> list[tuple[int, int]]:
-    return [(row, level) for row in rows.tolist()]
-
-
-def _by(importance: npt.NDArray[np.float32], mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
-    rows = np.flatnonzero(mask)
-    return rows[np.argsort(importance[rows], kind="stable")]
+    missing = (table.level[:n] != 0) & ~table.is_dirty[:n] & (table.num_points[:n] > 0) & is_whole[table.block[:n]]
+    rows = np.flatnonzero(missing)
+    rows = rows[np.lexsort((distance[rows], table.block[rows], blocks.importance[table.block[rows]]))]
+    steps: dict[int, list[Step]] = {}
+    for row, block in zip(rows.tolist(), table.block[rows].tolist(), strict=True):
+        steps.setdefault(block, []).append(Step(StepKind.FULL, row))
+    for block in np.flatnonzero(is_whole & (table.block_level[: table.num_blocks] != ABSENT)).tolist():
+        steps.setdefault(block, []).append(Step(StepKind.HIDE, block))
+    return steps
 
 
 def _page_bytes(points: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .chunks import OFFSET_STEPS, Chunk, ChunkKey
+from .coarse import far_words
 from .points import PointClass, class_of
 
 DIGEST_BYTES = 16
@@ -30,6 +31,7 @@ class ChunkFacts:
         high_q8: Largest local x, y, z.
         spacing: Distance of neighbouring points on their surface, in voxels (``spacing.spacing_voxels``).
         content: ``content_digest``.
+        far: ``coarse.far_words`` as bytes; None where a file of before does not say.
     """
 
     num_points: int
@@ -38,6 +40,7 @@ class ChunkFacts:
     high_q8: tuple[int, int, int]
     spacing: float
     content: bytes
+    far: bytes | None = None
 
     @classmethod
     def of(cls, chunk: Chunk) -> "ChunkFacts":
@@ -47,7 +50,8 @@ class ChunkFacts:
         local = chunk.local_q8() if chunk.num_points else np.zeros((1, 3), np.uint16)
         counts = np.bincount(class_of(chunk.priority), minlength=4)[1:4].tolist()
         bounds = (tuple(local.min(0).tolist()), tuple(local.max(0).tolist()))
-        return cls(chunk.num_points, tuple(counts), *bounds, spacing_voxels(local), content_digest(chunk))
+        far = far_words(chunk).astype("<u4").tobytes()
+        return cls(chunk.num_points, tuple(counts), *bounds, spacing_voxels(local), content_digest(chunk), far)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

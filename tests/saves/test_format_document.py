@@ -163,7 +163,7 @@ def test_a_file_is_read_by_the_document(tmp_path: Path) -> None:
     WorldFile.create(tmp_path / "home.spatia", state).close()
     header = (tmp_path / "home.spatia").read_bytes()[:100]
     assert struct.unpack_from(">H", header, 16) == (8192,)
-    assert struct.unpack_from(">I", header, 60) == (3,)  # user_version
+    assert struct.unpack_from(">I", header, 60) == (4,)  # user_version
     assert struct.unpack_from(">I", header, 68) == (0x53504154,)  # application_id
     db = sqlite3.connect(tmp_path / "home.spatia")
     objects = dict(db.execute("SELECT digest, data FROM objects").fetchall())

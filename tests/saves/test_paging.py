@@ -159,7 +159,7 @@ def test_a_damaged_chunk_is_reported_when_it_is_read_and_left_in_the_file(path: 
 def test_facts_that_are_damaged_are_made_anew(path: Path) -> None:
     before = open_world(path, read_only=True).content_hash()
     db = sqlite3.connect(path)
-    db.execute("UPDATE summaries SET facts = zeroblob(52)")
+    db.execute("UPDATE summaries SET facts = zeroblob(60)")
     db.execute("DELETE FROM coarse")
     db.commit()
     db.close()

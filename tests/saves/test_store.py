@@ -376,7 +376,7 @@ def set_pragma(path: Path, pragma: str) -> None:
 def test_a_newer_format_is_refused_with_advice(path: Path) -> None:
     WorldFile.create(path, make_state()).close()
     set_pragma(path, "user_version=7")
-    with pytest.raises(WorldVersionError, match=r"format 3\ngot format 7\nupdate"):
+    with pytest.raises(WorldVersionError, match=r"format 4\ngot format 7\nupdate"):
         WorldFile.open(path)
 
 

@@ -5,11 +5,13 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
+from spatia.world.blocks import Block, DrawKey, block_of
 from spatia.world.camera import Pinhole
 from spatia.world.chunks import Chunk, ChunkKey
-from spatia.world.coarse import COARSE_LEVEL, coarsen
+from spatia.world.coarse import coarsen
+from spatia.world.drawn import DrawChange
 from spatia.world.memory import SpatialMemory
-from spatia.world.paging import DrawChange, Pager
+from spatia.world.paging import Pager
 from spatia.world.paging_plan import Viewpoint
 from spatia.world.points import PointBatch
 from spatia.world.stored import ChunkFacts, StoredChunk
@@ -80,9 +82,9 @@ def paged() -> Iterator[Paged]:
         memory.close()
 
 
-def take_all(pager: Pager) -> dict[ChunkKey, DrawChange]:
+def take_all(pager: Pager) -> dict[DrawKey, DrawChange]:
     """What a renderer shows after it took all that the pager wants drawn."""
-    shown: dict[ChunkKey, DrawChange] = {}
+    shown: dict[DrawKey, DrawChange] = {}
     while True:
         is_done = pager.wait(WAIT_S)
         assert is_done
@@ -132,8 +134,9 @@ def test_what_is_near_is_drawn_in_full_and_what_is_far_coarser(paged: Paged) -> 
     pager.start_drawing(lambda change: None)
     pager.look(at(0.0))
     shown = take_all(pager)
-    assert shown[0, 0, 0].level == 0
-    assert shown[0, 0, 59].level == COARSE_LEVEL
+    assert isinstance(shown[0, 0, 0].shown, Chunk)
+    assert isinstance(shown[block_of((0, 0, 40))].shown, Block)
+    assert (0, 0, 40) not in shown
 
 
 def test_chunks_held_stay_within_their_share_of_the_budget(paged: Paged) -> None:
@@ -152,7 +155,7 @@ def test_walking_on_brings_what_comes_into_reach_in_full(paged: Paged) -> None:
     take_all(pager)
     pager.look(at(59 * SIDE_M, yaw=np.pi))
     shown = take_all(pager)
-    assert shown[0, 0, 59].level == 0
+    assert isinstance(shown[0, 0, 59].shown, Chunk)
 
 
 def test_a_changed_chunk_is_never_dropped_before_it_was_saved(paged: Paged) -> None:
