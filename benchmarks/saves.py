@@ -17,9 +17,9 @@ import numpy as np
 from comparison import Result, compare_ms, describe_machine, measure_ms, parse_options, report
 from merge import VOXEL_SIZE_M, as_batch, kitchen, synthetic
 from spatia.runtime.comparisons import Store, bare, laz, points_of, zstd_arrays
-from spatia.saves.codec import decode_chunk, encode_chunk, warm_up
+from spatia.saves.codec import BATCH_POINTS, decode_chunks, encode_chunks, num_points_of, warm_up
 from spatia.saves.manifest import Manifest
-from spatia.saves.parallel import map_ordered
+from spatia.saves.parallel import map_batched
 from spatia.saves.state import WorldState
 from spatia.saves.store import WorldFile
 from spatia.world.chunks import Chunk
@@ -44,8 +44,15 @@ def world_chunks(num_voxels: int) -> dict[tuple[int, int, int], Chunk]:
 
 def ours(chunks: list[Chunk]) -> tuple[Callable[[], list[bytes]], Callable[[list[bytes]], object]]:
     """All cores, as a full save and opening a world do it."""
-    n = len(chunks)
-    return lambda: list(map_ordered(encode_chunk, chunks, n)), lambda data: list(map_ordered(decode_chunk, data, n))
+
+    def write() -> list[bytes]:
+        done = map_batched(encode_chunks, chunks, len(chunks), weigh=lambda c: c.num_points, batch_weight=BATCH_POINTS)
+        return list(done)
+
+    def read(data: list[bytes]) -> object:
+        return list(map_batched(decode_chunks, data, len(data), weigh=num_points_of, batch_weight=BATCH_POINTS))
+
+    return write, read
 
 
 def zarr_arrays(q8: np.ndarray, colors: np.ndarray) -> Store:
@@ -100,7 +107,7 @@ def compare_codecs(chunks: list[Chunk], repetitions: int, machine: str) -> list[
             print(f"{name}: not installed")
     encode, decode = ours(bares)
     packed, others = encode(), {name: write() for name, (write, _) in stores.items()}
-    everything = [encode_chunk(c) for c in chunks]
+    everything = encode_chunks(chunks)
     all_bytes = sum(map(len, everything)) / n
     results = [
         Result("all content (fixed limit)", "B/voxel", all_bytes, SIZE_TARGET_BYTES, "10 B a voxel",
@@ -122,8 +129,8 @@ def compare_codecs(chunks: list[Chunk], repetitions: int, machine: str) -> list[
     runs = {
         "write, all cores": write,
         "read, all cores": lambda: read(everything),
-        "write, one thread": lambda: [encode_chunk(c) for c in chunks],
-        "read, one thread": lambda: [decode_chunk(d) for d in everything],
+        "write, one thread": lambda: [encode_chunks(chunks[i : i + 8]) for i in range(0, len(chunks), 8)],
+        "read, one thread": lambda: [decode_chunks(everything[i : i + 8]) for i in range(0, len(chunks), 8)],
     }
     for what, ms in measure_ms(runs, repetitions).items():
         results.append(Result(f"all content, {what}", "million voxels/s", n / ms / 1e3, None, "", None, None, machine))

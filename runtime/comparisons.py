@@ -17,8 +17,8 @@ import numpy.typing as npt
 import zstandard
 
 from ..renderer.software import SoftwareRenderer
-from ..saves.codec import decode_chunk, encode_chunk
-from ..saves.parallel import map_ordered
+from ..saves.codec import BATCH_POINTS, ChunkDecodeError, decode_chunks, encode_chunks, num_points_of
+from ..saves.parallel import map_batched
 from ..world.camera import Pinhole
 from ..world.chunks import CHUNK_SIDE, COLUMN_B, COLUMN_KEYFRAME, COLUMN_R, COLUMN_WEIGHT, OFFSET_STEPS, Chunk
 from ..world.memory import MemorySnapshot, SpatialMemory
@@ -67,7 +67,7 @@ def compare(memory: SpatialMemory, world_T_camera: Transform, pinhole: Pinhole) 
     snapshot = _some_of(memory.snapshot())
     points, voxel_size_m = snapshot.points(), snapshot.voxel_size_m
     chunks = [bare(chunk) for chunk in snapshot.chunks.values()]
-    packed = [encode_chunk(c) for c in chunks]
+    packed = encode_chunks(chunks)
     stores = _stores(*points_of(chunks), voxel_size_m)
     written = {name: write() for name, (write, _) in stores.items()}
     renderer = SoftwareRenderer()
@@ -84,11 +84,11 @@ def compare(memory: SpatialMemory, world_T_camera: Transform, pinhole: Pinhole) 
             **_open3d_draw(points, world_T_camera, pinhole),
         },
         "write": {
-            "ours": lambda: list(map_ordered(encode_chunk, chunks, len(chunks))),
+            "ours": lambda: _write(chunks),
             **{name: write for name, (write, _) in stores.items()},
         },
         "read": {
-            "ours": lambda: list(map_ordered(decode_chunk, packed, len(packed))),
+            "ours": lambda: _read(packed),
             **{name: partial(read, written[name]) for name, (_, read) in stores.items()},
         },
     }
@@ -98,6 +98,17 @@ def compare(memory: SpatialMemory, world_T_camera: Transform, pinhole: Pinhole) 
         found += [Comparison(what, times["ours"], name, ms) for name, ms in times.items() if name != "ours"]
     renderer.close()
     return found
+
+
+def _write(chunks: list[Chunk]) -> list[bytes]:
+    """On all cores, as a full save does."""
+    count = len(chunks)
+    return list(map_batched(encode_chunks, chunks, count, weigh=lambda c: c.num_points, batch_weight=BATCH_POINTS))
+
+
+def _read(data: list[bytes]) -> list[Chunk | ChunkDecodeError]:
+    """On all cores, as opening a world does."""
+    return list(map_batched(decode_chunks, data, len(data), weigh=num_points_of, batch_weight=BATCH_POINTS))
 
 
 def _some_of(snapshot: MemorySnapshot) -> MemorySnapshot:

@@ -6,47 +6,43 @@ leaves open, and none where a single point left none; colour means are differenc
 priorities to what the same keyframe had before; everything goes through zstd, plane by plane. Nothing is trusted when
 decoding: sizes are checked against the number of voxels before memory is taken, values against what a chunk may hold,
 and a checksum covers every byte.
+
+Many chunks at once cost less than one after the other: their planes go through zstd in one call and through the
+compiled loops in another, so that a thread seldom needs the interpreter.
 """
 
 import struct
 import zlib
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import zstandard
 
-from ..world.chunks import CHUNK_BITS, CHUNK_SIDE, COLUMN_KEYFRAME, COLUMN_WEIGHT, MAX_CHUNK_KEY, Chunk, ChunkKey
-from .codec_kernels import (
-    FAULTS,
-    NUM_SUMS,
-    code_colors,
-    code_priorities,
-    fold_octree,
-    join_rows,
-    move_from_front,
-    move_to_front,
-    split_sums,
-    walk_octree,
-)
+from ..world.chunks import CHUNK_BITS, CHUNK_SIDE, MAX_CHUNK_KEY, VOXEL_BYTES, Chunk, ChunkKey, addresses_of, chunk_from
+from . import decoding_kernels as decoding
+from . import encoding_kernels as encoding
+from .codec_kernels import MAX_WEIGHT, NUM_PLANES, fold_octree, walk_octree
 
 CHUNK_MAGIC = b"SPCK"
 CHUNK_VERSION = 2
-ZSTD_LEVEL = 3
-
+ZSTD_PARAMETERS = zstandard.ZstdCompressionParameters.from_level(
+    1, strategy=zstandard.STRATEGY_FAST, min_match=7, hash_log=8, write_checksum=False
+)
+"""Means and remainders are noise, and what repeats does so at length: looking for short repeats makes planes larger."""
+MAX_CHUNK_WEIGHT = MAX_WEIGHT
 MAX_REVISION = (1 << 63) - 1
 MAX_POINTS_PER_CHUNK = CHUNK_SIDE**3
-MAX_CHUNK_WEIGHT = 0xFFFFFFFF // 255
-"""The largest sum of weights whose weighted sums fit 32 bits."""
 
-_HEADER = struct.Struct("<4sHHiiiIII")
+HEADER = struct.Struct("<4sHHiiiIII")
 """Magic, version, number of planes, key x, y, z, number of voxels, common factor, checksum."""
-_PLANE = struct.Struct("<BII")
+PLANE = struct.Struct("<BII")
 """Method (0 as it is, 1 zstd, 2 one byte that repeats), bytes when decoded, bytes stored."""
-_RAW, _ZSTD, _REPEAT = 0, 1, 2
-_NUM_PLANES = 17
-_BOUND = NUM_SUMS * 4 * MAX_POINTS_PER_CHUNK + 8
-"""No plane decodes to more than this: 32 bits of remainder for each sum of each voxel."""
+BATCH_POINTS = 1 << 16
+"""Voxels that are worth a call; many more at once would leave the cache."""
+_MIN_FRAME_BYTES = 10
+"""Zstd makes nothing smaller of a plane of fewer bytes."""
 
 
 class ChunkDecodeError(ValueError):
@@ -59,37 +55,33 @@ def encode_chunk(chunk: Chunk) -> bytes:
     Raises:
         ValueError: The chunk breaks its own rules (weight 0 or too large, a sum beyond its weight, unsorted codes).
     """
-    n = chunk.num_points
-    if n > MAX_POINTS_PER_CHUNK or (n and (chunk.codes[-1] >= MAX_POINTS_PER_CHUNK or not _rises(chunk.codes))):
-        raise ValueError(f"chunk {chunk.key}: expected strictly rising codes below {MAX_POINTS_PER_CHUNK}")
-    means, weights = np.empty((NUM_SUMS, n), np.uint8), np.empty(n, np.uint32)
-    remainders = np.empty(NUM_SUMS * 4 * n + 8, np.uint8)
-    factor = _common_factor(chunk.rows)
-    rows = np.ascontiguousarray(chunk.rows)
-    if factor > 1:
-        rows = rows.copy()
-        rows[:, :COLUMN_KEYFRAME] //= np.uint32(factor)
-    rows.flags.writeable = False
-    num_bytes = split_sums(rows, means, weights, remainders)
-    if num_bytes < 0:
-        raise ValueError(f"chunk {chunk.key}: expected weights 1..{MAX_CHUNK_WEIGHT} and sums within weight * 255")
-    colors = np.empty((3, n), np.uint8)
-    code_colors(chunk.codes, means[3:], _table_of_codes(), colors)
-    palette, index = _palette_of(rows[:, COLUMN_KEYFRAME])
-    planes = [
-        octree_of(chunk.codes).tobytes(),
-        *(m.tobytes() for m in means[:3]),
-        *(c.tobytes() for c in colors),
-        remainders[:num_bytes].tobytes(),
-        *_byte_planes(weights, 4),
-        palette.astype("<u4").tobytes(),
-        _index_plane(index, len(palette)),
-        code_priorities(chunk.priority, index, np.zeros(len(palette), np.uint8)).tobytes(),
-        *(np.ascontiguousarray(chunk.evidence[:, i]).tobytes() for i in range(2)),
+    return encode_chunks([chunk])[0]
+
+
+def encode_chunks(chunks: Sequence[Chunk]) -> list[bytes]:
+    """Each chunk as ``encode_chunk`` gives it. Any thread.
+
+    Raises:
+        ValueError: A chunk breaks its own rules.
+    """
+    for chunk in chunks:
+        if chunk.num_points > MAX_POINTS_PER_CHUNK:
+            raise _codes_error(chunk)
+    counts, addresses = addresses_of(chunks)
+    num_bytes = int(counts.sum()) * encoding.SCRATCH_BYTES_PER_VOXEL + len(chunks) * encoding.SCRATCH_BYTES
+    scratch, table = np.empty(num_bytes, np.uint8), np.zeros((len(chunks), NUM_PLANES, 3), np.int64)
+    factors, faults = np.ones(len(chunks), np.uint32), np.zeros(len(chunks), np.uint8)
+    encoding.split_chunks(counts, addresses, scratch, table, factors, faults)
+    for chunk, fault in zip(chunks, faults.tolist(), strict=True):
+        if fault == encoding.BAD_CODES:
+            raise _codes_error(chunk)
+        if fault:
+            raise ValueError(f"chunk {chunk.key}: expected weights 1..{MAX_CHUNK_WEIGHT} and sums within weight * 255")
+    planes = _stored_planes(memoryview(scratch), table.reshape(-1, 3).tolist())  # type: ignore[arg-type]
+    return [
+        _sealed_chunk(chunk, factor, planes[i * NUM_PLANES : (i + 1) * NUM_PLANES])
+        for i, (chunk, factor) in enumerate(zip(chunks, factors.tolist(), strict=True))
     ]
-    compressor = zstandard.ZstdCompressor(level=ZSTD_LEVEL, write_checksum=False)
-    body = b"".join(_store_plane(p, compressor) for p in planes)
-    return sealed(_HEADER.pack(CHUNK_MAGIC, CHUNK_VERSION, len(planes), *chunk.key, n, factor, 0), body)
 
 
 def sealed(head: bytes, body: bytes) -> bytes:
@@ -117,37 +109,33 @@ def decode_chunk(data: bytes, revision: int = 0) -> Chunk:
     Raises:
         ChunkDecodeError: Damaged, foreign, or of another version.
     """
-    if len(data) < _HEADER.size:
-        raise ChunkDecodeError(f"expected at least {_HEADER.size} bytes, got {len(data)}")
-    magic, version, num_planes, *key, n, factor, checksum = _HEADER.unpack_from(data)
-    if magic != CHUNK_MAGIC:
-        raise ChunkDecodeError(f"expected a chunk, got bytes that begin with {bytes(magic)!r}")
-    if version != CHUNK_VERSION:
-        raise ChunkDecodeError(f"expected chunk version {CHUNK_VERSION}, got {version}")
-    if checksum != checksum_of(data[: _HEADER.size], memoryview(data)[_HEADER.size :]):
-        raise ChunkDecodeError("the checksum does not match: the chunk is damaged")
-    if num_planes != _NUM_PLANES or n > MAX_POINTS_PER_CHUNK:
-        raise ChunkDecodeError(f"expected {_NUM_PLANES} planes of at most {MAX_POINTS_PER_CHUNK} voxels")
-    if not all(-MAX_CHUNK_KEY <= k < MAX_CHUNK_KEY for k in key) or not 0 <= revision <= MAX_REVISION:
-        raise ChunkDecodeError(f"a key or revision out of range: {key}, {revision}")
-    planes = _Planes(data, _HEADER.size)
-    codes = codes_of(planes.take(), n)
-    columns = [planes.bytes_of(n) for _ in range(6)]
-    remainders = np.frombuffer(planes.take(), np.uint8)
-    columns += [planes.bytes_of(n) for _ in range(4)]
-    palette, index = _palette_from(planes.take(), planes.take(), n)
-    coded = planes.bytes_of(n)
-    rows, priority = np.empty((n, 8), np.uint32), np.empty(n, np.uint8)
-    arguments: list[Any] = [*columns, coded, remainders, palette, index, np.uint64(factor), codes]
-    arguments += [_table_of_codes(), np.zeros(len(palette), np.uint8), rows, priority]
-    fault = join_rows(*arguments)
-    if fault:
-        raise ChunkDecodeError(FAULTS[fault])
-    evidence = np.stack([planes.bytes_of(n) for _ in range(2)], axis=1)
-    planes.finish()
-    if n and priority.min() < 64:
-        raise ChunkDecodeError("a priority without class")
-    return Chunk((key[0], key[1], key[2]), revision, codes, rows, priority, evidence)
+    found = decode_chunks([data], [revision])[0]
+    if isinstance(found, ChunkDecodeError):
+        raise found
+    return found
+
+
+def decode_chunks(data: Sequence[bytes], revisions: Sequence[int] | None = None) -> list[Chunk | ChunkDecodeError]:
+    """Each chunk as ``decode_chunk`` gives it, or in its place what is wrong with it. Any thread.
+
+    Args:
+        data: From ``encode_chunks``, or anything.
+        revisions: As many; 0 without.
+    """
+    out: list[Chunk | ChunkDecodeError] = []
+    heads: list[_Head] = []
+    for blob, revision in zip(data, revisions or [0] * len(data), strict=True):
+        try:
+            heads.append(_head_of(blob, revision))
+            out.append(_PENDING)
+        except ChunkDecodeError as error:
+            out.append(error)
+    good = [blob for blob, found in zip(data, out, strict=True) if found is _PENDING]
+    try:
+        found = iter(_decode(good, heads))
+    except zstandard.ZstdError:  # tell whose it is
+        found = iter([_decode_alone(*one) for one in zip(good, heads, strict=True)])
+    return [next(found) if item is _PENDING else item for item in out]
 
 
 def key_of_bytes(data: bytes) -> tuple[ChunkKey, int]:
@@ -156,10 +144,15 @@ def key_of_bytes(data: bytes) -> tuple[ChunkKey, int]:
     Raises:
         ChunkDecodeError: It is too short.
     """
-    if len(data) < _HEADER.size:
-        raise ChunkDecodeError(f"expected at least {_HEADER.size} bytes, got {len(data)}")
-    _, _, _, x, y, z, n, _, _ = _HEADER.unpack_from(data)
+    if len(data) < HEADER.size:
+        raise ChunkDecodeError(f"expected at least {HEADER.size} bytes, got {len(data)}")
+    _, _, _, x, y, z, n, _, _ = HEADER.unpack_from(data)
     return (x, y, z), n
+
+
+def num_points_of(data: bytes) -> int:
+    """Number of voxels that a chunk's header says; 0 of something shorter."""
+    return HEADER.unpack_from(data)[6] if len(data) >= HEADER.size else 0
 
 
 def warm_up() -> None:
@@ -169,125 +162,145 @@ def warm_up() -> None:
     decode_chunk(encode_chunk(Chunk((0, 0, 0), 0, np.zeros(1, np.uint32), rows, one, np.zeros((1, 2), np.uint8))))
 
 
-def _rises(codes: npt.NDArray[np.uint32]) -> bool:
-    return bool((codes[1:] > codes[:-1]).all())
+# Writing
 
 
-def _common_factor(rows: npt.NDArray[np.uint32]) -> int:
-    """What divides all weights and weighted sums; points of one confidence have it in common."""
-    factor = int(np.gcd.reduce(rows[:, COLUMN_WEIGHT])) if len(rows) else 1
-    return factor if factor > 1 and not (rows[:, :COLUMN_KEYFRAME] % np.uint32(factor)).any() else 1
+def _codes_error(chunk: Chunk) -> ValueError:
+    return ValueError(f"chunk {chunk.key}: expected strictly rising codes below {MAX_POINTS_PER_CHUNK}")
 
 
-# Planes
+def _stored_planes(scratch: memoryview, table: list[list[int]]) -> list[tuple[bytes, Any]]:
+    """Head and body of each plane.
+
+    Args:
+        scratch: What the table refers to.
+        table: Whether a plane repeats one byte, its size, and its place, for all planes of all chunks.
+    """
+    plain = [scratch[place : place + size] for _, size, place in table]
+    worth = [i for i, (method, size, _) in enumerate(table) if method == encoding.PLAIN and size >= _MIN_FRAME_BYTES]
+    frames = dict(zip(worth, _compressed([plain[i] for i in worth]), strict=True))
+    stored: list[tuple[bytes, Any]] = []
+    for i, (method, size, _) in enumerate(table):
+        if method == encoding.REPEATED:
+            stored.append((PLANE.pack(decoding.REPEAT, size, 1), plain[i][:1]))
+        elif i in frames and len(frames[i]) < size:
+            stored.append((PLANE.pack(decoding.ZSTD, size, len(frames[i])), frames[i]))
+        else:
+            stored.append((PLANE.pack(decoding.RAW, size, size), plain[i]))
+    return stored
 
 
-def _store_plane(plane: bytes, compressor: zstandard.ZstdCompressor) -> bytes:
-    if len(plane) > 1 and plane[0] == plane[-1] and plane == plane[:1] * len(plane):
-        return _PLANE.pack(_REPEAT, len(plane), 1) + plane[:1]
-    packed = compressor.compress(plane) if plane else b""
-    if len(packed) < len(plane):
-        return _PLANE.pack(_ZSTD, len(plane), len(packed)) + packed
-    return _PLANE.pack(_RAW, len(plane), len(plane)) + plane
+def _compressed(parts: list[memoryview]) -> Sequence[Any]:
+    """A zstd frame of each part, as something that ``bytes.join`` takes."""
+    if not parts:
+        return ()
+    compressor = zstandard.ZstdCompressor(compression_params=ZSTD_PARAMETERS)
+    if "multi_compress_to_buffer" in zstandard.backend_features:
+        return compressor.multi_compress_to_buffer(parts)  # type: ignore[return-value]
+    return [compressor.compress(part) for part in parts]
 
 
-class _Planes:
-    """Reads stored planes one after another."""
-
-    def __init__(self, data: bytes, offset: int) -> None:
-        self._data, self._offset = data, offset
-        self._decompressor = zstandard.ZstdDecompressor(max_window_size=1 << 25)
-
-    def take(self) -> bytes:
-        """The next plane."""
-        start = self._offset + _PLANE.size
-        if start > len(self._data):
-            raise ChunkDecodeError("a plane is missing")
-        method, size, stored = _PLANE.unpack_from(self._data, self._offset)
-        if size > _BOUND or stored > size or start + stored > len(self._data) or method > _REPEAT:
-            raise ChunkDecodeError("a plane's size is out of range")
-        self._offset = start + stored
-        part = self._data[start : self._offset]
-        if method == _ZSTD:
-            return self._unpack(part, size)
-        if len(part) != (size if method == _RAW else 1):
-            raise ChunkDecodeError("a plane's size does not match")
-        return part * size if method == _REPEAT else part
-
-    def bytes_of(self, n: int) -> npt.NDArray[np.uint8]:
-        """The next plane, which must have one byte for each voxel."""
-        plane = self.take()
-        if len(plane) != n:
-            raise ChunkDecodeError(f"expected a plane of {n} bytes, got {len(plane)}")
-        return np.frombuffer(plane, np.uint8)
-
-    def finish(self) -> None:
-        """Check that nothing is left."""
-        if self._offset != len(self._data):
-            raise ChunkDecodeError("bytes behind the last plane")
-
-    def _unpack(self, part: bytes, size: int) -> bytes:
-        try:
-            if zstandard.frame_content_size(part) != size:  # before the decoder takes memory
-                raise ChunkDecodeError("a plane's size does not match")
-            out = self._decompressor.decompress(part, max_output_size=size)
-        except zstandard.ZstdError as error:
-            raise ChunkDecodeError(f"a plane is damaged: {error}") from error
-        if len(out) != size:
-            raise ChunkDecodeError("a plane's size does not match")
-        return out
+def _sealed_chunk(chunk: Chunk, factor: int, planes: list[tuple[bytes, Any]]) -> bytes:
+    head = HEADER.pack(CHUNK_MAGIC, CHUNK_VERSION, NUM_PLANES, *chunk.key, chunk.num_points, factor, 0)
+    return sealed(head, b"".join(part for plane in planes for part in plane))
 
 
-def _byte_planes(values: npt.NDArray[np.uint32], num_bytes: int) -> list[bytes]:
-    """Lowest byte first."""
-    return [(values >> np.uint32(8 * i)).astype(np.uint8).tobytes() for i in range(num_bytes)]
+# Reading
 
 
-def _table_of_codes() -> npt.NDArray[np.uint32]:
-    """One zero for each code; the system gives its memory page by page, where it is touched."""
-    return np.zeros(MAX_POINTS_PER_CHUNK, np.uint32)
+class _Head(NamedTuple):
+    """What a chunk's header says, and the revision that it shall get."""
+
+    key: ChunkKey
+    num_points: int
+    factor: int
+    revision: int
 
 
-def _palette_of(keyframes: npt.NDArray[np.uint32]) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint32]]:
-    """The distinct keyframes, rising, and each voxel's place among them."""
-    low, high = (int(keyframes.min()), int(keyframes.max())) if len(keyframes) else (0, 0)
-    if low == high:
-        return np.full(min(1, len(keyframes)), low, np.uint32), np.zeros(len(keyframes), np.uint32)
-    if high - low >= 1 << 16:
-        palette, index = np.unique(keyframes, return_inverse=True)
-        return palette, index.astype(np.uint32)
-    offset = keyframes - np.uint32(low)  # a table is faster than sorting
-    is_there = np.zeros(high - low + 1, np.bool_)
-    is_there[offset] = True
-    palette = np.flatnonzero(is_there).astype(np.uint32) + np.uint32(low)
-    return palette, (np.cumsum(is_there, dtype=np.uint32) - np.uint32(1))[offset]
+_PENDING = ChunkDecodeError("not decoded yet")
 
 
-def _index_plane(index: npt.NDArray[np.uint32], num_entries: int) -> bytes:
-    """Places as bytes, moved to front where one byte is enough: a longer list would take too long to search."""
-    if _index_bytes(num_entries) == 1:
-        return move_to_front(index.astype(np.uint8)).tobytes()
-    return b"".join(_byte_planes(index, _index_bytes(num_entries)))
+def _head_of(data: bytes, revision: int) -> _Head:
+    if len(data) < HEADER.size:
+        raise ChunkDecodeError(f"expected at least {HEADER.size} bytes, got {len(data)}")
+    magic, version, num_planes, x, y, z, n, factor, checksum = HEADER.unpack_from(data)
+    if magic != CHUNK_MAGIC:
+        raise ChunkDecodeError(f"expected a chunk, got bytes that begin with {bytes(magic)!r}")
+    if version != CHUNK_VERSION:
+        raise ChunkDecodeError(f"expected chunk version {CHUNK_VERSION}, got {version}")
+    if checksum != checksum_of(data[: HEADER.size], memoryview(data)[HEADER.size :]):
+        raise ChunkDecodeError("the checksum does not match: the chunk is damaged")
+    if num_planes != NUM_PLANES or n > MAX_POINTS_PER_CHUNK:
+        raise ChunkDecodeError(f"expected {NUM_PLANES} planes of at most {MAX_POINTS_PER_CHUNK} voxels")
+    if not all(-MAX_CHUNK_KEY <= k < MAX_CHUNK_KEY for k in (x, y, z)) or not 0 <= revision <= MAX_REVISION:
+        raise ChunkDecodeError(f"a key or revision out of range: {(x, y, z)}, {revision}")
+    return _Head((x, y, z), n, factor, revision)
 
 
-def _index_bytes(num_entries: int) -> int:
-    return 1 if num_entries <= 1 << 8 else 2 if num_entries <= 1 << 16 else 3
+def _decode(data: list[bytes], heads: list[_Head]) -> list[Chunk | ChunkDecodeError]:
+    """Chunks whose headers and checksums hold.
+
+    Raises:
+        zstandard.ZstdError: A plane of one of them does not unpack.
+    """
+    if not data:
+        return []
+    ends = np.cumsum([len(blob) for blob in data])
+    starts = np.stack([ends - [len(blob) - HEADER.size for blob in data], ends], axis=1)
+    blob = np.frombuffer(b"".join(data), np.uint8)
+    counts = np.array([head.num_points for head in heads], np.int64)
+    table, faults = np.zeros((len(data), NUM_PLANES, 4), np.int64), np.zeros(len(data), np.uint8)
+    decoding.list_planes(blob, starts, counts, table, faults)
+    table[faults != 0] = 0
+    addresses = table[:, :, decoding.PLACE] + _address(blob)
+    unpacked = _unpacked(blob, table, addresses)
+    buffers = [np.empty(VOXEL_BYTES * n, np.uint8) for n in np.where(faults == 0, counts, 0).tolist()]
+    outputs = np.array([_address(buffer) for buffer in buffers], np.int64)
+    factors = np.array([head.factor for head in heads], np.int64)
+    decoding.join_chunks(table, addresses, counts, factors, outputs, faults)
+    del unpacked  # alive until here
+    return [
+        ChunkDecodeError(decoding.FAULTS[fault]) if fault else chunk_from(head.key, head.revision, buffer)
+        for head, buffer, fault in zip(heads, buffers, faults.tolist(), strict=True)
+    ]
 
 
-def _palette_from(
-    palette_bytes: bytes, index_bytes: bytes, n: int
-) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint8]]:
-    """The distinct keyframes, and each voxel's place among them, byte plane after byte plane."""
-    if len(palette_bytes) % 4 or len(palette_bytes) > 4 * n:
-        raise ChunkDecodeError("the palette of keyframes has a wrong size")
-    palette = np.frombuffer(palette_bytes, "<u4")
-    if len(index_bytes) != _index_bytes(len(palette)) * n or not _rises(palette):
-        raise ChunkDecodeError("the palette of keyframes is damaged")
-    index = np.frombuffer(index_bytes, np.uint8)
-    if len(index) == n:
-        index = move_from_front(index)
-        index.flags.writeable = False  # one kind of array for the kernel, so that it is compiled once
-    return palette, index
+def _decode_alone(data: bytes, head: _Head) -> Chunk | ChunkDecodeError:
+    try:
+        return _decode([data], [head])[0]
+    except zstandard.ZstdError as error:
+        return ChunkDecodeError(f"a plane is damaged: {error}")
+
+
+def _unpacked(blob: npt.NDArray[np.uint8], table: npt.NDArray[np.int64], addresses: npt.NDArray[np.int64]) -> object:
+    """Unpack all planes that zstd packed, whose sizes are checked already; their addresses are written.
+
+    Returns:
+        What holds the memory at those addresses.
+    """
+    chosen = table[:, :, decoding.METHOD] == decoding.ZSTD
+    facts = table[chosen]
+    if not len(facts):
+        return None
+    sizes = facts[:, decoding.SIZE].astype(np.uint64)
+    segments = facts[:, [decoding.PLACE, decoding.STORED]].astype(np.uint64)
+    decompressor = zstandard.ZstdDecompressor()
+    if "multi_decompress_to_buffer" in zstandard.backend_features:
+        frames = zstandard.BufferWithSegments(blob, segments.tobytes())  # type: ignore[arg-type]
+        parts = decompressor.multi_decompress_to_buffer(frames, decompressed_sizes=sizes.tobytes())  # type: ignore[arg-type]
+    else:
+        data = memoryview(blob)  # type: ignore[arg-type]
+        spans = zip(segments.tolist(), sizes.tolist(), strict=True)
+        parts = [decompressor.decompress(data[at : at + n], max_output_size=size) for (at, n), size in spans]
+    joined = np.frombuffer(b"".join(parts), np.uint8)  # type: ignore[arg-type]
+    if [len(part) for part in parts] != sizes.tolist():
+        raise zstandard.ZstdError("a frame of another size than it says")
+    addresses[chosen] = _address(joined) + np.cumsum(facts[:, decoding.SIZE]) - facts[:, decoding.SIZE]
+    return joined
+
+
+def _address(array: npt.NDArray[np.uint8]) -> int:
+    return int(array.__array_interface__["data"][0])
 
 
 # Occupied voxels as an octree

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from ..world.chunks import Chunk, ChunkKey
 from .errors import DamageError
 from .history import Tree
-from .timeline import HistoryReader
+from .past import HistoryReader
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -10,7 +10,9 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 MAX_THREADS = 4
-"""More gain little: the parts that hold the interpreter's lock take a third of the time."""
+"""More gain little: some parts hold the interpreter's lock."""
+MAX_BATCH = 64
+"""Items in one batch, however small they are."""
 FEW = 16
 """Fewer items than this are not worth starting threads, and an autosave shall not take a second core."""
 
@@ -21,17 +23,46 @@ def num_threads() -> int:
     return max(1, min(MAX_THREADS, available))
 
 
-def map_ordered(function: Callable[[Item], Result], items: Iterable[Item], count: int) -> Iterator[Result]:
-    """Results in the order of the items; at most a few are under way at a time.
+def map_batched(
+    function: Callable[[list[Item]], list[Result]],
+    items: Iterable[Item],
+    count: int,
+    *,
+    weigh: Callable[[Item], int],
+    batch_weight: int,
+) -> Iterator[Result]:
+    """Results in the order of the items, which a function takes several at a time.
 
     Args:
-        function: Called on other threads; what it raises is raised here.
+        function: As many results as items; called on other threads, what it raises is raised here.
         items: Taken as they are needed.
         count: How many items there are.
+        weigh: How large an item is.
+        batch_weight: Items that are as large together go in one batch.
     """
+    batches = _batches(items, weigh, batch_weight)
     if count < FEW or num_threads() == 1:
-        yield from map(function, items)
+        for batch in batches:
+            yield from function(batch)
         return
+    for results in _map_threaded(function, batches):
+        yield from results
+
+
+def _batches(items: Iterable[Item], weigh: Callable[[Item], int], batch_weight: int) -> Iterator[list[Item]]:
+    batch: list[Item] = []
+    weight = 0
+    for item in items:
+        batch.append(item)
+        weight += weigh(item)
+        if weight >= batch_weight or len(batch) == MAX_BATCH:
+            yield batch
+            batch, weight = [], 0
+    if batch:
+        yield batch
+
+
+def _map_threaded(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
     waiting: deque[Future[Result]] = deque()
     with ThreadPoolExecutor(num_threads(), thread_name_prefix="spatia-codec") as pool:
         try:

@@ -1,10 +1,10 @@
 """Reading a world file part by part; what is damaged is named and skipped."""
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -14,17 +14,35 @@ from ..world.coarse import coarsen
 from ..world.keyframes import Keyframe
 from ..world.stored import StoredChunk
 from .coarse_codec import decode_coarse
-from .codec import ChunkDecodeError, decode_chunk
+from .codec import BATCH_POINTS, ChunkDecodeError, decode_chunk, decode_chunks
 from .errors import DamageError, WorldDamagedError, WorldFileError, explain
 from .journal import JournalEntry
 from .keyframe_codec import KeyframeBlobs, decode_keyframe
 from .ledger import Ledger
 from .manifest import Manifest
 from .packing import ARRAY_REFERENCE, ValueDecodeError, unpack_array, unpack_value
-from .parallel import map_ordered
+from .parallel import map_batched
 from .rows import CHUNK_COLUMNS, ChunkRow, RowReader, as_bytes, note
 from .state import Damage, WorldState
 from .summaries import described, unpack_facts
+
+
+class StoredBytes(NamedTuple):
+    """A chunk's object, and what it shall be.
+
+    Attributes:
+        key: Key that its bytes must name too.
+        revision: The chunk's.
+        num_points: Occupied voxels, as a table says.
+        digest: Of the bytes.
+        data: The object.
+    """
+
+    key: ChunkKey
+    revision: int
+    num_points: int
+    digest: bytes
+    data: bytes
 
 
 class WorldReader(RowReader):
@@ -69,7 +87,8 @@ class WorldReader(RowReader):
             damage.append(Damage("file", "its structure is damaged or it is cut off"))
         chunks: dict[ChunkKey, Chunk] = {}
         keys = self.chunk_keys(damage=damage) if with_chunks else []
-        for item in map_ordered(self._chunk_or_damage, keys, len(keys)):
+        found = (self._bytes_or_damage(key) for key in keys)
+        for item in map_batched(self._decoded, found, len(keys), weigh=points_of, batch_weight=BATCH_POINTS):
             if isinstance(item, Damage):
                 damage.append(item)
             elif item is not None:
@@ -223,19 +242,27 @@ class WorldReader(RowReader):
         Raises:
             DamageError: It is damaged.
         """
-        what = f"chunk {key[0]} {key[1]} {key[2]}"
+        found = self._decoded([self._bytes_or_damage(key)])[0]
+        if isinstance(found, Damage):
+            raise DamageError(found.what, found.reason)
+        return found
+
+    def _bytes_or_damage(self, key: ChunkKey) -> StoredBytes | Damage | None:
         try:
             found = self._chunk_bytes(key)
-            if found is None:
-                return None
-            row, data = found
-            chunk = decode_chunk(data, row.revision)
-            if chunk.key != tuple(key):
-                raise ChunkDecodeError(f"it calls itself {chunk.key}")
         except (sqlite3.Error, ValueError, TypeError) as error:
-            raise DamageError(what, str(error)) from error
-        self._ledger.note_chunk(chunk, row.digest)
-        return chunk
+            return Damage(name_of(key), str(error))
+        if found is None:
+            return None
+        row, data = found
+        return StoredBytes(row.key, row.revision, row.num_points, row.digest, data)
+
+    def _decoded(self, items: list[StoredBytes | Damage | None]) -> list[Chunk | Damage | None]:
+        chunks = decoded(items)
+        for item, chunk in zip(items, chunks, strict=True):
+            if isinstance(item, StoredBytes) and isinstance(chunk, Chunk):
+                self._ledger.note_chunk(chunk, item.digest)
+        return chunks
 
     def read_stored(self, damage: list[Damage] | None = None) -> dict[ChunkKey, StoredChunk]:
         """All present chunks by reference: what is known of them without reading them.
@@ -265,7 +292,7 @@ class WorldReader(RowReader):
         try:
             row = self._chunk_row(key)
         except (sqlite3.Error, ValueError) as error:
-            return Damage(f"chunk {key[0]} {key[1]} {key[2]}", str(error))
+            return Damage(name_of(key), str(error))
         return None if row is None else self._stored_of((*row.columns(), None))
 
     def _stored_of(self, columns: tuple[Any, ...]) -> StoredChunk | Damage:
@@ -326,22 +353,6 @@ class WorldReader(RowReader):
         row = self._chunk_row(key)
         return None if row is None else (row, self.required_object(row.digest))
 
-    def iter_chunks(self, near: npt.ArrayLike | None = None) -> Iterator[Chunk | Damage]:
-        """All chunks one by one, nearest first if ``near`` is given; ``Damage`` in place of what cannot be read."""
-        damage: list[Damage] = []
-        keys = self.chunk_keys(near, damage)
-        yield from damage
-        for key in keys:
-            item = self._chunk_or_damage(key)
-            if item is not None:
-                yield item
-
-    def _chunk_or_damage(self, key: ChunkKey) -> Chunk | Damage | None:
-        try:
-            return self.read_chunk(key)
-        except DamageError as error:
-            return Damage(error.what, error.reason)
-
     @property
     def num_points(self) -> int:
         """Occupied voxels of all chunks, by the table alone; 0 where it is damaged."""
@@ -363,3 +374,26 @@ class WorldReader(RowReader):
         array = unpack_array(kind, self.required_object(digest))
         self._ledger.note_array(array, digest)
         return array
+
+
+def decoded(items: Sequence[StoredBytes | Damage | None]) -> list[Chunk | Damage | None]:
+    """Chunks in place of their bytes, or what is wrong with them; what is damage or nothing stays what it is."""
+    found = [item for item in items if isinstance(item, StoredBytes)]
+    chunks = iter(decode_chunks([item.data for item in found], [item.revision for item in found]))
+    return [_checked(item.key, next(chunks)) if isinstance(item, StoredBytes) else item for item in items]
+
+
+def _checked(key: ChunkKey, chunk: Chunk | ChunkDecodeError) -> Chunk | Damage:
+    if isinstance(chunk, ChunkDecodeError):
+        return Damage(name_of(key), str(chunk))
+    return chunk if chunk.key == key else Damage(name_of(key), f"it calls itself {chunk.key}")
+
+
+def name_of(key: ChunkKey) -> str:
+    """A chunk in messages."""
+    return f"chunk {key[0]} {key[1]} {key[2]}"
+
+
+def points_of(item: StoredBytes | Damage | None) -> int:
+    """How much decoding an item will take."""
+    return item.num_points if isinstance(item, StoredBytes) else 0

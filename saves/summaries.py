@@ -7,14 +7,14 @@ is damaged or missing costs time alone.
 import sqlite3
 import struct
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from ..world.chunks import Chunk
 from ..world.coarse import MAX_FAR_POINTS, coarsen
 from ..world.stored import DIGEST_BYTES, ChunkFacts
 from .coarse_codec import encode_coarse
-from .codec import decode_chunk, encode_chunk
+from .codec import decode_chunk, encode_chunks
 from .ledger import digest_of
 from .packing import ValueDecodeError
 
@@ -41,14 +41,16 @@ class EncodedChunk:
     coarse: bytes
 
 
-def encode_whole(chunk: Chunk) -> EncodedChunk:
-    """A chunk and what stands beside it.
+def encode_whole(chunks: Sequence[Chunk]) -> list[EncodedChunk]:
+    """Chunks and what stands beside them.
 
     Raises:
         ValueError: See ``encode_chunk``.
     """
-    data = encode_chunk(chunk)
-    return EncodedChunk(data, digest_of(data), ChunkFacts.of(chunk), encode_coarse(coarsen(chunk)))
+    return [
+        EncodedChunk(data, digest_of(data), ChunkFacts.of(chunk), encode_coarse(coarsen(chunk)))
+        for chunk, data in zip(chunks, encode_chunks(chunks), strict=True)
+    ]
 
 
 def described(data: bytes) -> EncodedChunk:

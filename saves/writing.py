@@ -13,15 +13,16 @@ import numpy.typing as npt
 from ..world.chunks import Chunk, ChunkKey
 from ..world.keyframes import Keyframe
 from ..world.stored import StoredChunk, entries_of
+from .codec import BATCH_POINTS
 from .errors import WorldWriteError, explain
 from .journal import common_length
 from .keyframe_codec import encode_keyframe, encode_keyframe_meta
 from .ledger import Changes, KnownChunk, Ledger, digest_of, known_chunk
 from .packing import ARRAY_REFERENCE, ValueDecodeError, array_kind, pack_array, pack_value, unpack_value
-from .parallel import map_ordered
+from .parallel import map_batched
 from .rows import ChunkRow
 from .state import WorldState
-from .summaries import delete_beside, encode_whole, put_beside
+from .summaries import EncodedChunk, delete_beside, encode_whole, put_beside
 
 ARRAY_APART_BYTES = 4096
 """Larger arrays of a state are objects of their own, so that an unchanged tail is not written again."""
@@ -122,7 +123,7 @@ class _Transaction:
         moved = {key for key in changed if self._move_chunk(entries[key])}
         fresh = [key for key in changed if key not in moved]
         chunks = (state.chunks[key] for key in fresh)  # one at a time: what is elsewhere on a disk is read here
-        for chunk, encoded in map_ordered(lambda c: (c, encode_whole(c)), chunks, len(fresh)):
+        for chunk, encoded in map_batched(_encoded, chunks, len(fresh), weigh=_points_of, batch_weight=BATCH_POINTS):
             key, before = chunk.key, known.get(chunk.key)
             self.changes.chunks[key] = known_chunk(chunk, encoded.digest)
             self.changes.stored[key] = self._ledger.stored(chunk, encoded.digest, encoded.facts)
@@ -308,3 +309,11 @@ def array_digests(state: bytes) -> set[bytes]:
     with suppress(ValueDecodeError):
         walk(unpack_value(state))
     return found
+
+
+def _encoded(chunks: list[Chunk]) -> list[tuple[Chunk, EncodedChunk]]:
+    return list(zip(chunks, encode_whole(chunks), strict=True))
+
+
+def _points_of(chunk: Chunk) -> int:
+    return chunk.num_points

@@ -185,3 +185,22 @@ def addresses_of(chunks: Sequence[Chunk | None]) -> tuple[npt.NDArray[np.int64],
             arrays = (chunk.codes, chunk.rows, chunk.priority, chunk.evidence)
             addresses[i] = [array.__array_interface__["data"][0] for array in arrays]
     return counts, addresses
+
+
+def chunk_from(key: ChunkKey, revision: int, buffer: npt.NDArray[np.uint8]) -> Chunk:
+    """A chunk whose arrays lie behind one another in one buffer, which it takes over: rows, codes, priority, evidence.
+
+    Args:
+        key: Chunk key.
+        revision: Revision that it carries.
+        buffer: ``VOXEL_BYTES`` for each voxel.
+    """
+    n = len(buffer) // VOXEL_BYTES
+    return Chunk(
+        key,
+        revision,
+        buffer[32 * n : 36 * n].view(np.uint32),
+        buffer[: 32 * n].view(np.uint32).reshape(n, 8),
+        buffer[36 * n : 37 * n],
+        buffer[37 * n :].reshape(n, 2),
+    )

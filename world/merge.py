@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from .carve import stage_carve
 from .changes import MergeReport, Overlaid, StagedChange
-from .chunks import MAX_VOXEL_WEIGHT, VOXEL_BYTES, Chunk, ChunkKey, addresses_of
+from .chunks import MAX_VOXEL_WEIGHT, Chunk, ChunkKey, addresses_of, chunk_from
 from .errors import WeightOverflowError
 from .partition import Partition, partition, run_all
 from .points import PointBatch
@@ -67,7 +67,7 @@ def stage_insert(
     old = [chunks.get(key) for key in parts.keys]
     buffers, is_changed, counts = _merge(parts, old, num_threads)
     out: dict[ChunkKey, Chunk | None] = {
-        key: _chunk_from(key, revision, buffer)
+        key: chunk_from(key, revision, buffer)
         for key, buffer, changed in zip(parts.keys, buffers, is_changed.tolist(), strict=True)
         if changed
     }
@@ -103,16 +103,3 @@ def _merge(
         )
     buffers = [buffer for some, _ in done for buffer in some]
     return buffers, status != kernels.UNCHANGED, np.sum([report for _, report in done], axis=0)
-
-
-def _chunk_from(key: ChunkKey, revision: int, buffer: npt.NDArray[np.uint8]) -> Chunk:
-    """A chunk whose arrays lie behind one another in one buffer: rows, codes, priority, evidence."""
-    n = len(buffer) // VOXEL_BYTES
-    return Chunk(
-        key,
-        revision,
-        buffer[32 * n : 36 * n].view(np.uint32),
-        buffer[: 32 * n].view(np.uint32).reshape(n, 8),
-        buffer[36 * n : 37 * n],
-        buffer[37 * n :].reshape(n, 2),
-    )

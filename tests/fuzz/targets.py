@@ -76,18 +76,34 @@ def spoilt_chunk(data: bytes, rng: np.random.Generator) -> bytes:
     """A chunk with spoilt planes behind a checksum that fits, so that what lies behind it is reached."""
     if rng.random() < 0.2:
         return mutated(data, rng)
-    head = codec._HEADER.size
-    reader = codec._Planes(data, head)
-    planes = [reader.take() for _ in range(codec._NUM_PLANES)]
+    head = codec.HEADER.size
+    planes = _planes_of(data)
     for _ in range(int(rng.integers(1, 3))):
         chosen = int(rng.integers(len(planes)))
         planes[chosen] = mutated(planes[chosen], rng)
-    compressor = zstandard.ZstdCompressor(level=1, write_checksum=False)
-    body = b"".join(codec._store_plane(p, compressor) for p in planes)
+    body = b"".join(_stored(plane) for plane in planes)
     header = mutated(data[: head - 4], rng)[: head - 4] if rng.random() < 0.2 else data[: head - 4]
     header = header.ljust(head - 4, b"\0")
     checksum = zlib.crc32(body, zlib.crc32(header + bytes(4)))
     return header + struct.pack("<I", checksum) + body
+
+
+def _planes_of(data: bytes) -> list[bytes]:
+    at, planes = codec.HEADER.size, []
+    while at < len(data):
+        method, size, stored = codec.PLANE.unpack_from(data, at)
+        at += codec.PLANE.size
+        part, at = data[at : at + stored], at + stored
+        planes.append([part, zstandard.decompress(part) if method == 1 else b"", part * size][method])
+    return planes
+
+
+def _stored(plane: bytes) -> bytes:
+    if len(plane) > 1 and plane == plane[:1] * len(plane):
+        return codec.PLANE.pack(2, len(plane), 1) + plane[:1]
+    packed = zstandard.compress(plane, 1) if plane else b""
+    method, part = (1, packed) if len(packed) < len(plane) else (0, plane)
+    return codec.PLANE.pack(method, len(plane), len(part)) + part
 
 
 def _read_chunk(data: bytes, _: Path) -> None:

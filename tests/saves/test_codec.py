@@ -2,13 +2,21 @@
 
 import struct
 import zlib
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from spatia.saves.codec import MAX_CHUNK_WEIGHT, ChunkDecodeError, decode_chunk, encode_chunk
+from spatia.saves.codec import (
+    MAX_CHUNK_WEIGHT,
+    ChunkDecodeError,
+    decode_chunk,
+    decode_chunks,
+    encode_chunk,
+    encode_chunks,
+)
 from spatia.tests.saves.worlds import assert_same_chunk, make_chunk
 from spatia.world.chunks import Chunk, check_chunk, morton, unmorton
 
@@ -154,10 +162,10 @@ def test_bytes_behind_the_end_are_noticed() -> None:
 
 def resealed(data: bytes) -> bytes:
     """The same bytes with a checksum that fits: what somebody would make who wants to do harm."""
-    from spatia.saves.codec import _HEADER
+    from spatia.saves.codec import HEADER
 
-    head = data[: _HEADER.size - 4]
-    body = data[_HEADER.size :]
+    head = data[: HEADER.size - 4]
+    body = data[HEADER.size :]
     return head + struct.pack("<I", zlib.crc32(body, zlib.crc32(head + b"\0\0\0\0"))) + body
 
 
@@ -184,9 +192,9 @@ def test_random_bytes_are_refused(data: bytes) -> None:
 
 def test_a_size_out_of_bounds_is_refused_before_memory_is_taken() -> None:
     data = bytearray(encode_chunk(make_chunk((0, 0, 0))))
-    from spatia.saves.codec import _HEADER
+    from spatia.saves.codec import HEADER
 
-    data[_HEADER.size + 1 : _HEADER.size + 5] = struct.pack("<I", 0xFFFFFFFF)  # first plane: 4 GiB when decoded
+    data[HEADER.size + 1 : HEADER.size + 5] = struct.pack("<I", 0xFFFFFFFF)  # first plane: 4 GiB when decoded
     with pytest.raises(ChunkDecodeError, match="size"):
         decode_chunk(resealed(bytes(data)))
 
@@ -223,3 +231,42 @@ def test_a_key_is_as_far_out_as_memory_allows_or_refused(value: int, is_valid: b
     else:
         with pytest.raises(ChunkDecodeError, match="out of range"):
             decode_chunk(data)
+
+
+def test_many_chunks_at_once_give_the_bytes_of_each_alone() -> None:
+    chunks = [make_chunk((i, 0, 0), num_points=n) for i, n in enumerate((1, 700, 20, 3))]
+    assert encode_chunks(chunks) == [encode_chunk(chunk) for chunk in chunks]
+
+
+def test_of_many_chunks_the_damaged_ones_are_told_apart() -> None:
+    chunks = [make_chunk((i, 0, 0), num_points=300) for i in range(5)]
+    data = encode_chunks(chunks)
+    data[1] = data[1][:-1]
+    frame = data[3].index(b"\x28\xb5\x2f\xfd")
+    torn = bytearray(data[3])
+    torn[frame + 12 : frame + 20] = bytes(8)
+    data[3] = resealed(bytes(torn))  # a plane that zstd refuses, behind a checksum that fits
+    found = decode_chunks(data, [7] * 5)
+    assert [isinstance(item, ChunkDecodeError) for item in found] == [False, True, False, True, False]
+    for place in (0, 2, 4):
+        item = found[place]
+        assert isinstance(item, Chunk)
+        assert item.revision == 7
+        assert_same_chunk(replace(item, revision=chunks[place].revision), chunks[place])
+
+
+def test_planes_are_told_apart_without_calls_for_many_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    chunk = make_chunk((2, 0, 0), num_points=900)
+    expected = encode_chunk(chunk)
+    monkeypatch.setattr(zstandard, "backend_features", set())
+    assert encode_chunk(chunk) == expected
+    assert_same_chunk(decode_chunk(expected, chunk.revision), chunk)
+
+
+def test_as_many_keyframes_as_two_bytes_hold_and_one_more_come_back() -> None:
+    n = (1 << 16) + 1
+    rows = np.full((n, 8), 1, np.uint32)
+    rows[:, 7] = np.random.default_rng(3).permutation(n) * 7
+    codes = np.arange(n, dtype=np.uint32)
+    chunk = Chunk((0, 0, 0), 1, codes, rows, np.full(n, 192, np.uint8), np.zeros((n, 2), np.uint8))
+    assert_same_chunk(decode_chunk(encode_chunk(chunk), 1), chunk)

@@ -223,7 +223,7 @@ def test_a_cut_off_coarser_level_is_refused() -> None:
 
 
 def test_facts_come_back_and_belong_to_their_object() -> None:
-    encoded = encode_whole(make_chunk((0, 0, 0)))
+    encoded = encode_whole([make_chunk((0, 0, 0))])[0]
     again = unpack_facts(pack_facts(encoded.facts, encoded.digest), encoded.digest)
     names = ("num_points", "class_counts", "low_q8", "high_q8", "spacing", "content")
     assert [getattr(again, n) for n in names] == [getattr(encoded.facts, n) for n in names]
