@@ -5,11 +5,13 @@
 Each program is run by itself; its table is shown and its figures are written to ``results/NAME.json`` beside this file:
 a list of ``{"name", "unit", "ours", "baseline", "baseline_name", "ratio", "target", "machine"}``. ``results/table.md``
 lists every figure that has a target. Plots of cost against size go to ``results`` unless another folder is named.
+One that fails, or takes longer than half an hour, is named at the end and keeps nobody from running.
 """
 
 import argparse
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 from comparison import Result, read_results, report
@@ -17,6 +19,7 @@ from comparison import Result, read_results, report
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
 NOT_ALONE = {"run_all", "comparison"}
+MOST_SECONDS = 1800
 
 
 def names() -> list[str]:
@@ -24,14 +27,24 @@ def names() -> list[str]:
     return sorted(p.stem for p in HERE.glob("*.py") if p.stem not in NOT_ALONE)
 
 
-def run(name: str, *, is_quick: bool, plots: Path) -> bool:
-    """Run one benchmark as a program of its own; whether it ended well."""
-    command = [sys.executable, str(HERE / f"{name}.py"), "--json", str(RESULTS / f"{name}.json")]
+def run(name: str, *, is_quick: bool, plots: Path) -> str:
+    """Run one benchmark as a program of its own; what went wrong, or nothing. Figures of an earlier run are removed."""
+    results = RESULTS / f"{name}.json"
+    results.unlink(missing_ok=True)
+    command = [sys.executable, str(HERE / f"{name}.py"), "--json", str(results)]
     if is_quick:
         command.append("--quick")
     if name == "scaling":
         command += ["--plots", str(plots)]
-    return subprocess.run(command, check=False).returncode == 0
+    sys.stdout.write(f"{name}\n")
+    sys.stdout.flush()
+    start = time.monotonic()
+    try:
+        status = subprocess.run(command, check=False, timeout=MOST_SECONDS).returncode
+    except subprocess.TimeoutExpired:
+        return f"took more than {MOST_SECONDS} s"
+    sys.stdout.write(f"{name} took {time.monotonic() - start:.0f} s\n\n")
+    return f"ended with status {status}" if status else ""
 
 
 def with_targets(folder: Path) -> dict[str, list[Result]]:
@@ -73,12 +86,13 @@ def main() -> int:
         parser.error(f"expected some of {', '.join(names())}, got {', '.join(sorted(unknown))}")
     RESULTS.mkdir(exist_ok=True)
     chosen = arguments.names or names()
-    failed = [name for name in chosen if not run(name, is_quick=arguments.quick, plots=arguments.plots)]
+    faults = {name: run(name, is_quick=arguments.quick, plots=arguments.plots) for name in chosen}
     found = with_targets(RESULTS)
     (RESULTS / "table.md").write_text(markdown(found), encoding="utf-8")
     report([r for results in found.values() for r in results], None)
-    if failed:
-        sys.stderr.write(f"these benchmarks failed: {', '.join(failed)}\n")
+    failed = {name: fault for name, fault in faults.items() if fault}
+    for name, fault in failed.items():
+        sys.stderr.write(f"{name} failed: it {fault}\n")
     return 1 if failed else 0
 
 

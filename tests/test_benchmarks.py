@@ -61,3 +61,25 @@ def test_every_benchmark_is_run(modules: tuple[ModuleType, ModuleType]) -> None:
     _, run_all = modules
     assert {"merge", "draw", "conditioning", "saves", "scaling"} <= set(run_all.names())
     assert not {"comparison", "run_all"} & set(run_all.names())
+
+
+def test_a_benchmark_that_fails_is_named_and_keeps_none_from_running(
+    modules: tuple[ModuleType, ModuleType],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    _, run_all = modules
+    writes = "import sys, json; json.dump([], open(sys.argv[sys.argv.index('--json') + 1], 'w'))"
+    (tmp_path / "breaks.py").write_text("raise SystemExit(3)")
+    (tmp_path / "works.py").write_text(writes)
+    results = tmp_path / "results"
+    results.mkdir()
+    (results / "breaks.json").write_text("[1]")
+    monkeypatch.setattr(run_all, "HERE", tmp_path)
+    monkeypatch.setattr(run_all, "RESULTS", results)
+    monkeypatch.setattr(sys, "argv", ["run_all.py", "breaks", "works"])
+    assert run_all.main() == 1
+    assert "breaks failed: it ended with status 3" in capfd.readouterr().err
+    assert (results / "works.json").read_text() == "[]"
+    assert not (results / "breaks.json").exists()  # what an earlier version measured is no figure of this one

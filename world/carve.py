@@ -44,7 +44,7 @@ def stage_carve(snapshot: MemorySnapshot, views: Sequence[DepthView]) -> StagedC
     keys, bounds, view_index = _pairs(snapshot, known)
     if not keys:
         return StagedChange({}, {})
-    from . import kernels  # imports Numba, which takes most of a second
+    from . import view_kernels  # imports Numba, which takes most of a second
 
     chunks = [snapshot.chunks[key] for key in keys]
     counts, addresses = addresses_of(chunks)
@@ -52,7 +52,7 @@ def stage_carve(snapshot: MemorySnapshot, views: Sequence[DepthView]) -> StagedC
     report = np.zeros((len(keys), 2), np.int64)
     shapes = np.array([(0, v.pinhole.height, v.pinhole.width) for v in known], np.int64)
     shapes[1:, 0] = np.cumsum(shapes[:, 1] * shapes[:, 2])[:-1]
-    kernels.carve_chunks(
+    view_kernels.carve_chunks(
         counts,
         addresses,
         np.array(keys, np.float64) * snapshot.chunk_size_m,

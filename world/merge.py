@@ -84,16 +84,15 @@ def _merge(
 
     counts, addresses = addresses_of(old)
     status = np.zeros(len(old), np.uint8)
-    edges = np.searchsorted(parts.bounds, np.linspace(0, len(parts.records), num_threads + 1)).tolist()
+    ends = np.cumsum(parts.counts.sum(0))
+    edges = [0, *np.searchsorted(ends, np.linspace(0, ends[-1], num_threads + 1)[1:-1]).tolist(), len(old)]
 
     def merge(first: int, end: int) -> tuple[list[npt.NDArray[np.uint8]], npt.NDArray[np.int64]]:
         report = np.zeros(5, np.int64)
         some = slice(first, end)
-        bounds = parts.bounds[first : end + 1]
-        buffers = kernels.merge_records(
-            bounds, parts.records, counts[some], addresses[some], MAX_VOXEL_WEIGHT, report, status[some]
-        )
-        return buffers, report
+        pages = np.ascontiguousarray(parts.counts[:, some]), np.ascontiguousarray(parts.first_page[:, some])
+        into = counts[some], addresses[some], MAX_VOXEL_WEIGHT, report, status[some]
+        return kernels.merge_records(*pages, parts.next_page, parts.records, *into), report
 
     spans = [(a, b) for a, b in itertools.pairwise(edges) if a < b]
     done = run_all([lambda a=a, b=b: merge(a, b) for a, b in spans], num_threads)

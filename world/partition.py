@@ -19,35 +19,38 @@ MAX_POINTS_PER_CHUNK = 16_000_000
 LEAST_POINTS_PER_THREAD = 50_000
 """Below, starting a thread costs more than it gains."""
 
-FIRST_CAPACITY = 1 << 12
-"""Chunks that a table holds at first; it grows eightfold when they are more."""
+MIN_CAPACITY, POINTS_PER_CHUNK = 512, 1024
+"""Chunks that there is room for at first: at least so many, and more with so many points each; eightfold if too few."""
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Partition:
-    """Records of points, chunk by chunk.
+    """Records of points, chunk by chunk, on pages of a pool; see ``kernels``.
 
     Attributes:
         keys: M chunk keys.
-        bounds: (M + 1,) int64, the records of chunk c are ``records[bounds[c]:bounds[c + 1]]``.
-        records: (N, 2) uint64, see ``kernels``.
+        counts: (R, M) int64, records of each chunk in each of R runs of points.
+        first_page: (R, M) int64, the page where they begin.
+        next_page: (Q,) int64, the page that follows each.
+        records: (Q * ``kernels.PAGE``, 2) uint64.
     """
 
     keys: list[ChunkKey]
-    bounds: npt.NDArray[np.int64]
+    counts: npt.NDArray[np.int64]
+    first_page: npt.NDArray[np.int64]
+    next_page: npt.NDArray[np.int64]
     records: npt.NDArray[np.uint64]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Assigned:
-    """A run of points with the chunks that they fall in: packed keys, points in each, and by point."""
+class _Run:
+    """What one run of points falls in: packed keys of chunks, and points and first page of each."""
 
     packed: npt.NDArray[np.uint64]
     counts: npt.NDArray[np.int64]
-    chunk_index: npt.NDArray[np.uint32]
-    first_word: npt.NDArray[np.uint64]
+    first_page: npt.NDArray[np.int64]
 
 
 def partition(batch: PointBatch, voxel_size_m: float, num_threads: int = 1) -> Partition:
@@ -56,39 +59,25 @@ def partition(batch: PointBatch, voxel_size_m: float, num_threads: int = 1) -> P
     Args:
         batch: One point or more.
         voxel_size_m: Side of a voxel in metres.
-        num_threads: Threads that share the points; the result is the same for any number.
+        num_threads: Threads that share the points; what is merged is the same for any number.
 
     Raises:
         ValueError: A position is not finite or beyond ±2^20 chunks, or a weight or priority is too low.
         WeightOverflowError: More points fall in one chunk than can be summed at once.
     """
-    from . import kernels  # imports Numba, which takes most of a second
-
-    n = len(batch)
-    num_runs = max(1, min(num_threads, n // LEAST_POINTS_PER_THREAD))
-    edges = np.linspace(0, n, num_runs + 1).astype(np.int64).tolist()
-    runs = [slice(a, b) for a, b in itertools.pairwise(edges)]
-    assigned = run_all([lambda run=run: _assign(batch, voxel_size_m, run) for run in runs], num_runs)
-    packed, places = np.unique(np.concatenate([part.packed for part in assigned]), return_inverse=True)
-    ends = np.cumsum([len(part.packed) for part in assigned])[:-1]
-    numbers = [np.asarray(part, np.int64) for part in np.split(places.reshape(-1), ends)]
-    counts = np.zeros((num_runs, len(packed)), np.int64)
-    for row, part, number in zip(counts, assigned, numbers, strict=True):
-        row[number] = part.counts
-    bounds = np.concatenate([[0], np.cumsum(counts.sum(0))]).astype(np.int64)
-    if np.diff(bounds).max() > MAX_POINTS_PER_CHUNK:
+    num_runs = max(1, min(num_threads, len(batch) // LEAST_POINTS_PER_THREAD))
+    capacity = 1 << (max(MIN_CAPACITY, len(batch) // num_runs // POINTS_PER_CHUNK) - 1).bit_length()
+    while (found := _paged(batch, voxel_size_m, num_runs, capacity)) is None:
+        capacity *= 8
+    runs, next_page, records = found
+    packed, places = np.unique(np.concatenate([run.packed for run in runs]), return_inverse=True)
+    ends = np.cumsum([len(run.packed) for run in runs])[:-1]
+    counts, first_page = (np.zeros((num_runs, len(packed)), np.int64) for _ in range(2))
+    for i, (run, numbers) in enumerate(zip(runs, np.split(places.reshape(-1), ends), strict=True)):
+        counts[i, numbers], first_page[i, numbers] = run.counts, run.first_page
+    if counts.sum(0).max() > MAX_POINTS_PER_CHUNK:
         raise WeightOverflowError(f"more than {MAX_POINTS_PER_CHUNK} points fall in one chunk at once; split them")
-    first = bounds[:-1] + np.cumsum(counts, axis=0) - counts  # a run's records of a chunk follow those of earlier runs
-    records = np.empty((n, 2), np.uint64)
-
-    def scatter(i: int) -> None:
-        part = assigned[i]
-        colors, keyframe = np.ascontiguousarray(batch.colors), np.ascontiguousarray(batch.keyframe)
-        cursors = first[i][numbers[i]]
-        kernels.scatter_records(part.chunk_index, part.first_word, colors[runs[i]], keyframe[runs[i]], cursors, records)
-
-    run_all([lambda i=i: scatter(i) for i in range(num_runs)], num_runs)
-    return Partition(_unpacked(packed), bounds, records)
+    return Partition(_unpacked(packed), counts, first_page, next_page, records)
 
 
 def run_all(tasks: Sequence[Callable[[], T]], num_threads: int) -> list[T]:
@@ -99,24 +88,52 @@ def run_all(tasks: Sequence[Callable[[], T]], num_threads: int) -> list[T]:
         return [future.result() for future in [pool.submit(task) for task in tasks]]
 
 
-def _assign(batch: PointBatch, voxel_size_m: float, run: slice) -> _Assigned:
-    from . import kernels
+def _paged(
+    batch: PointBatch, voxel_size_m: float, num_runs: int, capacity: int
+) -> tuple[list[_Run], npt.NDArray[np.int64], npt.NDArray[np.uint64]] | None:
+    """Runs of points, the pages' followers and the pool; None if a run has more chunks than ``capacity``."""
+    from . import kernels  # imports Numba, which takes most of a second
 
-    positions, weights = np.ascontiguousarray(batch.positions_world[run]), np.ascontiguousarray(batch.weights[run])
-    priority = np.ascontiguousarray(batch.priority[run])
-    chunk_index, first_word = np.empty(len(weights), np.uint32), np.empty(len(weights), np.uint64)
-    capacity = FIRST_CAPACITY
-    while True:
+    edges = np.linspace(0, len(batch), num_runs + 1).astype(np.int64).tolist()
+    spans = list(itertools.pairwise(edges))
+    pages = [(b - a) // kernels.PAGE + min(capacity, b - a) + 1 for a, b in spans]
+    next_page = np.empty(sum(pages), np.int64)
+    records = np.empty((sum(pages) * kernels.PAGE, 2), np.uint64)  # only what is used takes memory
+    free = [0, *np.cumsum(pages).tolist()]
+
+    def run(i: int) -> _Run | None:
+        some = slice(*spans[i])
         table = np.full(capacity * 4, kernels.EMPTY, np.int32)
-        packed, counts = np.empty(capacity, np.uint64), np.zeros(capacity, np.int64)
-        found = kernels.assign_chunks(
-            positions.reshape(-1), weights, priority, voxel_size_m, table, packed, counts, chunk_index, first_word
+        packed, counts, first = (
+            np.empty(capacity, np.uint64),
+            np.zeros(capacity, np.int64),
+            np.zeros(capacity, np.int64),
         )
-        if found >= 0:
-            return _Assigned(packed[:found], counts[:found], chunk_index, first_word)
-        if found != kernels.TABLE_IS_FULL:
+        found = kernels.partition_points(
+            np.ascontiguousarray(batch.positions_world[some]).reshape(-1),
+            np.ascontiguousarray(batch.colors[some]).reshape(-1),
+            np.ascontiguousarray(batch.weights[some]),
+            np.ascontiguousarray(batch.priority[some]),
+            np.ascontiguousarray(batch.keyframe[some]),
+            voxel_size_m,
+            table,
+            packed,
+            counts,
+            first,
+            free[i],
+            next_page,
+            records,
+        )
+        if found == kernels.TABLE_IS_FULL:
+            return None
+        if found < 0:
             raise ValueError(_mistake(int(found)))
-        capacity *= 8
+        return _Run(packed[:found], counts[:found], first[:found])
+
+    runs = run_all([lambda i=i: run(i) for i in range(num_runs)], num_runs)
+    if any(found is None for found in runs):
+        return None
+    return [found for found in runs if found is not None], next_page, records
 
 
 def _mistake(code: int) -> str:

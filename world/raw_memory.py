@@ -9,6 +9,7 @@ keeps the arrays alive during the call.
 
 from llvmlite import ir
 from numba import carray, njit, types
+from numba.core import cgutils
 from numba.extending import intrinsic
 
 
@@ -65,6 +66,21 @@ def store_word(typing_context, address, word):
         return context.get_dummy_value()
 
     return types.void(types.int64, types.uint64), generate
+
+
+@intrinsic
+def prefetch_to_write(typing_context, address):
+    """Ask for the cache line at a uint64 address, which need not be anybody's, to be there for writing soon."""
+
+    def generate(context, builder, signature, arguments):
+        byte, number = ir.IntType(8).as_pointer(), ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [byte, number, number, number])
+        prefetch = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+        options = [ir.Constant(number, value) for value in (1, 3, 1)]  # write, keep in all caches, data
+        builder.call(prefetch, [builder.inttoptr(arguments[0], byte), *options])
+        return context.get_dummy_value()
+
+    return types.void(types.uint64), generate
 
 
 @intrinsic

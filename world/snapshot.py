@@ -61,14 +61,14 @@ class MemorySnapshot:
         chunks = [self.chunks[key] for key in wanted]
         if not chunks:
             return PointBatch.empty()
-        from . import kernels  # imports Numba, which takes most of a second
+        from . import view_kernels  # imports Numba, which takes most of a second
 
         counts, addresses = addresses_of(chunks)
         n = int(counts.sum())
         positions, colors = np.empty((n, 3), np.float32), np.empty((n, 3), np.uint8)
         weights, priority, keyframe = np.empty(n, np.uint8), np.empty(n, np.uint8), np.empty(n, np.uint32)
         corners = np.array(wanted, np.float64) * self.chunk_size_m
-        kernels.copy_points(
+        view_kernels.copy_points(
             counts, addresses, corners, self.voxel_size_m, positions, colors, weights, priority, keyframe
         )
         return PointBatch(positions, colors, weights, priority, keyframe)

@@ -59,7 +59,7 @@ def render_depth(
         front_m: What lies so far behind the front is averaged as well; a few centimetres take the bias out of surfaces
             that noisy poses made thick.
     """
-    from . import kernels  # imports Numba, which takes most of a second
+    from . import view_kernels  # imports Numba, which takes most of a second
 
     depth = np.zeros((pinhole.height, pinhole.width), np.float32)
     priority = np.zeros((pinhole.height, pinhole.width), np.uint8)
@@ -67,7 +67,7 @@ def render_depth(
     if keys:
         chunks = [snapshot.chunks[key] for key in keys]
         counts, addresses = addresses_of(chunks)
-        kernels.splat_depth(
+        view_kernels.splat_depth(
             counts,
             addresses,
             np.array(keys, np.float64) * snapshot.chunk_size_m,
@@ -104,7 +104,7 @@ def visible_points(
     Returns:
         (V, N) bool. Fresh.
     """
-    from . import kernels
+    from . import view_kernels
 
     poses = np.asarray(world_T_camera, np.float64).reshape(-1, 4, 4)
     cameras = np.array([camera_row(pinhole, pose) for pose in poses], np.float64).reshape(-1, 16).astype(np.float32)
@@ -113,6 +113,6 @@ def visible_points(
     for first in range(0, max(len(points), 1), points_per_buffer):
         lot = points[first : first + points_per_buffer]
         visible = np.zeros((len(poses), len(lot)), np.bool_)
-        kernels.see_points(lot, cameras, pinhole.width, pinhole.height, visible)
+        view_kernels.see_points(lot, cameras, pinhole.width, pinhole.height, visible)
         lots.append(visible)
     return lots[0] if len(lots) == 1 else np.concatenate(lots, axis=1)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
-from spatia.world import partition
+from spatia.world import kernels, partition
 from spatia.world.chunks import MAX_VOXEL_WEIGHT, Chunk
 from spatia.world.errors import StaleChangeError, WeightOverflowError
 from spatia.world.memory import SpatialMemory
@@ -90,6 +90,39 @@ def test_merging_equals_the_oracle_bit_for_bit(voxel_size_m):
         batch = _batch(seed, n=2000)
         report = memory.insert(batch)
         assert (report.added, report.refreshed, report.replaced, report.outranked) == oracle.insert(batch)
+    assert _voxels_of(memory) == oracle.voxels
+
+
+@pytest.mark.parametrize("voxel_size_m", [0.01, 0.0037, 0.03])
+def test_points_on_the_borders_of_steps_fall_where_the_definition_says(voxel_size_m):
+    steps = np.arange(-300, 300)
+    positions = np.stack([steps * voxel_size_m / 256, steps * voxel_size_m / 2.56, steps * 0.0], axis=1)
+    batch = PointBatch.uniform(
+        positions.astype(np.float32), np.zeros((len(steps), 3), np.uint8), priority=OBSERVED, keyframe=1
+    )
+    oracle, memory = _Oracle(voxel_size_m), SpatialMemory(voxel_size_m)
+    oracle.insert(batch)
+    memory.insert(batch)
+    assert _voxels_of(memory) == oracle.voxels
+
+
+def test_more_points_than_a_page_holds_and_more_chunks_than_were_expected_equal_the_oracle(monkeypatch):
+    monkeypatch.setattr(partition, "MIN_CAPACITY", 2)
+    monkeypatch.setattr(partition, "LEAST_POINTS_PER_THREAD", 500)
+    batch = _batch(seed=8, n=4 * kernels.PAGE, spread_m=0.9)
+    oracle, memory = _Oracle(0.01), SpatialMemory(0.01)
+    oracle.insert(batch)
+    memory.apply(stage_insert({}, 0.01, batch, revision=1, num_threads=3))
+    assert len(memory.chunks) > 16
+    assert _voxels_of(memory) == oracle.voxels
+
+
+@pytest.mark.parametrize("num_points", [-1, 0, 1])
+def test_a_chunk_whose_points_fill_a_page_or_nearly_equals_the_oracle(num_points):
+    batch = _batch(n=2 * kernels.PAGE + num_points, spread_m=0.001)
+    oracle, memory = _Oracle(0.5), SpatialMemory(0.5)
+    oracle.insert(batch)
+    memory.insert(batch)
     assert _voxels_of(memory) == oracle.voxels
 
 
