@@ -6,6 +6,7 @@ Pure: computes new chunks from old ones on any thread, touching nothing; the own
 
 import itertools
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -18,10 +19,11 @@ from .partition import Partition, partition, run_all
 from .points import PointBatch
 from .snapshot import MemorySnapshot
 from .updates import MapUpdate
+from .withdraw import stage_withdraw, without
 
 
 def stage_update(snapshot: MemorySnapshot, update: MapUpdate) -> StagedChange:
-    """Compute what a clip's update makes of memory: first carve free space, then insert points.
+    """Compute what a clip's update makes of memory: take back what moves, carve free space, then insert points.
 
     Any thread; releases the interpreter's lock while it computes.
 
@@ -33,12 +35,21 @@ def stage_update(snapshot: MemorySnapshot, update: MapUpdate) -> StagedChange:
         ValueError: Points are malformed, see ``stage_insert``.
         WeightOverflowError: More weight falls on one voxel at once than its sums hold.
     """
+    if update.withdrawn:
+        return _after_withdrawal(snapshot, update)
     carved = stage_carve(snapshot, update.free_space)
     present = Overlaid(snapshot.chunks, carved.chunks)
     inserted = stage_insert(present, snapshot.voxel_size_m, update.points, revision=snapshot.revision + 1)
     chunks = {**carved.chunks, **inserted.chunks}
     base = {**inserted.base, **carved.base}
     return StagedChange(base, chunks, carved.report + inserted.report)
+
+
+def _after_withdrawal(snapshot: MemorySnapshot, update: MapUpdate) -> StagedChange:
+    """The rest of an update, on memory without what it takes back."""
+    gone = stage_withdraw(snapshot, update.withdrawn)
+    rest = stage_update(without(snapshot, gone), replace(update, withdrawn=()))
+    return StagedChange({**rest.base, **gone.base}, {**gone.chunks, **rest.chunks}, gone.report + rest.report)
 
 
 def stage_insert(

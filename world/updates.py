@@ -71,6 +71,7 @@ class MapUpdate:
         keyframes: Candidates for the ``FrameBank``.
         world_T_camera: (F, 4, 4) float64 refined poses of the clip's frames.
         report: Facts measured so far; the merge adds its counts.
+        withdrawn: Depth of surface in frames before the clip that turned out to move; invented points there go first.
     """
 
     points: PointBatch
@@ -78,3 +79,4 @@ class MapUpdate:
     keyframes: tuple[Keyframe, ...]
     world_T_camera: npt.NDArray[np.float64]
     report: UpdateReport
+    withdrawn: tuple[DepthView, ...] = ()

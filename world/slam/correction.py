@@ -92,6 +92,7 @@ class Correction:
             update,
             points=self.of_points(update.points),
             free_space=free,
+            withdrawn=tuple(replace(v, world_T_camera=motions[0] @ v.world_T_camera) for v in update.withdrawn),
             keyframes=tuple(self.of_keyframe(k) for k in update.keyframes),
             world_T_camera=np.stack(motions) @ update.world_T_camera,
         )

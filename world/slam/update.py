@@ -11,6 +11,7 @@ from ..memory import MemorySnapshot
 from ..points import PointBatch, PointClass, priority_of
 from ..transforms import invert
 from ..updates import DepthView, MapUpdate, UpdateReport
+from ..visibility import render_depth
 from .alignment import Alignment
 from .completion import complete_depth
 from .estimators import FrameStack, GeometryEstimate, GeometryEstimator, make_estimator
@@ -51,6 +52,7 @@ def build_update(
     segmenter: Segmenter | None = None,
     clicks: Sequence[Prompt] = (),
     history: npt.NDArray[np.uint8] | None = None,
+    history_world_T_camera: npt.NDArray[np.float64] | None = None,
 ) -> MapUpdate:
     """Turn a clip into what memory should take over. Changes nothing; runs in the worker.
 
@@ -77,6 +79,7 @@ def build_update(
         segmenter: Follows what was found and clicked through the whole clip.
         clicks: Where the user points at something that moves, by frames of the clip.
         history: (T, H, W, 3) uint8, the frames that the clip goes on from, for the segmenter.
+        history_world_T_camera: (T, 4, 4) their poses: what is followed into them is taken back from memory.
 
     Returns:
         The update; empty where ``report.rejected`` says why, or where ``new_surface`` marks nothing.
@@ -119,6 +122,7 @@ def build_update(
     if reason:
         return _rejected(frames, engine.name, reason, alignments, shares)
     marked, moving = moving, masks
+    withdrawn: tuple[DepthView, ...] = ()
     owners = _owners(masks, marked)
     if segmenter is not None:
         followed = follow(frames.color, masks, chosen, segmenter, clicks=clicks, history=history)
@@ -126,6 +130,9 @@ def build_update(
         owners = [join_owners(name, followed.owners[k]) for name, k in zip(owners, chosen, strict=True)]
         shares["moving_followed"] = float((moving & ~masks).mean())
         shares["tracks_distrusted"] = float(followed.num_distrusted)
+        if history_world_T_camera is not None:
+            withdrawn = _withdrawn(followed.history, history_world_T_camera, memory, frames.pinhole, origin.priority)
+            shares["history_followed"] = float(followed.history.mean()) if followed.history.size else 0.0
     lifter = Lifter(part, estimate, moving, poses, memory, origin, tuple(keep_visible), max_points_per_frame)
     points = [lifter.lift(k, chosen[k]) for k in range(len(chosen)) if not alignments[k].rejected]
     keyframes = tuple(
@@ -139,8 +146,29 @@ def build_update(
     report = _report(engine.name, estimate, alignments, float(moving.mean()), tests)
     free = tuple(v for k in range(len(chosen)) if not alignments[k].rejected for v in lifter.free_space(k))
     return MapUpdate(
-        PointBatch.concatenate(points), free, keyframes, _spread(frames.world_T_camera, chosen, poses), report
+        PointBatch.concatenate(points),
+        free,
+        keyframes,
+        _spread(frames.world_T_camera, chosen, poses),
+        report,
+        withdrawn,
     )
+
+
+def _withdrawn(
+    masks: npt.NDArray[np.bool_],
+    world_T_camera: npt.NDArray[np.float64],
+    memory: MemorySnapshot,
+    pinhole: Pinhole,
+    priority: int,
+) -> tuple[DepthView, ...]:
+    """Depth at which memory shows what moves in the frames before the clip, in each that marks something."""
+    views = []
+    for mask, pose in zip(masks, world_T_camera, strict=True):
+        if mask.any():
+            shown = render_depth(memory, pinhole, pose).depth_m
+            views.append(DepthView(np.where(mask, shown, np.float32(0)), pinhole, pose, priority))
+    return tuple(views)
 
 
 def _unmoved(alignments: list[Alignment], world_T_camera: npt.NDArray[np.float64]) -> list[Alignment]:
