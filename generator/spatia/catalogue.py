@@ -285,6 +285,8 @@ def fetch(name: str, folder: Path, report: Callable[[str], None] = lambda line: 
             sums = {s.rfilename: s.lfs.sha256 for s in known if s.lfs is not None}
             for file in part.files:
                 report(f"{part.repository}: {file}")
+                if file in sums and (target / file).is_file() and sha256_of(target / file) == sums[file]:
+                    continue  # also where it was put by hand
                 path = Path(hf_hub_download(part.repository, file, local_dir=target))
                 if file in sums and sha256_of(path) != sums[file]:
                     raise CheckpointError(f"{path}: wrong checksum: delete it and fetch again")

@@ -116,6 +116,34 @@ def test_fetched_files_are_compared_with_their_checksums(
             fetch("sam2", tmp_path)
 
 
+def test_what_is_there_and_whole_is_not_fetched_again_and_what_broke_off_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import huggingface_hub
+
+    asked: list[str] = []
+
+    def download(repository: str, file: str, local_dir: Path) -> str:
+        asked.append(file)
+        local_dir.mkdir(parents=True, exist_ok=True)
+        (local_dir / file).write_bytes(b"weights")
+        return str(local_dir / file)
+
+    (tmp_path / "wanted").write_bytes(b"weights")
+    hub = _Hub(sha256_of(tmp_path / "wanted"))
+    monkeypatch.setattr(huggingface_hub, "HfApi", lambda: hub)
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", download)
+    fetch("sam2", tmp_path)
+    assert asked == ["config.json", "model.safetensors"]
+    fetch("sam2", tmp_path)
+    assert asked[2:] == ["config.json"]  # a small file without a checksum; the hub's client compares it by itself
+    whole = next(tmp_path.glob("*/model.safetensors"))
+    whole.write_bytes(b"weig")
+    fetch("sam2", tmp_path)
+    assert asked[-1] == "model.safetensors"
+    assert whole.read_bytes() == b"weights"
+
+
 def test_a_wrong_name_lists_the_models() -> None:
     with pytest.raises(ValueError, match="one of spatia, mapanything"):
         model_of("sptia")
