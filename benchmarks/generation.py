@@ -5,11 +5,14 @@
 
 Weights are random: speed does not depend on them. On a GPU the preset is 5b by default, and one run gives all figures:
 stages, means, the authors' setting against a plain run of the same network, and the peak of every way to keep weights.
-Without a GPU the preset is tiny; 5b is then only accounted for. ``--quick`` takes under 45 s on a CPU.
+Without a GPU the preset is tiny; 5b is then only accounted for. ``--quick`` takes under 45 s on a CPU. The long form
+compiles the blocks too, which takes minutes, where a C++ compiler is there.
 """
 
 import argparse
 import resource
+import shutil
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,7 +23,7 @@ import numpy as np
 import torch
 from comparison import Result, describe_machine, options_parser, report, within
 from spatia.generator.spatia.accounting import Work, meta_network, meta_text, meta_vae, need_of, stages_of
-from spatia.generator.spatia.config import PRESETS
+from spatia.generator.spatia.config import PRESETS, TEXT_TOKENS
 from spatia.generator.spatia.memory_plans import PLANS, cast_to_fp8, stream_network, stream_text
 from spatia.generator.spatia.pipeline import SpatiaPipeline
 from spatia.generator.spatia.sampling import guided, make_scheduler, set_steps
@@ -33,6 +36,7 @@ from spatia.world.camera import Pinhole
 from spatia.world.memory import SpatialMemory
 from spatia.world.slam.estimators import FrameStack, make_estimator
 from torch import nn
+from transformers import UMT5Config, UMT5EncoderModel
 
 PEAK_FLOPS = {"H100": 989.4e12, "H200": 989.4e12, "A100": 311.9e12}
 """Dense bfloat16, from the makers' data sheets; other machines' peak is that of a large matrix product."""
@@ -70,7 +74,7 @@ def options() -> argparse.Namespace:
     parser.add_argument("--steps", type=int, default=4)
     parser.add_argument("--guidance", type=float, default=1.0)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--compile", action="store_true", help="measure torch.compile on a CPU too")
+    parser.add_argument("--compile", action="store_true", help="measure torch.compile in the short form too")
     return parser.parse_args()
 
 
@@ -117,6 +121,16 @@ def done(value: Any) -> Any:
     return value
 
 
+COMPILERS = ("c++", "g++", "clang++")
+RANDOM_BLOCK = 1 << 20
+"""Weights in main memory repeat so many random numbers: drawing billions takes minutes, and speed is the same."""
+
+
+def has_compiler() -> bool:
+    """Whether torch can compile for a CPU here."""
+    return any(shutil.which(name) for name in COMPILERS)
+
+
 def filled(module: nn.Module, device: torch.device, dtype: torch.dtype | None) -> Any:
     """A module of the meta device with random weights; ``dtype`` None keeps the types."""
     generator = torch.Generator(device).manual_seed(0)
@@ -125,6 +139,9 @@ def filled(module: nn.Module, device: torch.device, dtype: torch.dtype | None) -
         value = torch.empty(parameter.shape, device=device, dtype=torch.float32 if parameter.ndim < 2 else kind)
         if parameter.ndim < 2:
             value = value.fill_(1.0 if "norm" in name and name.endswith("weight") else 0.0).to(kind)
+        elif device.type == "cpu" and value.numel() > RANDOM_BLOCK:
+            block = torch.empty(RANDOM_BLOCK, dtype=kind).normal_(0.0, 0.02, generator=generator)
+            value = block.repeat(-(-value.numel() // RANDOM_BLOCK))[: value.numel()].view(value.shape)
         else:
             value.normal_(0.0, 0.02, generator=generator)
         owner, _, leaf = name.rpartition(".")
@@ -141,6 +158,22 @@ def pipeline_of(setting: Setting) -> SpatiaPipeline:
     vae = filled(meta_vae.__wrapped__(setting.preset), setting.device, dtype)
     text = filled(meta_text.__wrapped__(setting.preset), setting.device, dtype) if dtype is None else None
     return SpatiaPipeline(tiny_tokenizer() if text is not None else None, text, vae, network, make_scheduler())
+
+
+def text_row(setting: Setting) -> Result:
+    """Time of a text encoder that is too large for this machine: one of its layers, by their number."""
+    sizes = PRESETS[setting.preset].text
+    one = replace(sizes, num_layers=1, vocab_size=TEXT_TOKENS)
+    with torch.device("meta"):
+        encoder = UMT5EncoderModel(UMT5Config(**one.as_arguments()))
+    encoder = filled(encoder, setting.device, torch.float32)
+    ids = torch.arange(TEXT_TOKENS, device=setting.device)[None] % TEXT_TOKENS
+    with torch.no_grad():
+        layer_s = median_ms(lambda: done(encoder(ids).last_hidden_state), 1) / 1e3
+    value, flops = layer_s * sizes.num_layers, stages_of(setting.preset, setting.work.padded).text.flops
+    share = flops / value / setting.peak_flops
+    note = f"{sizes.num_layers} times one layer; {flops / 1e12:.3g} TFLOP, {share:.1%} of the peak"
+    return Result("text", "s", value, None, note, None, None, setting.machine)
 
 
 def pictures(work: Work, count: int) -> np.ndarray:
@@ -232,6 +265,8 @@ def stage_rows(setting: Setting, seconds: dict[str, float]) -> list[Result]:
     if setting.preset == "5b" and work == WALK and setting.passes == 4:
         rows.append(within("denoise + decode", "s", both, LIMIT_S, setting.machine))
         rows.append(within("MFU of denoising", "", mfu, LEAST_MFU, setting.machine, at_most=False))
+        rest = sum(value for name, value in seconds.items() if name not in ("estimate", "first frames"))
+        rows.append(within("all but the estimator (stretch)", "s", rest, LIMIT_S, setting.machine))
     peak = torch.cuda.max_memory_allocated() if setting.device.type == "cuda" else 1024 * maximum_resident_kib()
     rows.append(Result("peak memory", "GB", peak / GB, None, "GPU or process", None, None, setting.machine))
     return rows
@@ -436,9 +471,14 @@ def main() -> None:
             run_round(pipeline, setting)  # chooses kernels
             torch.cuda.reset_peak_memory_stats()
         rows += stage_rows(setting, run_round(pipeline, setting))
+        if pipeline.text_encoder is None:
+            rows.append(text_row(setting))
         work = setting.work if is_gpu else Work(160, 96, 13, 3)
         network = pipeline.transformer if is_gpu else narrow_network()
-        compiles, repeats = is_gpu or arguments.compile, 3 if arguments.quick else 7
+        compiles = is_gpu or ((arguments.compile or not arguments.quick) and has_compiler())
+        if not compiles and not arguments.quick:
+            sys.stderr.write(f"torch.compile is not measured: none of {', '.join(COMPILERS)} is here\n")
+        repeats = 3 if arguments.quick else 7
         del pipeline
         rows += means_rows(network, work, setting, compiles=compiles, repeats=repeats)
         del network
