@@ -9,6 +9,9 @@ from dataclasses import dataclass, field
 from enum import Enum, unique
 from typing import Literal, Protocol
 
+import numpy as np
+import numpy.typing as npt
+
 from .pipeline import ClipResult
 from .requests import ClipRequest
 
@@ -64,6 +67,37 @@ class ProgressReport:
     fraction: float
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Made:
+    """A clip whose frames are there while its surface is still being found.
+
+    Attributes:
+        request_id: Which one.
+        tail: (≤ 9, H, W, 3) uint8, its last frames at the poses asked for; None if the poses are others.
+    """
+
+    request_id: int
+    tail: npt.NDArray[np.uint8] | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Preview:
+    """Finished frames of a clip that is not done yet.
+
+    Attributes:
+        request_id: Which one.
+        pieces: (K, h, w, 3) uint8 each, of one size, in order from the clip's first frame.
+    """
+
+    request_id: int
+    pieces: tuple[npt.NDArray[np.uint8], ...] = ()
+
+    @property
+    def num_frames(self) -> int:
+        """Frames that are there."""
+        return sum(len(piece) for piece in self.pieces)
+
+
 @dataclass(slots=True)
 class _Entry:
     request: ClipRequest
@@ -87,6 +121,9 @@ class Ledger:
         self._epoch = epoch
         self._waiting: deque[_Entry] = deque()
         self._running: _Entry | None = None
+        self._lifting: _Entry | None = None
+        self._made: list[Made] = []
+        self._preview: Preview | None = None
         self._ended: list[Ended] = []
         self._known: set[int] = set()
         self._counts = dict.fromkeys(Outcome, 0)
@@ -137,16 +174,21 @@ class Ledger:
                     self._waiting.remove(entry)
                     self._end(entry, Outcome.CANCELLED, "cancelled")
                     return True
-            running = self._running
-            if running is None or running.request.request_id != request_id or running.is_cancelled:
+            entry = self._under_way(request_id)
+            if entry is None or entry.is_cancelled:
                 return False
-            running.is_cancelled = True
+            entry.is_cancelled = True
             return True
+
+    def _under_way(self, request_id: int) -> _Entry | None:
+        entries = (self._running, self._lifting)
+        return next((e for e in entries if e is not None and e.request.request_id == request_id), None)
 
     def bump_epoch(self) -> int:
         """Begin another epoch: what waits is cancelled, what runs or was not yet taken becomes stale."""
         with self._changed:
             self._epoch += 1
+            self._made = []
             while self._waiting:
                 self._end(self._waiting.popleft(), Outcome.CANCELLED, "another epoch began")
             self._ended = [self._outdated(e) for e in self._ended]
@@ -163,7 +205,7 @@ class Ledger:
     def forget_ended(self) -> None:
         """Identities of requests that ended may be used again, as after going back to an earlier moment."""
         with self._changed:
-            under_way = [*self._waiting, *([] if self._running is None else [self._running])]
+            under_way = [*self._waiting, *(e for e in (self._running, self._lifting) if e is not None)]
             self._known = {entry.request.request_id for entry in under_way}
 
     def take_ended(self, timeout_s: float | None = 0.0) -> list[Ended]:
@@ -173,7 +215,9 @@ class Ledger:
             timeout_s: Longest wait for one, None for ever; there is no wait where nothing is under way.
         """
         with self._changed:
-            self._changed.wait_for(lambda: self._ended or not (self._waiting or self._running), timeout_s)
+            self._changed.wait_for(
+                lambda: self._ended or not (self._waiting or self._running or self._lifting), timeout_s
+            )
             out, self._ended = self._ended, []
             return out
 
@@ -194,19 +238,82 @@ class Ledger:
             self._progress = ProgressReport(self._running.request.request_id, "start", 0.0)
             return self._running.request
 
+    def start_lifting(self, made: Made) -> None:
+        """The running request's frames are there: the next one may run while its surface is found.
+
+        Raises:
+            ValueError: It does not run, or another one is still being lifted.
+        """
+        with self._changed:
+            running = self._running
+            if running is None or running.request.request_id != made.request_id or self._lifting is not None:
+                raise ValueError(f"request {made.request_id} cannot be lifted now")
+            self._running, self._lifting = None, running
+            self._progress = ProgressReport(made.request_id, "lift", 0.0)
+            if not running.is_cancelled and running.request.epoch == self._epoch:
+                self._made.append(made)
+            self._changed.notify_all()
+
+    def take_made(self) -> list[Made]:
+        """Clips whose frames came since the last call, of the present epoch."""
+        with self._changed:
+            out, self._made = self._made, []
+            return out
+
+    def note_preview(self, request_id: int, piece: npt.NDArray[np.uint8]) -> None:
+        """Keep finished frames of the running request; those of the one before go.
+
+        Raises:
+            ValueError: There would be more of them than it asks for, or they differ in size.
+        """
+        with self._changed:
+            running = self._running
+            if running is None or running.request.request_id != request_id:
+                raise ValueError(f"frames of request {request_id}, which does not run")
+            before = self._preview
+            pieces = before.pieces if before is not None and before.request_id == request_id else ()
+            preview = Preview(request_id, (*pieces, piece))
+            if preview.num_frames > running.request.num_frames or preview.pieces[0].shape[1:] != piece.shape[1:]:
+                raise ValueError(f"frames {piece.shape} beyond what request {request_id} asks for")
+            self._preview = preview
+
     def end_running(self, outcome: Outcome, reason: str = "", result: ClipResult | None = None) -> None:
         """End the request that runs, if there is one; cancelled and stale ones do not become done."""
         with self._changed:
-            entry, self._running, self._progress = self._running, None, None
-            if entry is None:
-                return
-            if outcome in (Outcome.DONE, Outcome.CANCELLED) and entry.request.epoch != self._epoch:
-                outcome, reason, result = Outcome.STALE, "another epoch began", None
-            elif outcome is Outcome.DONE and entry.is_cancelled:
-                outcome, reason, result = Outcome.CANCELLED, "cancelled", None
-            if outcome is Outcome.FAILED:
-                self._last_error = reason
-            self._end(entry, outcome, reason, result)
+            if self._running is not None:
+                self._finish(self._running, outcome, reason, result)
+
+    def end(self, request_id: int, outcome: Outcome, reason: str = "", result: ClipResult | None = None) -> None:
+        """The same for one that runs or is lifted, if it does."""
+        with self._changed:
+            entry = self._under_way(request_id)
+            if entry is not None:
+                self._finish(entry, outcome, reason, result)
+
+    def end_both(self, outcome: Outcome, reason: str) -> None:
+        """End what is lifted and what runs: the worker is gone."""
+        with self._changed:
+            for entry in (self._lifting, self._running):
+                if entry is not None:
+                    self._finish(entry, outcome, reason, None)
+
+    def _finish(self, entry: _Entry, outcome: Outcome, reason: str, result: ClipResult | None) -> None:
+        identity = entry.request.request_id
+        if entry is self._running:
+            self._running = None
+        else:
+            self._lifting = None
+        if self._progress is not None and self._progress.request_id == identity:
+            self._progress = None
+        if self._preview is not None and self._preview.request_id == identity:
+            self._preview = None
+        if outcome in (Outcome.DONE, Outcome.CANCELLED) and entry.request.epoch != self._epoch:
+            outcome, reason, result = Outcome.STALE, "another epoch began", None
+        elif outcome is Outcome.DONE and entry.is_cancelled:
+            outcome, reason, result = Outcome.CANCELLED, "cancelled", None
+        if outcome is Outcome.FAILED:
+            self._last_error = reason
+        self._end(entry, outcome, reason, result)
 
     def _end(self, entry: _Entry, outcome: Outcome, reason: str, result: ClipResult | None = None) -> None:
         latency_s = self._clock.now_s() - entry.submitted_s
@@ -217,16 +324,22 @@ class Ledger:
             self._latencies.append(latency_s)
         self._changed.notify_all()
 
-    def note_progress(self, phase: str, fraction: float) -> None:
-        """Keep what the running request is doing."""
+    def note_progress(self, phase: str, fraction: float, request_id: int | None = None) -> None:
+        """Keep what the running request is doing; what one that is lifted does only where none runs."""
         with self._changed:
-            if self._running is not None:
-                self._progress = ProgressReport(self._running.request.request_id, phase, fraction)
+            entry = self._running or self._lifting
+            if entry is not None and request_id in (None, entry.request.request_id):
+                self._progress = ProgressReport(entry.request.request_id, phase, fraction)
 
     def note_error(self, reason: str) -> None:
         """Keep a fault of the worker itself."""
         with self._changed:
             self._last_error = reason
+
+    def rest(self) -> None:
+        """Be idle, or go on being busy with what is still under way."""
+        with self._changed:
+            self.set_state("busy" if self._running is not None or self._lifting is not None else "idle")
 
     def set_state(self, state: State) -> None:
         """Say how the worker is; closed is final."""
@@ -251,28 +364,39 @@ class Ledger:
             self._changed.notify_all()
 
     def _end_all(self, outcome: Outcome, reason: str) -> None:
-        if self._running is not None:
-            self._waiting.appendleft(self._running)
-        self._running = self._progress = None
+        for entry in (self._running, self._lifting):
+            if entry is not None:
+                self._waiting.appendleft(entry)
+        self._running = self._lifting = self._progress = self._preview = None
+        self._made = []
         while self._waiting:
             self._end(self._waiting.popleft(), outcome, reason)
 
     # What anybody may look at.
 
     @property
-    def unwanted_id(self) -> int | None:
-        """The running request if it was cancelled or is of an older epoch."""
+    def unwanted_ids(self) -> tuple[int, ...]:
+        """Of the requests that run or are lifted those that were cancelled or are of an older epoch."""
         with self._changed:
-            entry = self._running
-            if entry is None or not (entry.is_cancelled or entry.request.epoch != self._epoch):
-                return None
-            return entry.request.request_id
+            entries = [e for e in (self._lifting, self._running) if e is not None]
+            return tuple(e.request.request_id for e in entries if e.is_cancelled or e.request.epoch != self._epoch)
 
     @property
     def running_id(self) -> int | None:
         """The running request."""
         with self._changed:
             return None if self._running is None else self._running.request.request_id
+
+    @property
+    def lifting_id(self) -> int | None:
+        """The request whose frames are there and whose surface is being found."""
+        with self._changed:
+            return None if self._lifting is None else self._lifting.request.request_id
+
+    @property
+    def preview(self) -> Preview | None:
+        """Finished frames of what runs or is lifted, if its generator shows any."""
+        return self._preview
 
     @property
     def waiting_ids(self) -> tuple[int, ...]:

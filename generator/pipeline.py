@@ -18,7 +18,7 @@ from ..world.points import PointBatch, PointClass, priority_of
 from ..world.updates import DepthView, MapUpdate, UpdateReport
 from .errors import GarbageClipError
 from .learned import LearnedTools
-from .requests import Clip, ClipRequest, Generator, Progress, ReferenceFrame, SceneVideo
+from .requests import Clip, ClipRequest, Generator, Progress, ReferenceFrame, SceneVideo, show_frames
 
 TAIL_FRAMES = 9
 """Frames that a later clip continues from, as in the paper."""
@@ -27,6 +27,7 @@ CONDITION_SHARE = 0.15
 """Share of the progress shown for rendering the scene video."""
 GENERATE_SHARE = 0.70
 """Share of the progress shown for the generator; the rest is lifting."""
+LIFT_START = CONDITION_SHARE + GENERATE_SHARE
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -50,6 +51,33 @@ class ClipResult:
     seconds: dict[str, float] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class MadeClip:
+    """A clip that was made and checked, but not lifted yet.
+
+    Attributes:
+        request: What was asked for.
+        clip: What came.
+        seconds: Time by phase so far.
+    """
+
+    request: ClipRequest
+    clip: Clip
+    seconds: dict[str, float]
+
+    @property
+    def lifts_long(self) -> bool:
+        """Whether depth has to be found from motion, which takes long enough for the generator to go on meanwhile."""
+        return self.clip.depth_m is None and not self.clip.unplaced and self.request.num_frames > 1
+
+    @property
+    def early_tail(self) -> npt.NDArray[np.uint8] | None:
+        """(≤ 9, H, W, 3) uint8 last frames, at the poses asked for; None if the poses are others."""
+        if self.clip.world_T_camera is not None or self.clip.unplaced:
+            return None
+        return np.ascontiguousarray(self.clip.frames[-TAIL_FRAMES:])
+
+
 def run_request(
     request: ClipRequest,
     generator: Generator,
@@ -59,16 +87,7 @@ def run_request(
     tools: LearnedTools | None = None,
     now_s: Callable[[], float] = time.perf_counter,
 ) -> ClipResult:
-    """Make one clip and lift it.
-
-    Args:
-        request: What to make.
-        generator: Makes the clip; called in this thread.
-        progress: Told of every step; may end the work.
-        renderer: Draws the scene video; a software renderer of its own if not given. One that is given is kept
-            for the next request and copies only changed chunks.
-        tools: Estimator and segmenter for lifting; without weights if not given.
-        now_s: Time source for ``seconds``.
+    """Make one clip and lift it: ``make_clip``, then ``lift_clip``; see there.
 
     Raises:
         GenerationCancelledError: From ``progress.check``.
@@ -76,17 +95,71 @@ def run_request(
         AlignmentError: The clip does not fit what memory holds.
         Exception: Whatever the generator raises.
     """
+    made = make_clip(request, generator, progress, renderer=renderer, now_s=now_s)
+    return lift_clip(made, generator.rank, progress, tools=tools, now_s=now_s)
+
+
+def make_clip(
+    request: ClipRequest,
+    generator: Generator,
+    progress: Progress,
+    *,
+    renderer: Renderer | None = None,
+    now_s: Callable[[], float] = time.perf_counter,
+) -> MadeClip:
+    """Condition, generate, check.
+
+    Args:
+        request: What to make.
+        generator: Makes the clip; called in this thread.
+        progress: Told of every step; may end the work.
+        renderer: Draws the scene video; a software renderer of its own if not given. One that is given is kept
+            for the next request and copies only changed chunks.
+        now_s: Time source for ``seconds``.
+
+    Raises:
+        GenerationCancelledError: From ``progress.check``.
+        GarbageClipError: The clip is not what was asked for.
+        Exception: Whatever the generator raises.
+    """
     seconds: dict[str, float] = {}
-    generate_end = CONDITION_SHARE + GENERATE_SHARE
     with _timed("condition", seconds, now_s):
         scene = render_scene(request, generator.rank, renderer or new_renderer(), _Part(progress, 0.0, CONDITION_SHARE))
     with _timed("generate", seconds, now_s):
-        clip = generator.generate(request, scene, _Part(progress, CONDITION_SHARE, generate_end))
+        clip = generator.generate(request, scene, _Part(progress, CONDITION_SHARE, LIFT_START))
     with _timed("check", seconds, now_s):
         check_clip(clip, request)
-    progress.check("lift", generate_end)
+    return MadeClip(request, clip, seconds)
+
+
+def lift_clip(
+    made: MadeClip,
+    rank: int,
+    progress: Progress,
+    *,
+    tools: LearnedTools | None = None,
+    placed: ClipRequest | None = None,
+    now_s: Callable[[], float] = time.perf_counter,
+) -> ClipResult:
+    """Make a map update of a clip; may run beside ``make_clip`` of the next one, on another thread.
+
+    Args:
+        made: The clip.
+        rank: Of its generator.
+        progress: Told of begin and end.
+        tools: Estimator and segmenter; without weights if not given.
+        placed: The request as it is to be lifted, where it is not as it was asked for (``sequel``).
+        now_s: Time source for ``seconds``.
+
+    Raises:
+        GenerationCancelledError: From ``progress.check``.
+        GarbageClipError: A single frame claims new surface but brings no depth.
+        AlignmentError: The clip does not fit what memory holds.
+    """
+    request, clip, seconds = made.request, made.clip, dict(made.seconds)
+    progress.check("lift", LIFT_START)
     with _timed("lift", seconds, now_s):
-        update = lift(clip, request, generator.rank, tools)
+        update = lift(clip, placed or request, rank, tools)
     progress.check("lift", 1.0)
     seconds |= {f"generate/{phase}": float(value) for phase, value in clip.seconds.items()}
     frames = np.ascontiguousarray(clip.frames)
@@ -215,6 +288,7 @@ def lift(clip: Clip, request: ClipRequest, rank: int, tools: LearnedTools | None
         world_T_camera=poses,
         pinhole=request.pinhole,
     )
+    has_history = request.tail is not None and request.tail.shape[1:] == clip.frames.shape[1:]
     return build_update(
         stack,
         memory=request.memory,
@@ -229,7 +303,8 @@ def lift(clip: Clip, request: ClipRequest, rank: int, tools: LearnedTools | None
         find_moving=True if is_found else None,
         segmenter=tools.segmenter() if tools is not None and new_surface is None else None,
         clicks=clicks_at(request.clicks, poses, request.pinhole),
-        history=None if request.tail is None or request.tail.shape[1:] != clip.frames.shape[1:] else request.tail,
+        history=request.tail if has_history else None,
+        history_world_T_camera=request.tail_world_T_camera if has_history else None,
     )
 
 
@@ -252,6 +327,9 @@ class _Part:
     def check(self, phase: str, fraction: float) -> None:
         share = min(max(fraction, 0.0), 1.0)
         self._whole.check(phase, self._start + (self._end - self._start) * share)
+
+    def show(self, first_index: int, frames: npt.NDArray[np.uint8]) -> None:
+        show_frames(self._whole, first_index, frames)
 
 
 @contextmanager

@@ -7,13 +7,13 @@ import time
 import weakref
 from typing import Literal
 
-from .ledger import Clock, Ended, Ledger, Outcome, ProgressReport, State
+from .ledger import Clock, Ended, Ledger, Made, Outcome, Preview, ProgressReport, State
 from .registry import check_generator_name
 from .requests import ClipRequest, GenerationCancelledError
 from .supervisor import Patience, Supervisor
 from .worker import FaultKind, Runner, fault_of
 
-__all__ = ["Ended", "GenerationQueue", "Outcome", "Patience", "ProgressReport"]
+__all__ = ["Ended", "GenerationQueue", "Made", "Outcome", "Patience", "Preview", "ProgressReport"]
 
 CLOSE_TIMEOUT_S = 3.0
 """A generator that heeds cancellation ends between two steps; one that does not is killed after this."""
@@ -37,7 +37,7 @@ class _Inline:
 
     def check(self, phase: str, fraction: float) -> None:
         self._ledger.note_progress(phase, fraction)
-        if self._ledger.unwanted_id is not None:
+        if self._ledger.unwanted_ids:
             raise GenerationCancelledError("the request is no longer wanted")
 
     def run_next(self) -> None:
@@ -258,6 +258,20 @@ class GenerationQueue:
     def running_id(self) -> int | None:
         """The request that runs."""
         return self._ledger.running_id
+
+    @property
+    def lifting_id(self) -> int | None:
+        """The request whose frames are there and whose surface is being found, perhaps beside one that runs."""
+        return self._ledger.lifting_id
+
+    @property
+    def preview(self) -> Preview | None:
+        """Finished frames of a request that is not done yet, if its generator shows any."""
+        return self._ledger.preview
+
+    def take_made(self) -> list[Made]:
+        """Requests whose frames came since the last call while their surface is still being found."""
+        return self._ledger.take_made()
 
     @property
     def waiting_ids(self) -> tuple[int, ...]:

@@ -80,6 +80,8 @@ class ClipRequest:
         place: Name of the procedural place that the world is, such as "rooms:7:day"; empty for any other world.
         effort: How much work the clip may take, or None for the generator's own setting.
         clicks: Places in the path's view, world metres, where the person says that something moves.
+        after: Request of the clip whose end this one goes on from while ``memory`` does not hold it yet, or 0. Both are
+            made by the same generator, in this order.
     """
 
     request_id: int
@@ -101,6 +103,7 @@ class ClipRequest:
     time_s: float = 0.0
     effort: Effort | None = None
     clicks: tuple[tuple[float, float, float], ...] = ()
+    after: int = 0
 
     @property
     def num_frames(self) -> int:
@@ -166,6 +169,33 @@ class Progress(Protocol):
             GenerationCancelledError: The request was cancelled; let it pass through.
         """
         ...
+
+
+class Watcher(Progress, Protocol):
+    """Progress that also takes finished frames, so that a walker sees them before the clip is whole."""
+
+    def show(self, first_index: int, frames: npt.NDArray[np.uint8]) -> None:
+        """Take frames that are finished.
+
+        Args:
+            first_index: Of the first of them in the clip; pieces come in order, without gaps.
+            frames: (K, H, W, 3) uint8 sRGB of the request's size or smaller. Not kept.
+
+        Raises:
+            GenerationCancelledError: As ``check``.
+            ValueError: They do not go on where the last ones ended, or the clip has fewer.
+        """
+        ...
+
+
+def show_frames(progress: Progress, first_index: int, frames: npt.NDArray[np.uint8]) -> None:
+    """Hand finished frames of a clip to whoever watches, if anybody does; see ``Watcher.show``.
+
+    A generator that finishes frames one after the other calls it as they come; the clip that it returns counts.
+    """
+    show = getattr(progress, "show", None)
+    if show is not None:
+        show(first_index, frames)
 
 
 class Generator(Protocol):

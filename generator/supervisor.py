@@ -11,13 +11,15 @@ import threading
 import time
 from dataclasses import dataclass
 
+import numpy as np
+
 from .cores import leave_first_core
 from .errors import ChannelClosedError, TransportError
-from .ledger import Ledger, Outcome
+from .ledger import Ledger, Made, Outcome
 from .pipeline import ClipResult
 from .process import EXIT_TIMEOUT_S, WorkerProcess
 from .requests import ClipRequest
-from .worker import Fault, FaultKind
+from .worker import PREVIEW_WIDTH, Fault, FaultKind
 
 _log = logging.getLogger(__name__)
 
@@ -97,8 +99,9 @@ class Supervisor:
         self._close_timeout_s = 0.0
         self._process: WorkerProcess | None = None
         self._deadline_s = 0.0
+        self._lift_deadline_s = 0.0
         self._is_ready = False
-        self._cancel_sent = 0
+        self._cancel_sent: set[int] = set()
         self._num_served = 0
         self._wake_in, self._wake_out = socket.socketpair()
         self._wake_in.setblocking(False)
@@ -155,7 +158,7 @@ class Supervisor:
     def _run_worker(self) -> None:
         """Start a worker and serve until it fails; its running request has ended when this returns."""
         self._ledger.set_state("starting")
-        self._is_ready, self._num_served, self._cancel_sent = False, 0, 0
+        self._is_ready, self._num_served, self._cancel_sent = False, 0, set()
         try:
             self._process = WorkerProcess(self._generator, self._num_threads)
             self._register(self._process)
@@ -190,7 +193,7 @@ class Supervisor:
         process = self._process
         assert process is not None
         self._hand_over(process)
-        due_s = self._deadline_s if not self._is_ready or self._ledger.running_id is not None else None
+        due_s = self._due_s()
         events = self._wait(None if due_s is None else due_s - time.monotonic())
         if "message" in events:
             self._take_message(process)
@@ -199,6 +202,13 @@ class Supervisor:
         elif due_s is not None and time.monotonic() >= due_s:
             what = "to make a step" if self._is_ready else "to start"
             raise _WorkerFailedError(Fault(f"hang: the worker took too long {what}", "", FaultKind.WORKER))
+
+    def _due_s(self) -> float | None:
+        """When the worker must have made its next step; None while it has nothing to do."""
+        due_s = [self._deadline_s] if not self._is_ready or self._ledger.running_id is not None else []
+        if self._ledger.lifting_id is not None:
+            due_s.append(self._lift_deadline_s)
+        return min(due_s, default=None)
 
     def _wait(self, timeout_s: float | None) -> set[str]:
         """Wait for events; empty on a time-out.
@@ -220,10 +230,10 @@ class Supervisor:
             if self._is_ready and (request := self._ledger.start_next()) is not None:
                 self._send_request(process, request)
                 self._allow_a_step()
-            unwanted = self._ledger.unwanted_id
-            if unwanted is not None and unwanted != self._cancel_sent:
-                process.channel.send("cancel", unwanted)
-                self._cancel_sent = unwanted
+            for unwanted in self._ledger.unwanted_ids:
+                if unwanted not in self._cancel_sent:
+                    process.channel.send("cancel", unwanted)
+                    self._cancel_sent.add(unwanted)
         except ChannelClosedError as error:
             raise _WorkerFailedError(process.explain_exit()) from error
 
@@ -236,9 +246,12 @@ class Supervisor:
             raise _WorkerFailedError(process.explain_exit()) from error
         self._allow_a_step()
 
-    def _allow_a_step(self) -> None:
+    def _allow_a_step(self, *, lifts: bool = False) -> None:
         limit_s = self._patience.hang_s if self._num_served else self._patience.first_hang_s
-        self._deadline_s = time.monotonic() + limit_s
+        if lifts:
+            self._lift_deadline_s = time.monotonic() + limit_s
+        else:
+            self._deadline_s = time.monotonic() + limit_s
 
     def _send_request(self, process: WorkerProcess, request: ClipRequest) -> None:
         try:
@@ -271,44 +284,59 @@ class Supervisor:
             request_id, phase, fraction = value  # type: ignore[misc]
             if self._is_ready:
                 self._expect(request_id)
-                self._ledger.note_progress(str(phase), float(fraction))
-            self._allow_a_step()
+                self._ledger.note_progress(str(phase), float(fraction), request_id)
+            self._allow_a_step(lifts=self._is_ready and request_id == self._ledger.lifting_id)
+        elif kind == "preview":
+            self._take_preview(value)
+        elif kind == "made":
+            request_id, tail = value  # type: ignore[misc]
+            self._ledger.start_lifting(Made(request_id, None if tail is None else _checked_frames(tail)))
+            self._allow_a_step(lifts=True)
+            self._ledger.rest()
         elif kind == "done":
             if not isinstance(value, ClipResult):
                 raise TransportError(f"expected a clip's result, got {type(value).__name__}")
-            self._expect(value.request_id)
-            self._end(Outcome.DONE, result=value)
+            self._end(self._expect(value.request_id), Outcome.DONE, result=value)
         elif kind == "cancelled":
-            self._expect(value)
-            self._end(Outcome.CANCELLED, "cancelled")
+            self._end(self._expect(value), Outcome.CANCELLED, "cancelled")
         elif kind == "failed":
             request_id, message = value  # type: ignore[misc]
-            self._expect(request_id)
-            self._take_fault(Fault.from_message(message))
+            self._take_fault(self._expect(request_id), Fault.from_message(message))
         else:
             raise TransportError(f"unknown message {kind!r:.50}")
 
-    def _expect(self, request_id: object) -> None:
-        if request_id != self._ledger.running_id:
-            raise TransportError(f"an answer to request {request_id!r:.50}, expected {self._ledger.running_id}")
+    def _take_preview(self, value: object) -> None:
+        request_id, piece = value  # type: ignore[misc]
+        if _checked_frames(piece).shape[2] > PREVIEW_WIDTH:
+            raise TransportError(f"a preview of {piece.shape}, expected at most {PREVIEW_WIDTH} pixels across")
+        self._ledger.note_preview(self._expect(request_id), piece)
+        self._allow_a_step()
 
-    def _take_fault(self, fault: Fault) -> None:
+    def _expect(self, request_id: object) -> int:
+        """The request of an answer, which must run or be lifted."""
+        expected = (self._ledger.running_id, self._ledger.lifting_id)
+        if not isinstance(request_id, int) or request_id not in expected:
+            raise TransportError(f"an answer to request {request_id!r:.50}, expected one of {expected}")
+        return request_id
+
+    def _take_fault(self, request_id: int, fault: Fault) -> None:
         if fault.kind is not FaultKind.REQUEST:
             raise _WorkerFailedError(fault)
         _log.warning("a request failed: %s\n%s", fault.reason, fault.traceback)
-        self._end(Outcome.FAILED, fault.reason)
+        self._end(request_id, Outcome.FAILED, fault.reason)
 
-    def _end(self, outcome: Outcome, reason: str = "", result: ClipResult | None = None) -> None:
+    def _end(self, request_id: int, outcome: Outcome, reason: str = "", result: ClipResult | None = None) -> None:
         self._failures = 0
         self._num_served += 1
-        self._ledger.end_running(outcome, reason, result)
-        self._ledger.set_state("idle")
+        self._cancel_sent.discard(request_id)
+        self._ledger.end(request_id, outcome, reason, result)
+        self._ledger.rest()
 
     def _note_failure(self, fault: Fault) -> None:
-        """End the running request as failed and count."""
+        """End what was under way as failed and count."""
         _log.warning("the generator's worker failed: %s\n%s", fault.reason, fault.traceback)
         self._failures = self._patience.max_failures if fault.kind is FaultKind.PERMANENT else self._failures + 1
-        self._ledger.end_running(Outcome.FAILED, fault.reason)
+        self._ledger.end_both(Outcome.FAILED, fault.reason)
         self._ledger.note_error(fault.reason)
 
     def _pause(self) -> None:
@@ -331,5 +359,16 @@ class Supervisor:
         if process is not None:
             with contextlib.suppress(TransportError):
                 process.channel.send("stop")
-            self._ledger.end_running(Outcome.CANCELLED, "closed")
+            self._ledger.end_both(Outcome.CANCELLED, "closed")
             self._drop_process(self._close_timeout_s)
+
+
+def _checked_frames(value: object) -> np.ndarray:
+    """Frames that came from the worker.
+
+    Raises:
+        TransportError: They are none.
+    """
+    if not isinstance(value, np.ndarray) or value.dtype != np.uint8 or value.ndim != 4 or value.shape[3] != 3:
+        raise TransportError(f"expected (K, H, W, 3) uint8 frames, got {getattr(value, 'shape', type(value))}")
+    return value

@@ -5,8 +5,11 @@ kills it with the thread that started it (Linux), and a closed connection ends i
 
 Messages in: ("prepare", ClipRequest), ("request", ClipRequest), ("cancel", request_id), ("stop", None).
 Messages out: ("ready", None), ("unfit", fault), ("prepared", None), ("progress", (request_id, phase, fraction)),
-("done", ClipResult), ("cancelled", request_id), ("failed", (request_id, fault)), where a fault is
-(reason, traceback, kind).
+("preview", (request_id, frames)), ("made", (request_id, last frames or None)), ("done", ClipResult),
+("cancelled", request_id), ("failed", (request_id, fault)), where a fault is (reason, traceback, kind).
+
+After "made" the session may send the next request: its clip is made while the surface of the one before is found on
+another thread. At most one is made and one lifted at a time, and they end in the order that they were sent in.
 """
 
 import contextlib
@@ -24,12 +27,18 @@ import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 from .errors import ChannelClosedError, GarbageClipError, MissingExtraError, TransportError, UnusableModelError
 from .learned import LearnedTools
-from .pipeline import ClipResult, new_renderer, run_request
+from .lifting import LiftThread
+from .pipeline import ClipResult, MadeClip, lift_clip, make_clip, new_renderer
 from .registry import make_generator
 from .requests import ClipRequest, GenerationCancelledError, Generator, Progress
+from .sequel import Sequels
 from .transport import Channel
 
 NICENESS = 10
@@ -41,6 +50,8 @@ PROGRESS_INTERVAL_S = 0.05
 OUT_OF_MEMORY = "out of memory"
 """What the reason of a fault begins with where an allocation failed."""
 MAX_PHASE_LENGTH = 80
+PREVIEW_WIDTH = 320
+"""Finished frames are shown at most so many pixels across: a clip of 81 takes 14 MB."""
 MAX_TRACEBACK_LENGTH = 20_000
 
 _PR_SET_PDEATHSIG = 1
@@ -103,7 +114,7 @@ def fault_of(error: BaseException) -> Fault:
 
 
 class Runner:
-    """A generator with the renderer that feeds it. Used by one thread.
+    """A generator with the renderer that feeds it. One thread calls ``make``, one at a time ``lift``.
 
     Args:
         name: Name of the generator.
@@ -116,14 +127,27 @@ class Runner:
         self.generator: Generator = make_generator(name)
         self._renderer = None
         self._tools = LearnedTools()
+        self._sequels = Sequels()
         self._epoch = -1
 
     def run(self, request: ClipRequest, progress: Progress) -> ClipResult:
-        """Run one request; raises whatever ``run_request`` raises."""
+        """Run one request; raises whatever ``make`` and ``lift`` raise."""
+        return self.lift(self.make(request, progress), progress)
+
+    def make(self, request: ClipRequest, progress: Progress) -> MadeClip:
+        """Make the clip of one request; raises whatever ``make_clip`` raises."""
         if self._renderer is None or request.epoch != self._epoch:
             self.close_renderer()  # chunk revisions tell changes apart only within an epoch
             self._renderer, self._epoch = new_renderer(), request.epoch
-        return run_request(request, self.generator, progress, renderer=self._renderer, tools=self._tools)
+        return make_clip(request, self.generator, progress, renderer=self._renderer)
+
+    def lift(self, made: MadeClip, progress: Progress) -> ClipResult:
+        """Lift a clip; in the order in which they were made, whatever thread does it."""
+        placed = self._sequels.placed(made.request)
+        result = lift_clip(made, self.generator.rank, progress, tools=self._tools, placed=placed)
+        if not self.generator.wants_key_views:
+            self._sequels.note(made.request, result.update)
+        return result
 
     def prepare(self, request: ClipRequest, progress: Progress) -> None:
         """Let a generator that has something to make ahead make it; see ``Generator``."""
@@ -139,27 +163,52 @@ class Runner:
 
 
 class _WorkerProgress:
-    """Progress that goes to the session, at most every ``PROGRESS_INTERVAL_S`` within a phase."""
+    """Progress that goes to the session, at most every ``PROGRESS_INTERVAL_S`` within a phase; frames as they come."""
 
-    def __init__(self, send: Callable[[str, object], None], request_id: int, is_cancelled: Callable[[], bool]) -> None:
-        self._send, self._request_id, self._is_cancelled = send, request_id, is_cancelled
+    def __init__(
+        self, send: Callable[[str, object], None], request: ClipRequest, is_cancelled: Callable[[], bool]
+    ) -> None:
+        self._send, self._request, self._is_cancelled = send, request, is_cancelled
+        self._num_shown = 0
         self._last_phase = ""
         self._last_s = -math.inf
 
     def check(self, phase: str, fraction: float) -> None:
-        if self._is_cancelled():
-            raise GenerationCancelledError(f"request {self._request_id} is no longer wanted")
+        self._heed()
         now_s = time.monotonic()
         if phase != self._last_phase or now_s - self._last_s >= PROGRESS_INTERVAL_S:
             self._last_phase, self._last_s = phase, now_s
-            self._send("progress", (self._request_id, str(phase)[:MAX_PHASE_LENGTH], float(fraction)))
+            self._send("progress", (self._request.request_id, str(phase)[:MAX_PHASE_LENGTH], float(fraction)))
+
+    def show(self, first_index: int, frames: npt.NDArray[np.uint8]) -> None:
+        self._heed()
+        if first_index != self._num_shown or first_index + len(frames) > self._request.num_frames:
+            got = f"{first_index} to {first_index + len(frames) - 1} of {self._request.num_frames}"
+            raise ValueError(f"shown frames: expected to go on with {self._num_shown}, got {got}")
+        self._num_shown += len(frames)
+        self._send("preview", (self._request.request_id, shrunk(frames)))
+
+    def _heed(self) -> None:
+        if self._is_cancelled():
+            raise GenerationCancelledError(f"request {self._request.request_id} is no longer wanted")
+
+
+def shrunk(frames: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """(K, H, W, 3) frames at most ``PREVIEW_WIDTH`` pixels across."""
+    import cv2
+
+    height, width = frames.shape[1:3]
+    if width <= PREVIEW_WIDTH:
+        return frames
+    size = (PREVIEW_WIDTH, max(1, round(PREVIEW_WIDTH * height / width)))
+    return np.stack([cv2.resize(frame, size, interpolation=cv2.INTER_AREA) for frame in frames])
 
 
 class Worker:
     """The worker's loop.
 
-    The main thread runs the generator. A second one reads messages, so that a cancellation is seen between steps and
-    the end of the parent even within one.
+    The main thread runs the generator. Another one reads messages, so that a cancellation is seen between steps and the
+    end of the parent even within one. A third lifts clips whose depth has to be found, while the next one is made.
 
     Args:
         channel: Connection to the session.
@@ -172,6 +221,7 @@ class Worker:
         self._inbox: queue.SimpleQueue[tuple[str, ClipRequest] | None] = queue.SimpleQueue()
         self._cancelled: set[int] = set()
         self._is_stopping = False
+        self._lifting = LiftThread()
 
     def run(self) -> int:
         """Serve until told to stop; the exit status."""
@@ -191,7 +241,7 @@ class Worker:
         return 0
 
     def _prepare(self, runner: Runner, request: ClipRequest) -> None:
-        progress = _WorkerProgress(self._channel.send, request.request_id, lambda: self._is_stopping)
+        progress = _WorkerProgress(self._channel.send, request, lambda: self._is_stopping)
         try:
             runner.prepare(request, progress)
         except ChannelClosedError:
@@ -201,22 +251,51 @@ class Worker:
         self._channel.send("prepared")
 
     def _serve(self, runner: Runner, request: ClipRequest) -> None:
-        identity = request.request_id
-        progress = _WorkerProgress(
-            self._channel.send, identity, lambda: self._is_stopping or identity in self._cancelled
-        )
-        try:
+        """Make a clip, and lift it: here, or on the lifting thread if it takes long."""
+        progress = _WorkerProgress(self._channel.send, request, lambda: self._is_unwanted(request.request_id))
+        made: list[MadeClip] = []
+
+        def make() -> None:
             progress.check("start", 0.0)
-            result = runner.run(request, progress)
-            self._channel.send("done", result)
+            made.append(runner.make(request, progress))
+            self._lifting.wait(lambda: progress.check("wait", 1.0))
+
+        if not self._answer(request.request_id, make):
+            return
+        if made[0].lifts_long:
+            self._channel.send("made", (request.request_id, made[0].early_tail))
+            self._lifting.start(lambda: self._lift(runner, made[0], progress))
+        else:
+            self._lift(runner, made[0], progress)
+
+    def _lift(self, runner: Runner, made: MadeClip, progress: _WorkerProgress) -> None:
+        identity = made.request.request_id
+        if self._answer(identity, lambda: self._channel.send("done", runner.lift(made, progress))):
+            self._cancelled.discard(identity)
+
+    def _answer(self, request_id: int, work: Callable[[], Any]) -> bool:
+        """Do a part of a request; if it ends there, say how.
+
+        Returns:
+            True if the part was done.
+        """
+        try:
+            work()
+            return True
         except GenerationCancelledError:
-            self._channel.send("cancelled", identity)
+            self._channel.send("cancelled", request_id)
         except ChannelClosedError:
             raise
         except Exception as error:
-            self._channel.send("failed", (identity, fault_of(error).to_message()))
-        finally:
-            self._cancelled.discard(identity)
+            fault = fault_of(error)
+            if fault.kind is not FaultKind.REQUEST:
+                self._lifting.let_finish()  # this worker will be replaced: what is nearly done comes first
+            self._channel.send("failed", (request_id, fault.to_message()))
+        self._cancelled.discard(request_id)
+        return False
+
+    def _is_unwanted(self, request_id: int) -> bool:
+        return self._is_stopping or request_id in self._cancelled
 
     def _read(self) -> None:
         """Take messages until the other side is gone, which ends the process at once, whatever it is doing."""

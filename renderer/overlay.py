@@ -51,6 +51,9 @@ class OverlayState:
         notice: Something to know all the time, such as that distances are a guess.
         mask_tile: (h, w, 4) uint8, a keyframe with what moves in it, or None. Another array is another picture.
         mask_text: What stands beside it; empty while masks are not shown.
+        preview_tile: (h, w, 4) uint8, the newest finished frame of a clip that is being made, or None. Another array is
+            another picture.
+        preview_text: What stands beside it.
         tint_shown: Whether the picture is tinted by origin; shows the colours' names.
         wipe_fraction: Where the wipe's line stands, 0..1 from the left, or None.
         wipe_text: What stands at the wipe's line, such as "24.1 dB".
@@ -68,6 +71,8 @@ class OverlayState:
     map_tile: Rgba | None = None
     mask_tile: Rgba | None = None
     mask_text: str = ""
+    preview_tile: Rgba | None = None
+    preview_text: str = ""
     toast: str = ""
     notice: str = ""
     tint_shown: bool = False
@@ -131,6 +136,11 @@ class Overlay:
             ("wipe", (s.wipe_fraction, s.wipe_text), lambda: self._wipe(s)),
             ("map", tile, lambda: self._map(s)),
             ("masks", (None if s.mask_tile is None else id(s.mask_tile), s.mask_text), lambda: self._masks(s)),
+            (
+                "preview",
+                (None if s.preview_tile is None else id(s.preview_tile), s.preview_text),
+                lambda: self._preview(s),
+            ),
             ("legend", s.tint_shown, lambda: self._legend(s)),
             ("notice", s.notice, lambda: self._notice(s)),
             ("status", (s.status, s.is_busy, s.is_recording), lambda: self._status(s)),
@@ -215,12 +225,16 @@ class Overlay:
     def _masks(self, s: OverlayState) -> tuple[Rgba, tuple[int, int]] | None:
         if not s.mask_text:
             return None
-        label, margin = _line(s.mask_text, self._scale), self._px(MARGIN_PX)
         picture = np.zeros((0, 1, 4), np.uint8) if s.mask_tile is None else s.mask_tile
-        image = np.zeros((picture.shape[0] + label.shape[0], max(picture.shape[1], label.shape[1]), 4), np.uint8)
-        image[: picture.shape[0], : picture.shape[1]] = picture
-        image[picture.shape[0] :, : label.shape[1]] = label
-        return image, (margin, (self._layout[0][1] - image.shape[0]) // 2)
+        image = _stack(picture, _line(s.mask_text, self._scale), gap=0)
+        return image, (self._px(MARGIN_PX), (self._layout[0][1] - image.shape[0]) // 2)
+
+    def _preview(self, s: OverlayState) -> tuple[Rgba, tuple[int, int]] | None:
+        if s.preview_tile is None:
+            return None
+        image = _stack(s.preview_tile, _line(s.preview_text, self._scale), gap=0)
+        above_status = self._px(MARGIN_PX) + self._px(FONT_PX * 2.2)
+        return image, (self._px(MARGIN_PX), self._layout[0][1] - image.shape[0] - above_status)
 
     def _legend(self, s: OverlayState) -> tuple[Rgba, tuple[int, int]] | None:
         if not s.tint_shown:
@@ -367,9 +381,9 @@ def _graph(times_ms: npt.NDArray[np.float64], width: int, height: int, scale: fl
     return np.asarray(image)
 
 
-def _stack(upper: Rgba, lower: Rgba) -> Rgba:
+def _stack(upper: Rgba, lower: Rgba, gap: int = 2) -> Rgba:
     """Two plates, one under the other."""
-    out = np.zeros((upper.shape[0] + lower.shape[0] + 2, max(upper.shape[1], lower.shape[1]), 4), np.uint8)
+    out = np.zeros((upper.shape[0] + lower.shape[0] + gap, max(upper.shape[1], lower.shape[1]), 4), np.uint8)
     out[: upper.shape[0], : upper.shape[1]] = upper
     out[-lower.shape[0] :, : lower.shape[1]] = lower
     return out

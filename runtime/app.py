@@ -27,6 +27,7 @@ from .clock import WallClock
 from .headless import session_facts, write_report
 from .mask_view import MaskView
 from .persistence import adopt_file, state_of
+from .preview_view import PreviewView
 from .process import resident_bytes
 from .record import Recorder
 from .rewind import BranchStarter
@@ -174,6 +175,7 @@ class Application:
         self._size = size
         self._overlay = Overlay()
         self._masks = MaskView()
+        self._preview = PreviewView()
         self._map = Minimap(session.world.info.up_world, session.world.info.world_T_start[:3, 3])
         self._around: MemorySnapshot | None = None
         self._map_tile: npt.NDArray[np.uint8] | None = None
@@ -270,6 +272,7 @@ class Application:
             path = [p[1:] for p in world.walk.path[-2000:]]
             self._map_tile = self._map.draw(self._session.rig.world_T_camera, path)
         mask_tile, mask_text = self._look_at_masks() if loop.masks else (None, "")
+        preview_tile, preview_text = self._preview.look(self._session.status.preview, self._presenter.drawable_size[0])
         state = OverlayState(
             status=self._status(),
             is_busy=bool(self._session.status.phase),
@@ -282,6 +285,8 @@ class Application:
             map_tile=self._map_tile,
             mask_tile=mask_tile,
             mask_text=mask_text,
+            preview_tile=preview_tile,
+            preview_text=preview_text,
             toast=loop.message,
             notice=self._session.status.notice,
             tint_shown=loop.tint,

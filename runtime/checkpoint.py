@@ -68,5 +68,6 @@ def copy_walk(walk: "WalkState") -> "WalkState":
         world_T_camera=walk.world_T_camera.copy(),
         settled=list(walk.settled),
         held=list(walk.held),
+        marks=list(walk.marks),
         path=list(walk.path),
     )

@@ -1,4 +1,4 @@
-"""Clips on their way: planned, submitted, received, staged, merged, undone, replayed.
+"""Clips on their way: planned, submitted, received, shown before they are done, and handed to ``merging``.
 
 One object does this for one session, on the session's thread; planning and staging run on one background thread unless
 the session waits for its clips.
@@ -6,14 +6,13 @@ the session waits for its clips.
 
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
 
 from ..generator.cores import leave_first_core
-from ..generator.pipeline import ClipResult
-from ..generator.queue import Ended, GenerationQueue, Outcome
+from ..generator.queue import Ended, GenerationQueue, Made, Outcome
 from ..generator.registry import generator_class
 from ..generator.requests import ClipRequest
 from ..renderer.photos import Photo
@@ -22,24 +21,22 @@ from ..saves.journal import JournalEntry
 from ..world.camera import Pinhole
 from ..world.changes import MergeReport
 from ..world.chunks import ChunkKey
-from ..world.keyframes import StagedFrames
 from ..world.memory import MemorySnapshot
-from ..world.merge import StagedChange, stage_update
 from ..world.paged_views import coverage_view
 from ..world.points import PointClass, priority_of
-from ..world.slam.correction import Correction
 from ..world.transforms import Transform
-from ..world.updates import MapUpdate
 from .checkpoint import UndoStep
+from .clip_status import ClipStatus, notice_of
 from .clock import Clock
-from .closing import LoopClosing, Merged, StagedClosure, move_director
 from .director import ClipPlan, Director, Tail
 from .drafting import Moment, clicks_in, draft_request, moment_of
 from .fallback import Fallback, fallback_for, is_kill, why_give_up
+from .merging import Merge, MergeHooks, Merging
 from .metrics import Metrics
 from .pacer import Pacer
 from .process import release_free_memory
-from .record import RecordedClosure, RecordedFallback, RecordedRequest, RecordedTakeBack, Recorder, Recording
+from .record import RecordedRequest, Recorder, Recording
+from .replayed import ReplayedClips
 from .world import World
 
 PLAN_EVERY_S = 0.25
@@ -50,39 +47,11 @@ MAX_PHOTOS_AT_ONCE = 2
 """Photos unpacked in one go: some 20 ms each, for which staging a clip may have to wait."""
 MAX_MARKS = 8
 """More of a person's marks than this do not wait for a clip."""
-MAX_UNDO = 4
-"""Clips that can be taken back; each keeps the chunks that it replaced."""
 IRRELEVANT_S = 2.0
 MAX_FAILURE_PAUSE_S = 30.0
 """A generator that keeps failing is asked ever more seldom, down to this."""
 TRIM_EVERY_DRAFTS = 8
 """Freed memory is given back to the system every few plans, on the background thread."""
-
-
-@dataclass(slots=True, eq=False)
-class _Merge:
-    """A finished clip on its way into memory."""
-
-    ended: Ended
-    result: ClipResult
-    first_keyframe_id: int = 0
-    is_judged: bool = False
-    is_again: bool = False  # merged before a correction was taken back: accounted for already
-    staged: "Future[tuple[StagedChange, StagedFrames]] | None" = None
-
-
-@dataclass(slots=True)
-class ClipStatus:
-    """What the overlay and the report show of the loop."""
-
-    phase: str = ""
-    fraction: float = 0.0
-    merged_clips: int = 0
-    last_update: Any = None
-    last_error: str = ""
-    notice: str = ""
-    coverage_ahead: float = 1.0
-    outcomes: dict[str, int] = field(default_factory=dict)
 
 
 class ClipLoop:
@@ -123,32 +92,33 @@ class ClipLoop:
         memory_limit: int | None = None,
         quality: str = "best",
     ) -> None:
-        self._world, self.generator, self.seed = world, generator, seed
+        self.world, self.generator, self.seed = world, generator, seed
         self._is_waiting, self._tick_s, self.pinhole = wait, tick_s, pinhole
         self.clock, self.metrics = clock, metrics
-        self._prediction, self._on_changed = prediction, on_changed
-        self._recorder, self._recording, self._memory_limit = recorder, recording, memory_limit
-        self.status = ClipStatus(notice=_notice_of(world))
+        self._prediction = prediction
+        self._recorder, self._memory_limit = recorder, memory_limit
+        self.status = ClipStatus(notice=notice_of(world))
         if self.generator_note:
             self.status.notice = " · ".join(n for n in (self.status.notice, self.generator_note) if n)
-        self.marks: tuple[tuple[float, float, float], ...] = ()
-        """Where the person said that something moves, world metres; not looked at by a merged clip yet."""
         self.fallback: Fallback | None = None
         self._pacer = Pacer(quality, is_adaptive=not wait)
         self.director = self._new_director()
         self.queue = self._new_queue()
         self._background = ThreadPoolExecutor(1, "spatia-background", initializer=None if wait else leave_first_core)
-        self._closing = LoopClosing(world, None if wait else self._background)
+        hooks = MergeHooks(lambda: self.director, self._account, on_changed, self._forget_early)
+        self.merging = Merging(
+            world, None if wait else self._background, hooks, metrics,
+            recorder=recorder, is_replaying=recording is not None,
+        )  # fmt: skip
+        self._replayed = None if recording is None else ReplayedClips(self, recording)
         self._planning: Future[tuple[ClipPlan, ClipRequest] | None] | None = None
         self._photos: Future[list[Photo]] | None = None
-        self._merging: list[_Merge] = []
         self._requests: dict[int, tuple[ClipRequest, ClipPlan]] = {}
-        self._replay_drafts: dict[int, ClipRequest] = {}
+        self._early: Tail | None = None
         self._irrelevant_since: tuple[int, int] | None = None
         self._num_drafts = 0
         self._failures_in_a_row = self._kills_in_a_row = 0
         self._why_give_up = ""
-        self.undo_steps: list[UndoStep] = []
         self.last_plan_tick = -(10**9)
         self.is_paused = False
         """While True nothing new is asked for."""
@@ -157,12 +127,12 @@ class ClipLoop:
         self._last_end_tick = -(10**9)
 
     def _new_director(self) -> Director:
-        kind, walk = generator_class(self.generator), self._world.walk
+        kind, walk = generator_class(self.generator), self.world.walk
         director = Director(
             wants_key_views=kind.wants_key_views,
             native_speed=kind.native_speed,
             min_priority=priority_of(PointClass.INVENTED, kind.rank),
-            up_world=self._world.info.up_world,
+            up_world=self.world.info.up_world,
             picture_width=self.pinhole.width,
         )
         director.settled, director.held, director.tails = list(walk.settled), list(walk.held), list(walk.tails)
@@ -176,14 +146,28 @@ class ClipLoop:
 
     def _preparation(self) -> ClipRequest:
         """What a new worker gets ready for: a request from where the walker stands, without memory."""
-        moment = moment_of(self._world)
-        nothing = replace(moment, memory=MemorySnapshot(self._world.memory.voxel_size_m, 0, {}))
-        plan = ClipPlan(self._world.walk.world_T_camera[None].copy(), self.pinhole, "way", 1.0)
-        return self._request_of(plan, nothing)
+        moment = moment_of(self.world)
+        nothing = replace(moment, memory=MemorySnapshot(self.world.memory.voxel_size_m, 0, {}))
+        plan = ClipPlan(self.world.walk.world_T_camera[None].copy(), self.pinhole, "way", 1.0)
+        return self.request_of(plan, nothing)
 
     @property
     def _tick(self) -> int:
-        return self._world.walk.tick
+        return self.world.walk.tick
+
+    @property
+    def marks(self) -> tuple[tuple[float, float, float], ...]:
+        """Where the person said that something moves, world metres; not looked at by a merged clip yet."""
+        return tuple(self.world.walk.marks)
+
+    @property
+    def undo_steps(self) -> list[UndoStep]:
+        """What can be taken back, the last clip last."""
+        return self.merging.undo_steps
+
+    @undo_steps.setter
+    def undo_steps(self, steps: list[UndoStep]) -> None:
+        self.merging.undo_steps = steps
 
     def plan_soon(self) -> None:
         """Plan in this tick even if it is not due yet."""
@@ -192,8 +176,8 @@ class ClipLoop:
     def forget_pending(self) -> None:
         """Drop what is under way, when the session goes back to another moment."""
         self._requests.clear()
-        self._merging.clear()
-        self._closing.forget()
+        self.merging.forget()
+        self._forget_early()
 
     def close(self) -> None:
         """Stop generation and the background thread; safe to call twice."""
@@ -203,8 +187,8 @@ class ClipLoop:
 
     def plan(self) -> None:
         """Ask for the next clip if one is due; where the session waits, make and merge it at once."""
-        if self._recording is not None:
-            self._replay_events(self._recording)
+        if self._replayed is not None:
+            self._replayed.tick(self._tick)
             return
         if self.generator == "none" or self.is_paused:
             return
@@ -215,15 +199,15 @@ class ClipLoop:
         if self._planning is not None:
             if self._planning.done():
                 drafted, self._planning = self._planning.result(), None
-                if drafted is not None:
-                    self._submit(*drafted)
+                if drafted is not None and self._is_current(drafted[0].tail):
+                    self.submit(*drafted)
             return
         pause_s = min(MAX_FAILURE_PAUSE_S, PLAN_EVERY_S * 2**self._failures_in_a_row)
         is_due = (self._tick - self.last_plan_tick) * self._tick_s >= pause_s
         if is_due and len(self._requests) < MAX_OUTSTANDING and self.queue.state in ("idle", "busy"):
             self.last_plan_tick = self._tick
             ring = self._may_close_ring()
-            self._planning = self._background.submit(self._draft, moment_of(self._world), self._prediction(), ring)
+            self._planning = self._background.submit(self._draft, moment_of(self.world), self._prediction(), ring)
 
     def _may_close_ring(self) -> bool:
         """Whether what is not needed for the way ahead may be asked for, too."""
@@ -237,7 +221,7 @@ class ClipLoop:
             made, self._photos = self._photos.result(), None
             renderer.take_photos(made)
         if self._photos is None and (wanted := renderer.wanted_photos):
-            around = coverage_view(self._world.memory.snapshot(), self._world.walk.world_T_camera[:3, 3])
+            around = coverage_view(self.world.memory.snapshot(), self.world.walk.world_T_camera[:3, 3])
             self._photos = self._background.submit(self.director.make_photos, around, wanted[:MAX_PHOTOS_AT_ONCE])
 
     def _cancel_irrelevant(self) -> None:
@@ -267,7 +251,7 @@ class ClipLoop:
             return None
         around = coverage_view(moment.memory, predict(0.0)[:3, 3])
         plan = self.director.plan(around, self.pinhole, predict, ring=ring)
-        return None if plan is None else (plan, self._request_of(plan, moment))
+        return None if plan is None else (plan, self.request_of(plan, moment))
 
     def _is_full(self, memory: MemorySnapshot) -> bool:
         if self._memory_limit is None:
@@ -279,37 +263,43 @@ class ClipLoop:
             return
         self.last_plan_tick = self._tick
         for _ in range(MAX_CLIPS_PER_PLAN):
-            drafted = self._draft(moment_of(self._world), self._prediction(), False)
-            if drafted is None or not self._submit(*drafted):
+            drafted = self._draft(moment_of(self.world), self._prediction(), False)
+            if drafted is None or not self.submit(*drafted):
                 return
             self._wait_for_all()
 
     def generate_ring(self, max_clips: int = 64) -> int:
         """Close the ring around the walker, waiting for every clip; the number of clips made."""
         for done in range(max_clips):
-            drafted = self._draft(moment_of(self._world), self._prediction(), True)
-            if drafted is None or not self._submit(*drafted):
+            drafted = self._draft(moment_of(self.world), self._prediction(), True)
+            if drafted is None or not self.submit(*drafted):
                 return done
             self._wait_for_all()
         return max_clips
 
     def _wait_for_all(self) -> None:
-        while self._requests or self._merging:
+        while self._requests or self.merging.waiting:
             for ended in self.queue.wait(600.0):
                 self._receive(ended)
-            self._merge_ready()
+            self.merging.merge_ready()
         self._give_up_if_hopeless()
 
-    def _submit(self, plan: ClipPlan, draft: ClipRequest | None = None) -> bool:
-        walk = self._world.walk
+    def submit(self, plan: ClipPlan, draft: ClipRequest | None = None) -> bool:
+        """Ask for a clip; False if it was refused.
+
+        Args:
+            plan: What is wanted.
+            draft: Its request, all but its identity; of the present moment if not given.
+        """
+        walk = self.world.walk
         request_id = walk.next_request_id
         walk.next_request_id += 1
         request = replace(
-            draft or self._request_of(plan, moment_of(self._world)),
+            draft or self.request_of(plan, moment_of(self.world)),
             request_id=request_id,
             epoch=self.queue.epoch,
             seed=int(np.random.SeedSequence([self.seed, request_id]).generate_state(1)[0]),
-            first_keyframe_id=self._world.bank.reserve_ids(len(plan.world_T_camera)),
+            first_keyframe_id=self.world.bank.reserve_ids(len(plan.world_T_camera)),
         )
         self._requests[request_id] = (request, plan)
         self.director.submitted(request_id, plan)
@@ -319,12 +309,12 @@ class ClipLoop:
 
     def mark(self, place_world: tuple[float, float, float]) -> None:
         """Something moves there: clips that have the place in view follow it, until one of them is merged."""
-        self.marks = (*self.marks, place_world)[-MAX_MARKS:]
+        self.world.walk.marks = [*self.world.walk.marks, place_world][-MAX_MARKS:]
 
-    def _request_of(self, plan: ClipPlan, moment: Moment, recorded: RecordedRequest | None = None) -> ClipRequest:
+    def request_of(self, plan: ClipPlan, moment: Moment, recorded: RecordedRequest | None = None) -> ClipRequest:
         """What to ask for, all but its identity; effort and clicks as they were recorded, if they were."""
         return draft_request(
-            self._world,
+            self.world,
             plan,
             moment,
             tick_s=self._tick_s,
@@ -335,15 +325,40 @@ class ClipLoop:
 
     def drain(self) -> None:
         """Take in what ended and merge what is ready. Never waits unless the session does."""
+        for made in self.queue.take_made():
+            self._take_early(made)
         for ended in self.queue.poll():
             self._receive(ended)
         self._give_up_if_hopeless()
-        self._take_closure()
-        self._merge_ready()
+        self.merging.take_closure()
+        if self._replayed is None:
+            self.merging.merge_ready()
+        self._show_preview()
         progress = self.queue.progress
         self.status.phase = "" if progress is None else progress.phase
         self.status.fraction = 0.0 if progress is None else progress.fraction
         self.status.coverage_ahead = self.director.coverage_ahead
+
+    def _show_preview(self) -> None:
+        preview = self.queue.preview
+        request = None if preview is None else self._requests.get(preview.request_id)
+        self.status.show(preview, None if request is None else request[0])
+
+    def _take_early(self, made: Made) -> None:
+        """Let the next clip go on from the last frames of one that memory does not hold yet."""
+        if made.tail is None or made.request_id not in self._requests or self.director.wants_key_views:
+            return
+        poses = self._requests[made.request_id][0].world_T_camera
+        self._early = Tail(made.request_id, made.tail, poses[-len(made.tail) :], is_early=True)
+        self.director.early = self._early
+
+    def _forget_early(self) -> None:
+        """Go on from no clip that is not merged, where places moved or the clip will never be."""
+        self._early = self.director.early = None
+
+    def _is_current(self, tail: Tail | None) -> bool:
+        """Whether a draft's tail still is what it was when the draft was made."""
+        return tail is None or not tail.is_early or tail is self._early
 
     def _receive(self, ended: Ended) -> None:
         name = ended.outcome.name.lower()
@@ -356,8 +371,9 @@ class ClipLoop:
         if ended.outcome is Outcome.DONE and ended.result is not None:
             self._note_speed(ended)
             request = self._requests[ended.request_id][0]
-            update = self._closing.followed(ended.result.update, request)
-            self._merging.append(_Merge(ended, replace(ended.result, update=update), request.first_keyframe_id))
+            update = self.merging.closing.followed(ended.result.update, request)
+            merge = Merge(ended, replace(ended.result, update=update), request.first_keyframe_id)
+            self.merging.waiting.append(merge)
             return
         self.status.last_error = ended.reason
         self._finish(ended.request_id, merged=False, journal={"outcome": name, "reason": ended.reason})
@@ -371,17 +387,17 @@ class ClipLoop:
     def _give_up_if_hopeless(self) -> None:
         """Let another generator take over where this one cannot go on."""
         reason = self._why_give_up or (self.queue.last_error if self.queue.state == "failed" else "")
-        successor = fallback_for(self.generator, self._world.info.place)
-        if not reason or not successor or self._recording is not None:
+        successor = fallback_for(self.generator, self.world.info.place)
+        if not reason or not successor or self._replayed is not None:
             return
         self.fallback = Fallback(successor, self.generator, reason, self._tick)
-        self._world.journal.append(JournalEntry("fallback", self._tick, self.fallback.as_facts()))
+        self.world.journal.append(JournalEntry("fallback", self._tick, self.fallback.as_facts()))
         if self._recorder is not None:
             self._recorder.fallback(self._tick, successor)
-        self._switch_to(successor)
+        self.switch_to(successor)
         self.status.notice = " · ".join(n for n in (self.status.notice, self.fallback.notice) if n)
 
-    def _switch_to(self, generator: str) -> None:
+    def switch_to(self, generator: str) -> None:
         """Go on with another generator: what is under way is cancelled; what failed may be asked for again."""
         director, queue, epoch = self.director, self.queue, self.queue.epoch
         for request_id in self._requests:
@@ -389,11 +405,12 @@ class ClipLoop:
         if not self._is_waiting:
             for ended in queue.poll():
                 self._receive(ended)
-        for request_id in [i for i in self._requests if all(m.ended.request_id != i for m in self._merging)]:
+        for request_id in [i for i in self._requests if not self.merging.holds(i)]:
             self._receive(Ended(request_id, Outcome.CANCELLED, f"{generator} took over"))
         self.generator, self._planning = generator, None
         self._failures_in_a_row = self._kills_in_a_row = 0
         self._why_give_up = ""
+        self._forget_early()
         self.director = self._new_director()
         self.director.settled, self.director.held = director.settled, director.held
         self.director.tails, self.director.coverage_ahead = director.tails, director.coverage_ahead
@@ -401,39 +418,14 @@ class ClipLoop:
         self._background.submit(queue.close, 0.0)  # after a plan that still uses the old ones
         self._background.submit(director.close)
 
-    def _replay_events(self, recording: Recording) -> None:
-        """Submit and merge what this tick's events say, in their order."""
-        for event in recording.events.get(self._tick, ()):
-            if isinstance(event, RecordedRequest):
-                draft = self._replay_drafts.pop(event.request_id, None)
-                plan = self._continued(event)
-                self._submit(plan, draft or self._request_of(plan, moment_of(self._world), event))
-            elif isinstance(event, RecordedFallback):
-                self._switch_to(event.generator)
-            elif isinstance(event, RecordedTakeBack):
-                self._take_back()
-            elif isinstance(event, RecordedClosure):
-                self._correct(self._closing.recorded(event.facts))
-            else:
-                self._merge_recorded(event.request_id)
-        for later in recording.planned_at(self._tick):
-            self._replay_drafts[later.request_id] = self._request_of(
-                self._continued(later), moment_of(self._world), later
-            )
-
-    def _continued(self, event: RecordedRequest) -> ClipPlan:
-        """A recorded plan with the tail that it went on from."""
-        return replace(event.plan, tail=next((t for t in self.director.tails if t.request_id == event.continues), None))
-
-    def _merge_recorded(self, request_id: int) -> None:
-        while not any(m.ended.request_id == request_id for m in self._merging):
+    def await_done(self, request_id: int) -> ClipRequest | None:
+        """Wait until a request is done, for replays; None if it ends otherwise, or was merged before."""
+        while not self.merging.holds(request_id):
             if request_id not in self._requests:
-                raise RuntimeError(f"request {request_id} was merged when the walk was recorded, but failed now")
+                return None
             for ended in self.queue.wait(600.0):
                 self._receive(ended)
-        merge = next(m for m in self._merging if m.ended.request_id == request_id)
-        self._apply(merge, *self._stage(merge.result.update, self._world.memory.snapshot()))
-        self._merging.remove(merge)
+        return self._requests[request_id][0]
 
     def await_clip(self, timeout_s: float) -> bool:
         """Wait until a clip ends or can be merged, for programs that have nothing else to do; ticks do the rest.
@@ -443,9 +435,8 @@ class ClipLoop:
         Returns:
             False if no clip ended in this time.
         """
-        if self._merging:
-            staged = self._merging[0].staged
-            return staged is None or not wait([staged], timeout_s).not_done
+        if self.merging.waiting:
+            return self.merging.await_first(timeout_s)
         if not self._requests and self._planning is not None:
             wait([self._planning], timeout_s)
             return False
@@ -455,59 +446,15 @@ class ClipLoop:
         self._give_up_if_hopeless()
         return bool(ended)
 
-    def _merge_ready(self) -> None:
-        while self._merging and self._recording is None and not self._closing.is_busy:
-            if self._judge(self._merging[0]):
-                self._take_back()
-            merge = self._merging[0]
-            if self._is_waiting:
-                self._apply(merge, *self._stage(merge.result.update, self._world.memory.snapshot()))
-            else:
-                if merge.staged is None:
-                    snapshot = self._world.memory.snapshot()
-                    merge.staged = self._background.submit(self._stage, merge.result.update, snapshot)
-                if not merge.staged.done():
-                    return
-                staged, frames = merge.staged.result()
-                if self._world.memory.is_stale(staged) or self._world.bank.is_stale(frames):
-                    merge.staged = None  # something changed in the meantime: stage it again
-                    return
-                self._apply(merge, staged, frames)
-            self._merging.pop(0)
-
-    def _stage(self, update: MapUpdate, snapshot: MemorySnapshot) -> tuple[StagedChange, StagedFrames]:
-        """What merging an update will change. Runs on any thread."""
-        return stage_update(snapshot, update), self._world.bank.stage(update.keyframes)
-
-    def _judge(self, merge: _Merge) -> bool:
-        """Whether a clip that is to be merged refutes the last correction; each is asked once."""
-        if merge.is_judged or merge.is_again or self.director.wants_key_views:
-            return False
-        merge.is_judged = True
-        return self._closing.judge(merge.result.update, merge.ended.request_id)
-
-    def _apply(self, merge: _Merge, staged: StagedChange, frames: StagedFrames) -> None:
-        update = merge.result.update
-        before = UndoStep(merge.ended.request_id, self._world.memory.snapshot(), self._world.bank.snapshot())
-        report = self._world.memory.apply(staged)
-        self._world.bank.apply(frames)
-        if not self.director.wants_key_views:
-            self._closing.merged(Merged(merge.ended.request_id, update, merge.first_keyframe_id))
-        if report.changed:
-            self.undo_steps = [*self.undo_steps[-MAX_UNDO + 1 :], before]
-        self._on_changed(report.changed)
-        if self._recorder is not None:
-            self._recorder.merge(self._tick, merge.ended.request_id)
-        if not merge.is_again:
-            self._account(merge, report)
-
-    def _account(self, merge: _Merge, report: MergeReport) -> None:
+    def _account(self, merge: Merge, report: MergeReport) -> None:
         """Tell everybody that a clip was merged."""
         update = merge.result.update
+        if self.director.early is not None and self.director.early.request_id == merge.request_id:
+            self.director.early = None  # its tail with the poses that it was merged with comes instead
         if not self.director.wants_key_views and not update.report.rejected:
             tail = np.ascontiguousarray(merge.result.tail)
             tail.flags.writeable = False
-            self.director.keep_tail(Tail(merge.ended.request_id, tail, update.world_T_camera[-len(tail) :]))
+            self.director.keep_tail(Tail(merge.request_id, tail, update.world_T_camera[-len(tail) :]))
         facts = replace(
             update.report,
             added=report.added,
@@ -519,60 +466,29 @@ class ClipLoop:
         self.status.last_update = facts
         self.status.merged_clips += 1
         self.metrics.clip_merged(self.clock.now_s(), facts)
-        self._finish(merge.ended.request_id, merged=not facts.rejected, journal={"outcome": "done", "update": facts})
-        if not self.director.wants_key_views and self._recording is None and not facts.rejected:
-            self._closing.look(update)
-            self._take_closure()
-
-    def _take_closure(self) -> None:
-        staged = self._closing.take()
-        if staged is not None:
-            self._correct(staged)
-
-    def _correct(self, staged: StagedClosure) -> None:
-        """Take drift out of memory, keyframes, tails, and of the clips that wait to be merged."""
-        changed = self._closing.apply(staged, self.director)
-        for merge in self._merging:
-            if merge.is_again or merge.ended.request_id in self._requests:
-                _move(merge, staged.correction)
-        if self.undo_steps:
-            last = self.undo_steps[-1]
-            self.undo_steps[-1] = replace(last, corrections=(*last.corrections, staged.correction))
-        self._on_changed(changed)
-        self._world.journal.append(JournalEntry("closure", self._tick, staged.facts))
-        self.metrics.loop_closed(staged.facts["largest_move_m"])
-        if self._recorder is not None:
-            self._recorder.closure(self._tick, staged.facts)
-
-    def _take_back(self) -> None:
-        """Undo the last correction; the clips merged since are merged again, moved back."""
-        trial = self._closing.trial
-        if trial is None:
-            return
-        facts = trial.as_facts()
-        changed, again = self._closing.take_back(self.director)
-        since = {m.request_id for m in again}
-        self.undo_steps = [
-            replace(step, corrections=tuple(c for c in step.corrections if c is not trial.correction))
-            for step in self.undo_steps
-            if step.request_id not in since
-        ]
-        for merge in self._merging:
-            _move(merge, trial.correction.inverted())
-        self._merging[:0] = [_merged_again(m) for m in again]
-        self._on_changed(changed)
-        self._world.journal.append(JournalEntry("closure_undone", self._tick, facts))
-        if self._recorder is not None:
-            self._recorder.closure_undone(self._tick)
+        self._finish(merge.request_id, merged=not facts.rejected, journal={"outcome": "done", "update": facts})
 
     def _finish(self, request_id: int, *, merged: bool, journal: dict[str, Any]) -> None:
         request, _ = self._requests.pop(request_id)
         self._last_end_tick = self._tick
         if merged:
-            self.marks = tuple(m for m in self.marks if m not in request.clicks)
+            self.world.walk.marks = [m for m in self.world.walk.marks if m not in request.clicks]
+        else:
+            self._drop_sequels(request_id)
         # a direction that failed is not asked for again and again; re-rolling or moving on does
         self.director.ended(request_id, is_settled=merged or journal["outcome"] in ("failed", "done"))
-        self._world.add_journal(request, journal)
+        age = {"memory_age_s": round((self._tick - request.tick) * self._tick_s, 3)}
+        self.world.add_journal(request, journal | age | ({"after": request.after} if request.after else {}))
+
+    def _drop_sequels(self, request_id: int) -> None:
+        """What goes on from a clip that never came to memory hangs in the air."""
+        if self._early is not None and self._early.request_id == request_id:
+            self._forget_early()
+        for sequel in [i for i, (request, _) in self._requests.items() if request.after == request_id]:
+            self.queue.cancel(sequel)
+            if self.merging.drop(sequel):
+                reason = f"clip {request_id}, which it goes on from, was not merged"
+                self._finish(sequel, merged=False, journal={"outcome": "stale", "reason": reason})
 
     @property
     def generator_note(self) -> str:
@@ -590,27 +506,22 @@ class ClipLoop:
         Returns:
             False if there is nothing to undo.
         """
-        if not self.undo_steps:
+        last = self.merging.undo()
+        if last is None:
             return False
-        last = self.undo_steps.pop()
-        self._closing.accept()
-        report = self._world.memory.restore(last.memory)
-        for correction in reversed(last.corrections):
-            move_director(self.director, correction.inverted(), self._world.bank.snapshot())
-        self._world.bank.restore(last.bank)
         self.abandon("an earlier clip was undone")
         self.director.hold(last.request_id)
         self.director.drop_tail(last.request_id)
-        self._on_changed(report.changed)
         return True
 
     def abandon(self, reason: str) -> None:
         """End what is under way as stale, and begin another epoch: what it was built on is gone."""
         self.queue.bump_epoch()
-        for merge in self._merging:
-            if not merge.is_again:
-                self._finish(merge.ended.request_id, merged=False, journal={"outcome": "stale", "reason": reason})
-        self._merging.clear()
+        self._forget_early()
+        waiting, self.merging.waiting = self.merging.waiting, []
+        for merge in waiting:
+            if not merge.is_again and merge.request_id in self._requests:
+                self._finish(merge.request_id, merged=False, journal={"outcome": "stale", "reason": reason})
         for ended in self.queue.poll():
             self._receive(ended)
         self._planning = None  # a draft that is being made is of another world
@@ -618,29 +529,10 @@ class ClipLoop:
     def reroll(self) -> int:
         """Generate the held regions anew, with other seeds; the number asked for."""
         plans = self.director.release_held()
-        if self._recording is not None:
+        if self._replayed is not None:
             return len(plans)  # the log's own requests follow
         for plan in plans:
-            self._submit(plan)
+            self.submit(plan)
         if self._is_waiting and plans:
             self._wait_for_all()
         return len(plans)
-
-
-def _move(merge: _Merge, correction: Correction) -> None:
-    """Move a clip that waits to be merged."""
-    moved = correction.of_update(merge.result.update, merge.first_keyframe_id)
-    merge.result, merge.staged = replace(merge.result, update=moved), None
-
-
-def _merged_again(clip: Merged) -> _Merge:
-    result = ClipResult(clip.request_id, 0, clip.update, np.empty((0, 0, 0, 3), np.uint8), None)
-    ended = Ended(clip.request_id, Outcome.DONE)
-    return _Merge(ended, result, clip.first_keyframe_id, is_again=True)
-
-
-def _notice_of(world: World) -> str:
-    notices = [] if world.info.is_metric else ["not metric: depth is guessed from the photo"]
-    if world.damage:
-        notices.append(f"{len(world.damage)} damaged parts of the file were skipped")
-    return " · ".join(notices)

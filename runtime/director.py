@@ -50,11 +50,13 @@ class Tail:
         request_id: The clip.
         frames: (9, H, W, 3) uint8, read-only.
         world_T_camera: (9, 4, 4) their poses.
+        is_early: Memory does not hold the clip yet; the poses are those asked for.
     """
 
     request_id: int
     frames: npt.NDArray[np.uint8]
     world_T_camera: npt.NDArray[np.float64]
+    is_early: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -159,6 +161,8 @@ class Director:
         self._unmeasured: tuple[tuple[int, ClipPlan], ...] = ()
         self.held: list[Settled] = []
         self.tails: list[Tail] = []
+        self.early: Tail | None = None
+        """End of the clip that is not merged yet, if its frames are there; never saved."""
         self.coverage_ahead = 1.0
 
     def plan(
@@ -219,28 +223,29 @@ class Director:
         return None
 
     def _plan_clip(self, pinhole: Pinhole, predict: Callable[[float], Transform]) -> ClipPlan | None:
-        tail = self._tail_near(predict(0.0))
+        tail, ahead_s = self._tail_ahead(predict)
         if tail is None:
             poses = retimed_path(predict, CLIP_FRAMES_FIRST, self._native_speed)
         else:
-            ahead = joined(tail.world_T_camera[-1], predict)
-            new = retimed_path(ahead, CLIP_FRAMES_NEXT + 1, self._native_speed)[1:]
-            poses = new
+            ahead = joined(tail.world_T_camera[-1], lambda seconds: predict(ahead_s + seconds))
+            poses = retimed_path(ahead, CLIP_FRAMES_NEXT + 1, self._native_speed)[1:]
         shares = [float(self._meter.missing(pose, pinhole).mean()) for pose in poses[:: len(poses) // 5]]
         self.coverage_ahead = 1.0 - max(shares)
         if max(shares) <= MISSING_SHARE or not self._is_open(poses[-1], max(shares)):
             return None
         return ClipPlan(poses, pinhole, "way", max(shares), tail)
 
-    def _tail_near(self, world_T_camera: Transform) -> Tail | None:
-        """The tail whose end is nearest to a pose, within 0.5 m and 20°."""
-        best, least = None, MAX_TAIL_DISTANCE_M
-        for tail in self.tails:
-            end_T_camera = invert(tail.world_T_camera[-1]) @ world_T_camera
-            distance = float(np.linalg.norm(end_T_camera[:3, 3]))
-            if distance <= least and rotation_angle_rad(end_T_camera) <= MAX_TAIL_ANGLE_RAD:
-                best, least = tail, distance
-        return best
+    def _tail_ahead(self, predict: Callable[[float], Transform]) -> tuple[Tail | None, float]:
+        """The tail to go on from, and in how many seconds the walker is at its end.
+
+        A clip that is not merged yet is still ahead of the walker; the others must end where he is.
+        """
+        early = self.early
+        if early is not None:
+            for ahead_s in LOOK_AHEAD_S:
+                if _nearest_tail([early], predict(ahead_s)) is not None:
+                    return early, ahead_s
+        return _nearest_tail(self.tails, predict(0.0)), 0.0
 
     def keep_tail(self, tail: Tail) -> None:
         """Remember where a clip ended; the oldest of more than ``MAX_TAILS`` is forgotten."""
@@ -322,11 +327,22 @@ class Director:
         """Go back to what ``remember`` gave; what is pending is forgotten."""
         self.settled, self.held = list(state.settled), list(state.held)
         self.pending, self._unmeasured, self.coverage_ahead = {}, state.unmeasured, state.coverage_ahead
-        self.tails = list(state.tails)
+        self.tails, self.early = list(state.tails), None
 
     def close(self) -> None:
         """Release the meter."""
         self._meter.close()
+
+
+def _nearest_tail(tails: Sequence[Tail], world_T_camera: Transform) -> Tail | None:
+    """The tail whose end is nearest to a pose, within 0.5 m and 20°."""
+    best, least = None, MAX_TAIL_DISTANCE_M
+    for tail in tails:
+        end_T_camera = invert(tail.world_T_camera[-1]) @ world_T_camera
+        distance = float(np.linalg.norm(end_T_camera[:3, 3]))
+        if distance <= least and rotation_angle_rad(end_T_camera) <= MAX_TAIL_ANGLE_RAD:
+            best, least = tail, distance
+    return best
 
 
 def key_view_pinhole(width: int) -> Pinhole:

@@ -22,16 +22,25 @@ MAX_SOURCES = 4
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Moment:
-    """What memory and keyframes were at the end of a tick."""
+    """What memory and keyframes were at the end of a tick, and the words for the next clip."""
 
     tick: int
     memory: MemorySnapshot
     bank: BankSnapshot
+    prompt: str = ""
 
 
 def moment_of(world: World) -> Moment:
     """The present one, by reference. On the session's thread."""
-    return Moment(world.walk.tick, world.memory.snapshot(), world.bank.snapshot())
+    walk = world.walk
+    prompt = prompt_of_round(walk.prompt, walk.next_request_id - 1)
+    return Moment(walk.tick, world.memory.snapshot(), world.bank.snapshot(), prompt)
+
+
+def prompt_of_round(text: str, index: int) -> str:
+    """Of a prompt of several lines, the line of a round (0 is the first); the last one holds for all that follow."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[min(index, len(lines) - 1)] if lines else ""
 
 
 def draft_request(
@@ -47,9 +56,9 @@ def draft_request(
     """What to ask for, all but its identity, epoch and seed.
 
     Args:
-        world: Its prompt, floor and place count.
+        world: Its floor and place count.
         plan: Poses, camera, purpose and tail.
-        moment: Memory and keyframes.
+        moment: Memory, keyframes and prompt.
         tick_s: Length of a tick.
         sources_suffice: The source's frames alone are the references, if there are any: a generator of single views
             continues what memory shows, and retrieval takes a good part of a second.
@@ -61,7 +70,7 @@ def draft_request(
         request_id=0,
         epoch=0,
         seed=0,
-        prompt=world.walk.prompt,
+        prompt=moment.prompt,
         world_T_camera=plan.world_T_camera,
         pinhole=plan.pinhole,
         memory=conditioning_view(moment.memory, plan.pinhole, plan.world_T_camera),
@@ -77,6 +86,7 @@ def draft_request(
         place=world.info.place,
         effort=effort,
         clicks=clicks,
+        after=plan.tail.request_id if plan.tail is not None and plan.tail.is_early else 0,
     )
 
 

@@ -41,6 +41,7 @@ def state_of(world: World) -> WorldState:
         "settled": [_pack_settled(s) for s in walk.settled],
         "held": [_pack_settled(s) for s in walk.held],
         "fov_rad": walk.fov_rad,
+        "marks": [list(mark) for mark in walk.marks],
         "tails": [{"request": t.request_id, "frames": t.frames, "poses": t.world_T_camera} for t in walk.tails],
     }
     return WorldState(
@@ -182,6 +183,7 @@ def _walk_of(state: Mapping[str, Any], start: Any, manifest: Manifest, path: Any
         settled=[_unpack_settled(s) for s in state.get("settled", ())],
         held=[_unpack_settled(s) for s in state.get("held", ())],
         tails=[_unpack_tail(t) for t in state.get("tails", ())],
+        marks=[(float(x), float(y), float(z)) for x, y, z in state.get("marks", ())],
         path=[(float(t), float(x), float(y), float(z)) for t, x, y, z in path],
         fov_rad=state.get("fov_rad"),
         generator=manifest.generator,

@@ -50,6 +50,7 @@ class Recorder:
             "purpose": request.purpose,
             "missing": plan.missing_share,
             "continues": 0 if plan.tail is None else plan.tail.request_id,
+            "early": plan.tail is not None and plan.tail.is_early,
             "effort": None if request.effort is None else astuple(request.effort),
             "clicks": request.clicks,
         }
@@ -106,6 +107,8 @@ class RecordedRequest:
     clicks: tuple[tuple[float, float, float], ...] = ()
     continues: int = 0
     """Request of the clip whose tail it goes on from, or 0."""
+    is_early: bool = False
+    """Whether memory did not hold that clip yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,7 +202,9 @@ class Recording:
             effort = Effort(*entry["effort"]) if entry.get("effort") else None
             clicks = tuple((float(x), float(y), float(z)) for x, y, z in entry.get("clicks", ()))
             ticks, continues = (entry["planned_at"], entry["at"]), int(entry.get("continues", 0))
-            request = RecordedRequest(entry["request"], plan, *ticks, effort, clicks, continues)
+            request = RecordedRequest(
+                entry["request"], plan, *ticks, effort, clicks, continues, bool(entry.get("early"))
+            )
             self.events.setdefault(request.at, []).append(request)
             if request.planned_at < request.at:
                 self._planned.setdefault(request.planned_at, []).append(request)

@@ -82,6 +82,7 @@ class WalkState:
     settled: list[Settled] = field(default_factory=list)
     held: list[Settled] = field(default_factory=list)
     tails: list[Tail] = field(default_factory=list)
+    marks: list[tuple[float, float, float]] = field(default_factory=list)
     path: list[tuple[float, float, float, float]] = field(default_factory=list)
     fov_rad: float | None = None
     generator: str = ""

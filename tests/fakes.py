@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 from spatia.generator import pipeline
 from spatia.generator.errors import MissingExtraError, TooLittleMemoryError
-from spatia.generator.requests import Clip, ClipRequest, Progress, SceneVideo
+from spatia.generator.requests import Clip, ClipRequest, Progress, SceneVideo, show_frames
 from spatia.world.camera import Pinhole
 from spatia.world.memory import MemorySnapshot, SpatialMemory
 from spatia.world.points import PointBatch, PointClass, priority_of
+from spatia.world.updates import MapUpdate, UpdateReport
 
 MODULE = "spatia.tests.fakes"
 PLANE_DEPTH_M = 2.0
@@ -273,3 +274,60 @@ def make_request(
         memory=memory if memory is not None else SpatialMemory(0.05).snapshot(),
         first_keyframe_id=100 * request_id,
     )
+
+
+class FilmGenerator:
+    """Makes continuous clips without depth, so that they are lifted beside the next one; by a stand-in of lifting.
+
+    The stand-in puts a point before each camera, coloured by how much memory it was lifted on, and moves the path by
+    1 cm, as alignment does. What the prompt says happens: "show" shows frames and goes on until it is cancelled, "meet"
+    is lifted until the next clip has begun, "stay" for ever, "crash" kills the worker, "allocate" lacks memory, "wide"
+    shows more frames than it makes, "elsewhere" gives other poses.
+    """
+
+    name = "film"
+    rank = 40
+    native_speed = None
+    wants_key_views = False
+
+    def __init__(self) -> None:
+        self._has_begun: dict[int, threading.Event] = {}
+        setattr(pipeline, "lift", self._lift)  # noqa: B010 - in a worker, or where a test puts it back
+
+    def generate(self, request: ClipRequest, scene: SceneVideo, progress: Progress) -> Clip:
+        self._begun(request.request_id).set()
+        frames = np.full(scene.color.shape, request.request_id % 256, np.uint8)
+        show_frames(progress, 0, frames[:2])
+        match request.prompt:
+            case "show":
+                SlowGenerator().generate(request, scene, progress)
+            case "crash":
+                os.kill(os.getpid(), signal.SIGKILL)
+            case "allocate":
+                raise MemoryError("no 2 GB in one piece")
+            case "wide":
+                show_frames(progress, 2, np.concatenate([frames, frames]))
+            case "elsewhere":
+                return Clip(frames, world_T_camera=request.world_T_camera.copy())
+        return Clip(frames)
+
+    def _begun(self, request_id: int) -> threading.Event:
+        return self._has_begun.setdefault(request_id, threading.Event())
+
+    def _lift(self, clip: Clip, request: ClipRequest, *_: Any) -> MapUpdate:
+        if request.prompt == "stay":
+            threading.Event().wait()
+        if request.prompt == "meet" and is_main_ours():
+            self._begun(request.request_id + 1).wait()
+        poses = request.world_T_camera.copy()
+        poses[:, 0, 3] += 0.01
+        ahead = (poses[:, :3, 3] + poses[:, :3, 2]).astype(np.float32)
+        color = np.full((len(ahead), 3), request.memory.num_points % 251, np.uint8)
+        points = PointBatch.uniform(
+            ahead,
+            color,
+            priority=priority_of(PointClass.INVENTED, self.rank),
+            keyframe=request.first_keyframe_id,
+            weights=8,
+        )
+        return MapUpdate(points, (), (), poses, UpdateReport("stand-in"))

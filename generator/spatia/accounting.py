@@ -297,6 +297,42 @@ def check_cpu(preset: str, work: Work, free: FreeMemory) -> None:
     )
 
 
+def largest_size(preset: str, work: Work, device: torch.device | None) -> tuple[int, int]:
+    """(width, height) of the round, or the largest smaller size whose activations fit into what is free now.
+
+    Args:
+        preset: Sizes of the model, whose weights are loaded already.
+        work: The round.
+        device: Where the model computes; None for the processor.
+
+    Raises:
+        TooLittleMemoryError: Not even the smallest size fits.
+    """
+    room = room_for_activations(device or torch.device("cpu"))
+    for _, smaller in (("", work), *smaller_works(work)):
+        if active_bytes(preset, smaller) <= room:
+            return smaller.width, smaller.height
+    raise TooLittleMemoryError(
+        f"spatia needs {gb(active_bytes(preset, work))} more at {work}, {gb(room)} are free now: too little for any "
+        "smaller size; something else may use the memory"
+    )
+
+
+@lru_cache
+def active_bytes(preset: str, work: Work) -> float:
+    """What a round takes beside the weights, gaps included."""
+    stages = stages_of(preset, work.padded)
+    return SLACK * max(s.peak_bytes for s in (stages.text, stages.encode, stages.denoise, stages.decode))
+
+
+def room_for_activations(device: torch.device) -> float:
+    """Bytes that are free now, those included that torch holds for nothing."""
+    free = free_memory(device)
+    if device.type != "cuda":
+        return free.ram_bytes
+    return free.gpu_bytes + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+
+
 def what_fits(preset: str, work: Work, free: FreeMemory) -> str:
     """In words: for every plan the largest size that fits into what is free."""
     found = []

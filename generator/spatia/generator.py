@@ -18,16 +18,17 @@ import numpy.typing as npt
 
 from ...world.points import PointClass, priority_of
 from ...world.transforms import invert, rotation_angle_rad
-from ..requests import Clip, ClipRequest, Progress, ReferenceFrame, SceneVideo
+from ..requests import Clip, ClipRequest, Effort, Progress, ReferenceFrame, SceneVideo, show_frames
 from .catalogue import SpatiaFiles, find_spatia
 from .config import NEGATIVE_PROMPT
-from .rounds import HISTORY_FRAMES, NUM_REFERENCES, padded_frames, padded_side
+from .rounds import HISTORY_FRAMES, NUM_REFERENCES, ROUND_FRAMES, padded_frames, padded_side
 from .settings import GeneratorSettings, settings_from
 from .sizes import enlarged, fitted, order_references, padded, scaled_request, scaled_scene
 
 if TYPE_CHECKING:
     import torch
 
+    from .accounting import Work
     from .pipeline import SpatiaPipeline
 
 LOAD_SHARE = 0.3
@@ -120,15 +121,16 @@ class SpatiaGenerator:
 
     def prepare(self, request: ClipRequest, progress: Progress) -> None:
         """Load weights before the first request; see ``Generator``."""
-        self._loaded(scaled_request(request), progress)
+        self._loaded(scaled_request(request), progress, num_frames=ROUND_FRAMES)
 
     def generate(self, request: ClipRequest, scene: SceneVideo, progress: Progress) -> Clip:
         """Make one clip. See ``Generator.generate``."""
         started = time.perf_counter()
         asked, given = request.pinhole, scene
         request = scaled_request(request)
+        pipeline = self._loaded(request, progress, num_frames=request.num_frames)
+        request = self._that_fits(request)
         scene = scaled_scene(scene, request.pinhole)
-        pipeline = self._loaded(request, progress)
         loaded = time.perf_counter()
         inputs = round_inputs(request, self._control(request, scene, progress))
         drawn = time.perf_counter()
@@ -144,26 +146,43 @@ class SpatiaGenerator:
         seconds |= {"denoise": denoised - encoded, "decode": decoded - denoised}
         return Clip(frames, seconds=seconds) if len(frames) > 1 else _of_memory(frames, given, seconds)
 
-    def _loaded(self, request: ClipRequest, progress: Progress) -> "SpatiaPipeline":
+    def _loaded(self, request: ClipRequest, progress: Progress, *, num_frames: int) -> "SpatiaPipeline":
+        """The pipeline, its weights kept so that a round of so many new frames fits."""
         if self._pipeline is None:
 
             def report(phase: str, fraction: float) -> None:
                 progress.check(phase, fraction * LOAD_SHARE)
 
             report("load", 0.0)
-            self._pipeline = self._load(request, report)
+            self._pipeline = self._load(_work_of(request, num_frames), report)
         return self._pipeline
 
-    def _load(self, request: ClipRequest, report: Any) -> "SpatiaPipeline":
+    def _that_fits(self, request: ClipRequest) -> ClipRequest:
+        """The request, made smaller if what is free now does not hold its activations.
+
+        Raises:
+            TooLittleMemoryError: Not even the smallest size fits.
+        """
+        if self._files is None:
+            return request
+        from .accounting import largest_size
+
+        device = None if self._pipeline is None else self._pipeline._execution_device
+        work = _work_of(request, request.num_frames)
+        size = largest_size(self._settings.preset, work, device)
+        if size == (work.width, work.height):
+            return request
+        effort = request.effort or Effort(self._settings.sampling.num_steps, self._settings.sampling.guidance, 0)
+        return scaled_request(replace(request, effort=replace(effort, max_pixels=size[0] * size[1])))
+
+    def _load(self, work: "Work", report: Any) -> "SpatiaPipeline":
         if self._files is None:
             from .tiny import tiny_pipeline
 
             pipeline = tiny_pipeline()
         else:
-            from .accounting import Work
             from .assembly import load_pipeline, plan_for
 
-            work = Work(*request.pinhole.size, request.num_frames + HISTORY_FRAMES, NUM_REFERENCES)
             plan = plan_for(self._settings, work)
             pipeline, self._fused = load_pipeline(self._files, self._settings, report, plan=plan)
         if self._settings.speed.is_compiled:
@@ -288,13 +307,26 @@ class SpatiaGenerator:
         """The frames that were asked for, at their size: without history and padding."""
         from .vae import decode_pieces, frames_of
 
-        pieces = []
+        first, height, width = inputs.num_history, *request.pinhole.size[::-1]
+        pieces: list[npt.NDArray[np.uint8]] = []
+        num_decoded = num_shown = 0
         for index, piece in enumerate(decode_pieces(pipeline.vae, latents)):
-            pieces.append(frames_of(piece))
+            pieces.append(frames_of(piece)[:, :height, :width])
+            skipped = max(0, first - num_decoded)
+            num_decoded += len(pieces[-1])
+            new = pieces[-1][skipped : skipped + request.num_frames - num_shown]
+            if len(new):
+                show_frames(progress, num_shown, new)
+                num_shown += len(new)
             progress.check("decode", DENOISE_SHARE + (1.0 - DENOISE_SHARE) * (index + 1) / latents.shape[2])
-        first = inputs.num_history
-        clip = np.concatenate(pieces)[first : first + request.num_frames]
-        return np.ascontiguousarray(clip[:, : request.pinhole.height, : request.pinhole.width])
+        return np.ascontiguousarray(np.concatenate(pieces)[first : first + request.num_frames])
+
+
+def _work_of(request: ClipRequest, num_frames: int) -> "Work":
+    """The round of a request with so many new frames, at most."""
+    from .accounting import Work
+
+    return Work(*request.pinhole.size, num_frames + HISTORY_FRAMES, NUM_REFERENCES)
 
 
 def _of_memory(frames: npt.NDArray[np.uint8], scene: SceneVideo, seconds: dict[str, float]) -> Clip:

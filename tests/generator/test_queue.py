@@ -207,9 +207,9 @@ def test_back_off_doubles_up_to_its_bound() -> None:
 def test_a_running_request_of_an_older_epoch_is_unwanted_and_ends_stale(ledger: Ledger) -> None:
     ledger.submit(make_request(1))
     ledger.start_next()
-    assert ledger.unwanted_id is None
+    assert ledger.unwanted_ids == ()
     ledger.bump_epoch()
-    assert ledger.unwanted_id == 1
+    assert ledger.unwanted_ids == (1,)
     ledger.end_running(Outcome.DONE)
     assert ends(ledger.take_ended()) == [(1, Outcome.STALE)]
 
@@ -236,7 +236,7 @@ def test_a_cancelled_request_that_runs_never_ends_done(ledger: Ledger) -> None:
     ledger.start_next()
     assert ledger.cancel(1)
     assert not ledger.cancel(1)
-    assert ledger.unwanted_id == 1
+    assert ledger.unwanted_ids == (1,)
     ledger.end_running(Outcome.DONE)
     assert ends(ledger.take_ended()) == [(1, Outcome.CANCELLED)]
 

@@ -34,18 +34,22 @@ QUICK = Patience(start_s=LONG_S, hang_s=LONG_S, first_hang_s=LONG_S, backoff_s=0
 
 @contextmanager
 def queue_of(generator: str = FAULTY, patience: Patience = QUICK, **options: Any) -> Iterator[GenerationQueue]:
-    shared = set(os.listdir("/dev/shm"))
+    shared, before = set(os.listdir("/dev/shm")), set(children())
     queue = GenerationQueue(generator, patience=patience, **options)
     try:
         yield queue
     finally:
         assert queue.close()
-        assert children() == []
+        assert set(children()) <= before
         assert set(os.listdir("/dev/shm")) <= shared
 
 
 def children() -> list[int]:
-    """Process identities of this process's children, zombies included."""
+    """Process identities of this process's children, zombies included, and those of others that share the process.
+
+    Other tests leave some behind on purpose of the standard library: multiprocessing's resource tracker lives as long
+    as the interpreter. What a test must not leave is what was not there before.
+    """
     tasks = Path("/proc/self/task").glob("*/children")
     return [int(pid) for task in tasks for pid in task.read_text().split()]
 
@@ -186,11 +190,12 @@ def test_a_crash_takes_the_workers_own_children_along() -> None:
 
 def test_an_exception_leaves_the_worker_alive() -> None:
     with queue_of() as queue:
+        pid = queue.worker_pid
         queue.submit(make_request(1, prompt="raise"))
         queue.submit(make_request(2))
-        assert wait_for(queue)[1].reason == "ValueError: the prompt asked for it"
-        pid = queue.worker_pid
-        assert wait_for(queue)[2].outcome is Outcome.DONE
+        ended = wait_for(queue, 2)
+        assert ended[1].reason == "ValueError: the prompt asked for it"
+        assert ended[2].outcome is Outcome.DONE
         assert queue.worker_pid == pid
 
 
@@ -308,11 +313,12 @@ def test_closing_at_once_leaves_no_process() -> None:
 
 
 def test_a_queue_that_is_forgotten_takes_its_worker_along() -> None:
+    before = set(children())
     queue = GenerationQueue(FAULTY, patience=QUICK)
     wait_for_state(queue, "idle")
-    assert len(children()) == 1
+    assert len(set(children()) - before) == 1
     del queue
-    assert children() == []
+    assert set(children()) <= before
 
 
 def test_the_worker_is_polite_and_imports_neither_window_nor_gl() -> None:

@@ -11,10 +11,10 @@ from spatia.generator.ledger import Ended, Outcome
 from spatia.generator.pipeline import ClipResult
 from spatia.generator.requests import ClipRequest
 from spatia.input.intents import Intent
-from spatia.runtime.clips import _Merge
 from spatia.runtime.closing import correction_from, move_director
 from spatia.runtime.director import ClipPlan, Settled
 from spatia.runtime.drafting import moment_of
+from spatia.runtime.merging import Merge
 from spatia.runtime.record import RecordedClosure, RecordedMerge, RecordedTakeBack, Recorder, Recording
 from spatia.runtime.session import Session
 from spatia.runtime.world import World, create
@@ -73,7 +73,7 @@ def _update(session: Session, clip: int) -> tuple[MapUpdate, ClipRequest]:
     number, walk = session.world.walk.next_request_id, session.world.walk
     walk.next_request_id += 1
     first_id = session.world.bank.reserve_ids(PER_CLIP)
-    draft = clips._request_of(plan, moment_of(clips._world))
+    draft = clips.request_of(plan, moment_of(clips.world))
     request = replace(draft, request_id=number, first_keyframe_id=first_id)
     clips._requests[number] = request, plan
     clips.director.submitted(number, plan)
@@ -94,7 +94,9 @@ def _merge(session: Session, clip: int) -> None:
     tail = np.zeros((PER_CLIP, 240, 320, 3), np.uint8)
     result = ClipResult(request.request_id, 0, update, tail, None)
     ended = Ended(request.request_id, Outcome.DONE)
-    session.clips._apply(_Merge(ended, result), *session.clips._stage(update, session.world.memory.snapshot()))
+    session.clips.merging.apply(
+        Merge(ended, result), *session.clips.merging.stage(update, session.world.memory.snapshot())
+    )
 
 
 @pytest.fixture(scope="module")
@@ -185,10 +187,10 @@ def test_a_clip_that_was_on_its_way_moves_with_the_rest(walked: Session) -> None
     for clip in range(4):
         _merge(session, clip)
     late, request = _update(session, 4)
-    assert session.clips._closing.followed(late, request) is late
+    assert session.clips.merging.closing.followed(late, request) is late
     facts = _closures(walked.world)[-1].data
-    session.clips._correct(session.clips._closing.recorded(facts))
-    moved = session.clips._closing.followed(late, request)
+    session.clips.merging.correct(session.clips.merging.closing.recorded(facts))
+    moved = session.clips.merging.closing.followed(late, request)
     expected = correction_from(facts).of(request.first_keyframe_id) @ late.world_T_camera[0]
     np.testing.assert_allclose(moved.world_T_camera[0], expected)
     assert not np.array_equal(moved.points.positions_world, late.points.positions_world)
@@ -198,10 +200,10 @@ def test_a_session_that_goes_back_forgets_corrections_of_requests_whose_numbers_
     session = _session()
     moment = session.checkpoint()
     _merge(session, 0)
-    session.clips._correct(session.clips._closing.recorded(_closures(walked.world)[-1].data))
+    session.clips.merging.correct(session.clips.merging.closing.recorded(_closures(walked.world)[-1].data))
     session.restore(moment)
     late, request = _update(session, 4)
-    assert session.clips._closing.followed(late, request) is late
+    assert session.clips.merging.closing.followed(late, request) is late
 
 
 def test_a_log_keeps_what_was_moved(walked: Session, tmp_path: Path) -> None:
@@ -222,7 +224,7 @@ def _corrected(walked: Session, *, clips: int = 2) -> tuple[Session, str, list[n
         _merge(session, clip)
     world = session.world
     before = world.content_hash(), [k.world_T_camera for k in world.bank.keyframes]
-    session.clips._correct(session.clips._closing.recorded(_closures(walked.world)[-1].data))
+    session.clips.merging.correct(session.clips.merging.closing.recorded(_closures(walked.world)[-1].data))
     assert world.content_hash() != before[0]
     return session, *before
 
@@ -233,8 +235,8 @@ def _receive(session: Session, clip: int, residual: float, asked: tuple[MapUpdat
     update = replace(update, report=replace(update.report, residual=residual))
     result = ClipResult(request.request_id, 0, update, np.zeros((PER_CLIP, 240, 320, 3), np.uint8), None)
     ended = Ended(request.request_id, Outcome.DONE)
-    session.clips._merging.append(_Merge(ended, result, request.first_keyframe_id))
-    session.clips._merge_ready()
+    session.clips.merging.waiting.append(Merge(ended, result, request.first_keyframe_id))
+    session.clips.merging.merge_ready()
     return request.request_id
 
 
@@ -287,7 +289,7 @@ def test_clips_that_fit_as_badly_as_before_take_nothing_back(walked: Session) ->
     session = _session()
     _receive(session, 0, 0.05)
     _receive(session, 1, 0.05)
-    session.clips._correct(session.clips._closing.recorded(_closures(walked.world)[-1].data))
+    session.clips.merging.correct(session.clips.merging.closing.recorded(_closures(walked.world)[-1].data))
     _receive(session, 2, 0.08)
     _receive(session, 3, 0.08)
     assert not _taken_back(session)
@@ -297,7 +299,7 @@ def test_clips_that_were_asked_for_before_a_correction_say_nothing_about_it(walk
     session = _session()
     _merge(session, 0)
     early = [_update(session, clip) for clip in (1, 2)]
-    session.clips._correct(session.clips._closing.recorded(_closures(walked.world)[-1].data))
+    session.clips.merging.correct(session.clips.merging.closing.recorded(_closures(walked.world)[-1].data))
     for clip, asked in enumerate(early, start=1):
         _receive(session, clip, 0.3, asked)
     assert not _taken_back(session)
@@ -313,11 +315,11 @@ def test_a_correction_stands_once_memory_changed_by_other_hands(walked: Session)
 
 def test_a_log_takes_a_correction_back_where_the_walk_did(walked: Session, tmp_path: Path) -> None:
     session, *_ = _corrected(walked)
-    session.clips._recorder = Recorder(tmp_path / "walk.log", {"format": "spatia-record"})
-    session.clips._recorder.tick(0, Intent(), 1.0, np.eye(4))
+    session.clips.merging._recorder = Recorder(tmp_path / "walk.log", {"format": "spatia-record"})
+    session.clips.merging._recorder.tick(0, Intent(), 1.0, np.eye(4))
     first = _receive(session, 2, 0.08)
     second = _receive(session, 3, 0.09)
-    session.clips._recorder.close()
+    session.clips.merging._recorder.close()
     events = Recording.read(tmp_path / "walk.log").events[session.world.walk.tick]
     merge = RecordedMerge
     assert events == [merge(first), RecordedTakeBack(), merge(first), merge(second)]

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from spatia.generator.spatia import film, rounds
 from spatia.generator.spatia.config import SamplingConfig
 from spatia.generator.spatia.film import Conditions, FilmRound, film_rounds, final_film
@@ -12,6 +13,10 @@ from spatia.generator.spatia.pipeline import SpatiaPipeline
 from spatia.generator.spatia.rounds import Round
 from spatia.generator.spatia.tiny import tiny_pipeline
 from spatia.generator.spatia.vae import encode, pixels_of
+from spatia.renderer.conditioning import render_scene_video
+from spatia.saves.intrinsics import read_intrinsics
+from spatia.saves.trajectories import read_trajectory
+from spatia.tests.saves.pictures import shared_data
 
 SIZE = (32, 32)
 NUM_FRAMES = 22
@@ -83,3 +88,32 @@ def test_the_samplers_own_latents_can_be_carried_on(pipeline: SpatiaPipeline) ->
 def test_a_wrong_kind_of_history_is_told(pipeline: SpatiaPipeline) -> None:
     with pytest.raises(ValueError, match="one of pixels, latents"):
         Caller().make(pipeline, history="mp4")
+
+
+@pytest.mark.parametrize("case", ["1", "2", "3"])
+def test_the_authors_cases_run_through_their_rounds(pipeline: SpatiaPipeline, case: str) -> None:
+    folder = shared_data(f"cases/{case}")
+    photo = Image.open(folder / "img.jpg").convert("RGB")
+    camera = read_intrinsics(folder / "intrinsics.txt", *photo.size).resized(64, 32)
+    image = np.asarray(photo.resize((64, 32), Image.Resampling.BICUBIC))
+    path = read_trajectory(folder / "w2c.txt")[:21]
+    points = (camera.rays().reshape(-1, 3) * 2.0).astype(np.float32)
+
+    def conditions(this: Round, frames: np.ndarray) -> Conditions:
+        drawn = render_scene_video(points, image.reshape(-1, 3), path[this.pose_indices()], camera)
+        return Conditions(drawn.color, drawn.coverage, (frames[0],) if this.index else ())
+
+    told: list[bool] = []
+    made = list(
+        film_rounds(
+            pipeline,
+            image,
+            num_frames=len(path),
+            prompts=(folder / "prompt.txt").read_text(encoding="utf-8").splitlines(),
+            conditions=conditions,
+            set_lora=told.append,
+            sampling=SamplingConfig(num_steps=1, guidance=1.0),
+        )
+    )
+    assert told == [False, True]
+    assert final_film(pipeline, made).shape == (21, 32, 64, 3)

@@ -69,6 +69,30 @@ def test_it_tells_its_phases_in_order(asked: tuple[ClipRequest, SceneVideo]) -> 
     assert set(clip.seconds) == set(PHASES)
 
 
+class _Watching(RecordingProgress):
+    """Keeps what is shown."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.shown: list[tuple[int, np.ndarray]] = []
+
+    def show(self, first_index: int, frames: np.ndarray) -> None:
+        self.shown.append((first_index, frames.copy()))
+
+
+def test_frames_are_shown_as_they_are_decoded_without_the_history() -> None:
+    request = turning_request(6)
+    request = replace(request, tail=a_tail(request))
+    scene = render_scene(request, SpatiaGenerator.rank, new_renderer(), RecordingProgress())
+    watching = _Watching()
+    clip = SpatiaGenerator(TINY).generate(request, scene, watching)
+    firsts = [first for first, _ in watching.shown]
+    assert firsts == list(np.cumsum([0, *(len(f) for _, f in watching.shown)])[:-1])
+    assert len(watching.shown) > 1
+    assert max(len(f) for _, f in watching.shown) <= 4
+    np.testing.assert_array_equal(np.concatenate([f for _, f in watching.shown]), clip.frames)
+
+
 @pytest.mark.parametrize("phase", PHASES)
 def test_after_a_cancelled_clip_the_next_one_is_right(asked: tuple[ClipRequest, SceneVideo], phase: str) -> None:
     from spatia.generator.requests import GenerationCancelledError

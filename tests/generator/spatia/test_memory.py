@@ -10,15 +10,18 @@ from spatia.generator.errors import TooLittleMemoryError
 from spatia.generator.ledger import Outcome
 from spatia.generator.pipeline import new_renderer, render_scene
 from spatia.generator.queue import GenerationQueue
-from spatia.generator.spatia import assembly
+from spatia.generator.spatia import accounting, assembly
 from spatia.generator.spatia.accounting import (
     FreeMemory,
     Work,
+    active_bytes,
     check_cpu,
     choose_plan,
+    largest_size,
     meta_network,
     need_of,
     need_on_cpu,
+    smaller_works,
     weights_of,
 )
 from spatia.generator.spatia.catalogue import CPU_NEED_GB, PLAN_NEEDS, find_spatia
@@ -204,3 +207,33 @@ def test_the_listed_needs_are_those_of_the_accounting(work: Work, column: str) -
 
 def test_the_listed_need_without_a_gpu_is_that_of_the_accounting() -> None:
     assert need_on_cpu("5b", WALK) / 1e9 == pytest.approx(CPU_NEED_GB, abs=0.06)
+
+
+def test_with_weights_loaded_the_largest_size_that_fits_what_is_free_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    work = Work(416, 256, 9, 1)
+    small = smaller_works(work)[-1][1]
+    for need, size in ((active_bytes("tiny", work), (416, 256)), (active_bytes("tiny", small), small_size(small))):
+        monkeypatch.setattr(accounting, "free_memory", lambda device, need=need: FreeMemory(0, need))
+        assert largest_size("tiny", work, None) == size
+    monkeypatch.setattr(accounting, "free_memory", lambda device: FreeMemory(0, active_bytes("tiny", small) - 1))
+    with pytest.raises(TooLittleMemoryError, match="are free now"):
+        largest_size("tiny", work, None)
+
+
+def small_size(work: Work) -> tuple[int, int]:
+    return work.width, work.height
+
+
+def test_a_clip_is_made_smaller_where_memory_became_scarce(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made_at: list[tuple[int, int]] = []
+    monkeypatch.setattr(accounting, "largest_size", lambda preset, work, device: (32, 32))
+    control = SpatiaGenerator._control
+
+    def noted(self: SpatiaGenerator, request, *rest):
+        made_at.append(request.pinhole.size)
+        return control(self, request, *rest)
+
+    monkeypatch.setattr(SpatiaGenerator, "_control", noted)
+    frames, _ = made(models, "whole")
+    assert made_at == [(32, 32)]
+    assert frames.shape[1:3] == (48, 64)

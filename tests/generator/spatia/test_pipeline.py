@@ -6,10 +6,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from accelerate.hooks import ModelHook, add_hook_to_module
 from PIL import Image
 from spatia.generator.spatia.pipeline import SpatiaPipeline
 from spatia.generator.spatia.tiny import tiny_pipeline
-from spatia.generator.spatia.vae import encode, pixels_of
+from spatia.generator.spatia.vae import decode_pieces, encode, frames_of, pixels_of
 
 HEIGHT, WIDTH, STEPS = 32, 64, 2
 
@@ -181,3 +182,31 @@ def test_tiles_can_be_decoded_one_by_one() -> None:
 def test_bfloat16_latents_round_between_steps(pipeline: SpatiaPipeline) -> None:
     made = pipeline(**arguments(output_type="latent", latents_dtype=torch.bfloat16)).latents
     assert torch.equal(made, made.bfloat16().float())
+
+
+def test_offloaded_parts_come_back_when_they_are_used_and_change_nothing() -> None:
+    offloaded, names = tiny_pipeline(), ("text_encoder", "transformer", "vae")
+    offloaded.set_progress_bar_config(disable=True)
+    assert SpatiaPipeline.model_cpu_offload_seq == "->".join(names)
+    used: list[str] = []
+
+    class Onload(ModelHook):
+        """What accelerate's offloading puts on a part, here without another device."""
+
+        def __init__(self, name: str) -> None:
+            self.name = name
+
+        def pre_forward(self, module: torch.nn.Module, *args: Any, **kwargs: Any) -> tuple[Any, Any]:
+            used.append(self.name)
+            return args, kwargs
+
+    for name in names:
+        add_hook_to_module(getattr(offloaded, name), Onload(name))
+    clip = offloaded(**arguments(output_type="latent"))
+    frames = [frames_of(piece) for piece in decode_pieces(offloaded.vae, clip.latents)]
+    assert list(dict.fromkeys(used)) == ["text_encoder", "vae", "transformer"]
+    assert used[-1] == "vae"
+    plain = tiny_pipeline()
+    plain.set_progress_bar_config(disable=True)
+    torch.testing.assert_close(clip.latents, plain(**arguments(output_type="latent")).latents, rtol=0, atol=0)
+    assert sum(len(f) for f in frames) > 0
