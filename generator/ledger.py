@@ -12,7 +12,7 @@ from typing import Literal, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from .pipeline import ClipResult
+from .pipeline import LIFT_START, ClipResult
 from .requests import ClipRequest
 
 State = Literal["starting", "idle", "busy", "restarting", "failed", "closed"]
@@ -249,7 +249,7 @@ class Ledger:
             if running is None or running.request.request_id != made.request_id or self._lifting is not None:
                 raise ValueError(f"request {made.request_id} cannot be lifted now")
             self._running, self._lifting = None, running
-            self._progress = ProgressReport(made.request_id, "lift", 0.0)
+            self._progress = ProgressReport(made.request_id, "lift", LIFT_START)
             if not running.is_cancelled and running.request.epoch == self._epoch:
                 self._made.append(made)
             self._changed.notify_all()

@@ -1,6 +1,7 @@
 """In a walk: frames of a clip are shown before it is merged, and the next clip goes on from its end meanwhile."""
 
 import threading
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,12 +23,25 @@ from spatia.world.memory import SpatialMemory
 
 FILM = f"{MODULE}:{FilmGenerator.__name__}"
 TURN = Intent(yaw=0.35)
+LONG_S = 120.0
+"""Far beyond what anything here takes."""
 
 
 @pytest.fixture(autouse=True)
 def lift(monkeypatch: pytest.MonkeyPatch) -> None:
     """The generator of these tests replaces how clips are lifted, also here where it runs inline: put that back."""
     monkeypatch.setattr(pipeline, "lift", pipeline.lift)
+
+
+def _tick_until(session: Session, intent: Intent, is_true: Callable[[], bool]) -> None:
+    """Tick some hundred times a second until something is so."""
+    pace = threading.Event()
+    for _ in range(int(LONG_S / 0.005)):
+        session.tick(intent, plan_now=True)
+        if is_true():
+            return
+        pace.wait(0.005)
+    raise AssertionError(f"it never came true: {[e.data for e in session.world.journal]}")
 
 
 def _path(start_m: float, end_m: float, count: int) -> np.ndarray:
@@ -42,18 +56,21 @@ def _early(end_m: float) -> Tail:
 
 def test_a_walk_goes_on_from_a_clip_that_is_still_lifted_and_replays_the_same(tmp_path: Path) -> None:
     recorder = Recorder(tmp_path / "walk.log", {"generator": FILM, "seed": 3, "tick_s": 1.0 / 60.0})
-    world, pace = tiny_world(), threading.Event()
+    world = tiny_world()
     world.walk.prompt = "meet"
     with Session(world, FILM, seed=3, wait=False, size=SIZE, recorder=recorder, can_rewind=False) as session:
-        for _ in range(3000):
-            session.tick(TURN, plan_now=True)
-            if session.world.walk.next_request_id > 2:
-                world.walk.prompt = ""  # only the first clip waits for its successor
-            if any(e.data.get("after") and e.data["outcome"] == "done" for e in world.journal):
-                break
-            pace.wait(0.01)
+        assert session.queue.wait_for_start(LONG_S)
+        clips = session.clips
+        _tick_until(session, TURN, lambda: bool(clips._requests))
+        world.walk.prompt = ""  # only the first clip waits for its successor
+        clips.is_paused = True
+        _tick_until(session, Intent(), lambda: session.director.early is not None)
+        clips.is_paused = False
+        _tick_until(session, TURN, lambda: any(request.after for request, _ in clips._requests.values()))
+        clips.is_paused = True
+        _tick_until(session, Intent(), lambda: not clips._requests)
     recorder.close()
-    assert any(e.data.get("after") for e in world.journal), [e.data for e in world.journal]
+    assert [(e.data["outcome"], e.data.get("after")) for e in world.journal] == [("done", None), ("done", 1)]
     again = tiny_world()
     again.walk.prompt = "meet"
     recording = Recording.read(tmp_path / "walk.log")
