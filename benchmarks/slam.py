@@ -293,6 +293,9 @@ def scales(tracked: Tracked, repeats: int) -> list[Row]:
     ]
 
 
+CUTOUT_RGB = (150, 60, 50)
+
+
 def with_cutout(
     tracked: Tracked, k: int, x_m: float, z_m: float, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -304,6 +307,11 @@ def with_cutout(
     return np.where(mask, front, depth).astype(np.float32), mask
 
 
+def colored(tracked: Tracked, k: int, mask: np.ndarray) -> np.ndarray:
+    """A frame's colour with the cut-out in it."""
+    return np.where(mask[..., None], np.array(CUTOUT_RGB, np.uint8), tracked.frames[k].color)
+
+
 def movers(tracked: Tracked, starts: Sequence[int]) -> list[Row]:
     """A cut-out that moves through ten frames, memory being that of the others."""
     rng, overlap, alarms, clean = np.random.default_rng(1), [], [], []
@@ -313,11 +321,15 @@ def movers(tracked: Tracked, starts: Sequence[int]) -> list[Row]:
         for z_m in (0.9, 1.3):
             views = [with_cutout(tracked, k, -0.35 + 0.07 * i, z_m, rng) for i, k in enumerate(clip)]
             truth = np.stack([v[1] for v in views])
-            found = find_motion(np.stack([v[0] for v in views]), tracked.pinhole, tracked.found[clip], memory)
+            color = np.stack([colored(tracked, k, mask) for k, mask in zip(clip, truth, strict=True)])
+            depth, poses = np.stack([v[0] for v in views]), tracked.found[clip]
+            found = find_motion(depth, tracked.pinhole, poses, memory, color=color).moving
             overlap += list((found & truth).sum((1, 2)) / np.maximum((found | truth).sum((1, 2)), 1))
             alarms += list((found & ~truth).sum((1, 2)) / (~truth).sum((1, 2)))
         still = np.stack([tracked.depth_m(k) for k in clip])
-        clean += list(find_motion(still, tracked.pinhole, tracked.found[clip], memory).mean((1, 2)))
+        color = np.stack([tracked.frames[k].color for k in clip])
+        found = find_motion(still, tracked.pinhole, tracked.found[clip], memory, color=color).moving
+        clean += list(found.mean((1, 2)))
     return [
         Row("moving cut-out: IoU", float(np.mean(overlap)), 0.65, 0.8, False),
         Row("moving cut-out: false alarms, %", 100 * float(np.mean(alarms)), 1.0, 0.4, True),

@@ -24,6 +24,7 @@ from ..world.memory import MemorySnapshot
 from ..world.paging import Pager
 from . import commands
 from .clock import WallClock
+from .fit_rows import fit_rows
 from .headless import session_facts, write_report
 from .mask_view import MaskView
 from .persistence import adopt_file, state_of
@@ -357,6 +358,7 @@ class Application:
                     f"+{update.added:,} -{update.removed:,} voxels, {update.covisible_share * 100:.0f} % seen",
                 )
             )
+            rows += fit_rows(update)
         if session.status.last_error:
             rows.append(("last error", session.status.last_error.splitlines()[0][:60]))
         return tuple(rows)

@@ -43,6 +43,7 @@ class Rollout:
         generator: Name of the clip generator.
         seed: Of the walk, or None for the world's.
         quality: "draft", "balanced" or "best".
+        opened_s: How long opening and tracking the source took; counts among the report's seconds.
     """
 
     poses: npt.NDArray[np.float64]
@@ -51,6 +52,7 @@ class Rollout:
     generator: str
     seed: int | None = None
     quality: str = "best"
+    opened_s: float = 0.0
 
 
 def prepare_output(out: Path) -> None:
@@ -101,7 +103,8 @@ def run_rollout(world: World, rollout: Rollout, report: Report) -> dict[str, Any
         ) as session,
     ):
         tiles = _walk(session, rollout, report)
-        facts = session_facts(session, "rollout", rollout.size, time.perf_counter() - started)
+        seconds = rollout.opened_s + time.perf_counter() - started
+        facts = session_facts(session, "rollout", rollout.size, seconds)
     write_contact_sheet(rollout.out / "contact.png", tiles)
     report("saving", 0.99)
     world.save(rollout.out / "world.spatia")

@@ -2,6 +2,7 @@
 
 import json
 import sys
+import time
 
 from ..generator.registry import check_generator_name, generator_names
 from ..input.script import action_poses, parse_actions
@@ -55,14 +56,17 @@ def rollout(command: commands.Rollout) -> int:
         raise UserError("--actions such as w-20,right-10", str(error).replace("\n", " "), "see docs/cli.md") from None
     recording = None if command.replay is None else Recording.read(command.replay)
     with progress_bar("opening") as report:
+        started = time.perf_counter()
         world = _world_of(command, report)
+        opened_s = time.perf_counter() - started
         if recording is not None:
             run_replay(command, world, recording, report)
             print(command.out / "video.mp4")
             return 0
         poses = action_poses(actions, world.walk.world_T_camera, world.info.up_world) if path is None else path
         poses = select_frames(poses, command.frames)
-        job = Rollout(poses, command.out, size or world.default_size, command.generator, command.seed, command.quality)
+        size = size or world.default_size
+        job = Rollout(poses, command.out, size, command.generator, command.seed, command.quality, opened_s)
         run_rollout(world, job, report)
     print(command.out / "video.mp4")
     return 0

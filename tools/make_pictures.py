@@ -114,14 +114,16 @@ def tracked(folder: Path) -> None:
 
 
 def masks(folder: Path) -> None:
-    """What moves through a room, as free space tells it, with how well it overlaps the truth."""
+    """What moves through a room, as free space and colour tell it, with how well it overlaps the truth."""
     place = Place(PlaceSpec.parse(MOVING_PLACE))
     start = place.start_pose()
     poses = [start @ look((0.03 * k, 0, 0), 0.01 * k, 0.0) for k in range(len(MOVING_TIMES_S))]
     memory = empty_room(place, [poses[0], poses[-1]])
     views = [place.render(p, CAMERA, float(t)) for p, t in zip(poses, MOVING_TIMES_S, strict=True)]
     place.close()
-    found = find_motion(np.stack([v.depth_m for v in views]), CAMERA, np.stack(poses), memory)
+    color = np.stack([v.color for v in views])
+    depth_m = np.stack([v.depth_m for v in views])
+    found = find_motion(depth_m, CAMERA, np.stack(poses), memory, color=color).moving
     tiles, labels = [], []
     for t, view, mask in zip(MOVING_TIMES_S, views, found, strict=True):
         overlap = (mask & view.moving).sum() / max((mask | view.moving).sum(), 1)

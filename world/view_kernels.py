@@ -9,7 +9,7 @@ Chunks are handed over as addresses of their arrays; the caller keeps the arrays
 import numpy as np
 from numba import njit
 
-from .chunks import ROW_BYTES
+from .chunks import COLUMN_R, COLUMN_WEIGHT, ROW_BYTES
 from .raw_memory import bytes_at
 
 
@@ -164,9 +164,20 @@ def carve_chunks(
 
 @njit(cache=True, nogil=True)
 def splat_depth(
-    counts, addresses, origins, voxel_size_m, camera, width, height, tolerance, min_priority, depth_out, priority_out
+    counts,
+    addresses,
+    origins,
+    voxel_size_m,
+    camera,
+    width,
+    height,
+    tolerance,
+    min_priority,
+    depth_out,
+    priority_out,
+    color_out,
 ):
-    """Draw voxels as squares of their footprint; depth is the mean of what lies near the front.
+    """Draw voxels as squares of their footprint; depth and colour are the mean of what lies near the front.
 
     Args:
         counts: (M,) int64 voxels of each chunk.
@@ -180,10 +191,13 @@ def splat_depth(
         min_priority: Voxels below are not drawn.
         depth_out: (H, W) float32 zeros, receives metres along +Z; 0 where nothing is.
         priority_out: (H, W) uint8 zeros, receives the highest priority of what counts.
+        color_out: (H, W, 3) float32 zeros, receives sRGB in 0..255; with no rows, colour is left out.
     """
     total = np.int64(0)
     for c in range(len(counts)):
         total += counts[c]
+    has_color = len(color_out) > 0
+    colors = np.empty((total if has_color else 0, 3), np.float32)
     spans = np.empty((total, 4), np.int16)
     depths = np.empty(total, np.float32)
     ranks = np.empty(total, np.uint8)
@@ -212,6 +226,10 @@ def splat_depth(
             spans[drawn, 0], spans[drawn, 1], spans[drawn, 2], spans[drawn, 3] = u0, u1, v0, v1
             depths[drawn] = depth_z
             ranks[drawn] = priority[j]
+            if has_color:
+                weight = np.float32(rows[j, COLUMN_WEIGHT])
+                for channel in range(3):
+                    colors[drawn, channel] = np.float32(rows[j, COLUMN_R + channel]) / weight
             drawn += 1
             for row in range(v0, v1 + 1):
                 for column in range(u0, u1 + 1):
@@ -225,10 +243,16 @@ def splat_depth(
                     hits[row, column] += np.float32(1.0)
                     depth_out[row, column] += depths[i] - near
                     priority_out[row, column] = max(priority_out[row, column], ranks[i])
+                    if has_color:
+                        for channel in range(3):
+                            color_out[row, column, channel] += colors[i, channel]
     for row in range(height):
         for column in range(width):
             if hits[row, column] > 0:
                 depth_out[row, column] = front[row, column] + depth_out[row, column] / hits[row, column]
+                if has_color:
+                    for channel in range(3):
+                        color_out[row, column, channel] /= hits[row, column]
 
 
 @njit(cache=True, nogil=True)

@@ -126,3 +126,19 @@ def test_nothing_is_seen_behind_the_camera_or_in_empty_memory():
     assert not render_depth(memory.snapshot(), CAMERA, np.eye(4)).depth_m.any()
     memory.insert(_wall(2.0))
     assert not render_depth(memory.snapshot(), CAMERA, look((0, 0, 0), np.pi, 0.0)).depth_m.any()
+
+
+def test_colour_is_drawn_with_depth():
+    memory, depth = SpatialMemory(0.02), np.full((48, 64), 2.0, np.float32)
+    colors = np.zeros((48, 64, 3), np.uint8)
+    colors[:, :32], colors[:, 32:] = (200, 10, 30), (20, 90, 150)
+    points = unproject(depth, CAMERA, np.eye(4))
+    memory.insert(PointBatch.uniform(points, colors.reshape(-1, 3), priority=200, keyframe=1))
+    view = render_depth(memory.snapshot(), CAMERA, np.eye(4), with_color=True)
+    np.testing.assert_allclose(view.color[10, 10], (200, 10, 30), atol=1)
+    np.testing.assert_allclose(view.color[40, 50], (20, 90, 150), atol=1)
+    np.testing.assert_allclose(view.depth_m[10, 10], 2.0, atol=0.02)
+
+
+def test_colour_is_left_out_unless_asked_for():
+    assert render_depth(SpatialMemory(0.02).snapshot(), CAMERA, np.eye(4)).color.size == 0

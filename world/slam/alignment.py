@@ -1,6 +1,6 @@
 """Align a frame to memory: point-to-plane against the surface that memory shows to the frame's camera."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -17,7 +17,8 @@ TUKEY_M = (0.2, 0.1, 0.04)
 """Residuals beyond these count nothing; from coarse to fine, it converges from 5 cm and 3°."""
 STEPS_PER_LEVEL = 8
 VIEW_WIDTH = 240
-MAX_POINTS = 8000
+MAX_POINTS, COARSE_STEP = 8000, 3
+"""Points of a frame, and every so manieth of them on all levels but the finest."""
 FRONT_M = 0.1
 """Surface so far behind the front counts: the front of a thick cloud alone would draw frames towards the camera."""
 MIN_OVERLAP = 0.08
@@ -70,6 +71,20 @@ class _Target:
     smooth: npt.NDArray[np.bool_]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _View:
+    """A frame's points and weights, and what memory shows to its camera."""
+
+    points: npt.NDArray[np.float64]
+    weights: npt.NDArray[np.float64]
+    target: _Target
+
+    def at(self, limit: float) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        """Points and weights that a level of convergence takes."""
+        step = 1 if limit == TUKEY_M[-1] else COARSE_STEP
+        return self.points[::step], self.weights[::step]
+
+
 @dataclass(frozen=True, slots=True)
 class _Fit:
     residual: float
@@ -109,24 +124,50 @@ def align_to_memory(
     Returns:
         The pose to use, or in ``rejected`` why there is none. No overlap is no rejection.
     """
-    depth = np.where(confidence > 0, clean_depth(depth_m), np.float32(0))
-    target = _target(depth, pinhole, world_T_camera, snapshot)
-    if target is None:
+    view = _view(depth_m, confidence, pinhole, world_T_camera, snapshot)
+    if view is None:
         return Alignment(world_T_camera)
-    points, weights = _samples(depth, confidence, pinhole)
-    before = _judge(points, np.eye(4), target)
+    return _align(
+        view, world_T_camera, snapshot.voxel_size_m, max_translation_m, max_rotation_rad, keep_close=keep_close
+    )
+
+
+def _align(
+    view: _View,
+    world_T_camera: Transform,
+    voxel_size_m: float,
+    max_translation_m: float,
+    max_rotation_rad: float,
+    *,
+    keep_close: bool = True,
+) -> Alignment:
+    """See ``align_to_memory``."""
+    before = _judge(view, np.eye(4))
     start = _result(world_T_camera, np.eye(4), before)
     if before.overlap_share < MIN_OVERLAP:
         return start
-    noise = NOISE_SHARE + 0.25 * snapshot.voxel_size_m / max(float(np.median(points[:, 2])), 1e-3)
+    noise = NOISE_SHARE + 0.25 * voxel_size_m / max(float(np.median(view.points[:, 2])), 1e-3)
     if keep_close and before.residual <= noise:
         return start
-    target_T_camera = _converge(points, weights, target)
-    after = _judge(points, target_T_camera, target)
+    target_T_camera = _converge(view)
+    after = _judge(view, target_T_camera)
     moved = _result(world_T_camera, target_T_camera, after)
     if _is_worse(after, before):
         moved, after = start, before
     return _reject(moved, after, max_translation_m, max_rotation_rad)
+
+
+def _view(
+    depth_m: npt.NDArray[np.float32],
+    confidence: npt.NDArray[np.float32],
+    pinhole: Pinhole,
+    world_T_camera: Transform,
+    snapshot: MemorySnapshot,
+) -> _View | None:
+    """What is needed to align a frame; None where memory shows nothing or the frame is blank."""
+    depth = np.where(confidence > 0, clean_depth(depth_m), np.float32(0))
+    target = _target(depth, pinhole, world_T_camera, snapshot)
+    return None if target is None else _View(*_samples(depth, confidence, pinhole), target)
 
 
 def _target(
@@ -174,8 +215,9 @@ def _associate(
     return index[hit], rows[hit], columns[hit]
 
 
-def _judge(points: npt.NDArray[np.float64], target_T_camera: Transform, target: _Target) -> _Fit:
+def _judge(view: _View, target_T_camera: Transform) -> _Fit:
     """Depth error where both see something."""
+    points, target = view.points, view.target
     moved = points @ target_T_camera[:3, :3].T + target_T_camera[:3, 3]
     index, rows, columns = _associate(moved, target)
     if len(index) == 0:
@@ -188,10 +230,11 @@ def _judge(points: npt.NDArray[np.float64], target_T_camera: Transform, target: 
     return _Fit(float(np.median(error)), len(index) / len(points), float(same.sum() / len(points)), scale)
 
 
-def _converge(points: npt.NDArray[np.float64], weights: npt.NDArray[np.float64], target: _Target) -> Transform:
+def _converge(view: _View) -> Transform:
     """Gauss-Newton on point-to-plane distances with Tukey weights, coarse to fine."""
-    pose = np.eye(4)
+    pose, target = np.eye(4), view.target
     for limit in TUKEY_M:
+        points, weights = view.at(limit)
         for _ in range(STEPS_PER_LEVEL):
             step = _step(points @ pose[:3, :3].T + pose[:3, 3], weights, target, limit)
             if step is None:
@@ -255,7 +298,8 @@ def align_together(
     """Correct the poses of a clip's frames by one motion for all of them, so that their surface lies on memory's.
 
     For frames whose poses were found together: estimated depth is too noisy for each to find its own way. What the
-    surface fixes only weakly, such as sliding along a wall, stays as it was found.
+    surface fixes only weakly, such as sliding along a wall, stays as it was found. A frame that would not fit alone
+    stays rejected.
 
     Args:
         depth_m, confidence: (F, H, W) float32, see ``align_to_memory``.
@@ -267,45 +311,45 @@ def align_together(
     Returns:
         For each frame as ``align_to_memory`` does.
     """
-    views = []
-    for k in range(len(depth_m)):
-        depth = np.where(confidence[k] > 0, clean_depth(depth_m[k]), np.float32(0))
-        target = _target(depth, pinhole, world_T_camera[k], snapshot)
-        if target is not None:
-            views.append((k, *_samples(depth, confidence[k], pinhole), target))
+    found = [
+        _view(d, c, pinhole, pose, snapshot) for d, c, pose in zip(depth_m, confidence, world_T_camera, strict=True)
+    ]
+    views = {k: view for k, view in enumerate(found) if view is not None}
     motion = _converge_together(views, world_T_camera)
     out = [Alignment(motion @ pose) for pose in world_T_camera]
-    for k, points, _, target in views:
-        step = invert(world_T_camera[k]) @ motion @ world_T_camera[k]
-        fit = _judge(points, step, target)
-        if fit.overlap_share >= MIN_OVERLAP:
-            moved = _result(world_T_camera[k], step, fit)
-            out[k] = _reject(moved, fit, max_translation_m, max_rotation_rad)
+    for k, view in views.items():
+        pose = world_T_camera[k]
+        alone = _align(view, pose, snapshot.voxel_size_m, max_translation_m, max_rotation_rad)
+        step = invert(pose) @ motion @ pose
+        fit = _judge(view, step)
+        if alone.rejected:
+            out[k] = alone
+        elif fit.overlap_share >= MIN_OVERLAP:
+            out[k] = _reject(_result(pose, step, fit), fit, max_translation_m, max_rotation_rad)
     return out
 
 
-def _converge_together(
-    views: Sequence[tuple[int, npt.NDArray[np.float64], npt.NDArray[np.float64], _Target]],
-    world_T_camera: npt.NDArray[np.float64],
-) -> Transform:
-    """The motion of the world that lays all views on their targets; as ``_converge`` for one."""
+def _converge_together(views: Mapping[int, _View], world_T_camera: npt.NDArray[np.float64]) -> Transform:
+    """The motion of the world that lays all views, by frame, on their targets; as ``_converge`` for one."""
     motion = np.eye(4)
     if not views:
         return motion
-    centre = world_T_camera[[k for k, *_ in views], :3, 3].mean(axis=0)
+    centre = world_T_camera[list(views), :3, 3].mean(axis=0)
     total = np.zeros(6)
     for limit in TUKEY_M:
         for _ in range(STEPS_PER_LEVEL):
             rows, distances = [], []
-            for k, points, weights, target in views:
+            for k, view in views.items():
                 pose = world_T_camera[k]
                 step = invert(pose) @ motion @ pose
-                found = _residuals(points @ step[:3, :3].T + step[:3, 3], weights, target, limit)
+                points, weights = view.at(limit)
+                found = _residuals(points @ step[:3, :3].T + step[:3, 3], weights, view.target, limit)
                 if found is None:
                     continue
                 p, normal, error, weight = found
                 distances.append(float(np.median(p[:, 2])))
                 p, normal = p @ pose[:3, :3].T + pose[:3, 3] - centre, normal @ pose[:3, :3].T
+                weight = weight * (len(view.points) / len(points))
                 rows.append((np.concatenate([np.cross(p, normal), normal], axis=1), error, weight))
             if not rows:
                 return motion

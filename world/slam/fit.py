@@ -7,8 +7,7 @@ from ..memory import MemorySnapshot
 from ..transforms import invert
 from .alignment import Alignment, align_to_memory, align_together
 from .estimators import FrameStack, GeometryEstimate
-from .masks import join_moving
-from .motion_masks import find_motion
+from .motion_masks import Motion, find_motion, no_motion
 
 MAX_TRANSLATION_M, MAX_ROTATION_RAD = 0.15, float(np.deg2rad(6.0))
 """Alignment converges from here; a clip that is farther off shows another place."""
@@ -26,7 +25,7 @@ def settle_motion(
     *,
     align: bool,
     looks: bool,
-) -> tuple[npt.NDArray[np.bool_], list[Alignment]]:
+) -> tuple[Motion, list[Alignment]]:
     """Find masks of what moves, and poses.
 
     What stands far in front of memory is left out of the first alignment, unless it is so much that the frame may as
@@ -41,23 +40,23 @@ def settle_motion(
         looks: Look for what moves.
 
     Returns:
-        (F, H, W) bool, what moves, and how each frame lies on memory.
+        What was found to move, and how each frame lies on memory.
     """
     unmoved = [Alignment(pose) for pose in estimate.world_T_camera]
     if not looks:
-        return moving, align_frames(frames, estimate, moving, memory) if align else unmoved
+        return no_motion(moving.shape), align_frames(frames, estimate, moving, memory) if align else unmoved
     pinhole, asked = frames.pinhole, estimate.world_T_camera
     alignments = unmoved
     if align:
-        coarse = find_motion(estimate.depth_m, pinhole, asked, memory, is_coarse=True)
+        coarse = find_motion(estimate.depth_m, pinhole, asked, memory, is_coarse=True).by_space
         known = np.maximum((estimate.depth_m > 0).mean(axis=(1, 2)), 1e-6)
         is_too_much = (coarse & (estimate.depth_m > 0)).mean(axis=(1, 2)) > MAX_FOUND_SHARE * known
         coarse[is_too_much] = False
         alignments = align_frames(frames, estimate, moving | coarse, memory)
     poses = np.stack([a.world_T_camera for a in alignments])
-    found = find_motion(estimate.depth_m, pinhole, poses, memory)
-    found = np.stack([f if not a.rejected else np.zeros_like(f) for f, a in zip(found, alignments, strict=True)])
-    return join_moving([found, moving], found.shape, dilation_px=0), alignments
+    found = find_motion(estimate.depth_m, pinhole, poses, memory, color=frames.color)
+    fits = np.array([not a.rejected for a in alignments])[:, None, None]
+    return Motion(found.by_space & fits, found.by_color & fits), alignments
 
 
 def why_all_moves(estimate: GeometryEstimate, found: npt.NDArray[np.bool_]) -> str:
@@ -77,32 +76,30 @@ def align_frames(
     Frames whose poses were found together are moved together, since noise leads each another way; those that alone
     would not fit stay rejected.
     """
-    result = []
-    for k in range(len(frames)):
-        trusted = ~moving[k] if frames.new_surface is None else ~moving[k] & ~frames.new_surface[k]
-        result.append(
-            align_to_memory(
-                estimate.depth_m[k],
-                np.where(trusted, estimate.confidence[k], np.float32(0)),
-                frames.pinhole,
-                estimate.world_T_camera[k],
-                memory,
-                max_translation_m=MAX_TRANSLATION_M,
-                max_rotation_rad=MAX_ROTATION_RAD,
-            )
+    trusted = ~moving if frames.new_surface is None else ~moving & ~frames.new_surface
+    confidence = np.where(trusted, estimate.confidence, np.float32(0))
+    if estimate.poses_fit_together:
+        return align_together(
+            estimate.depth_m,
+            confidence,
+            frames.pinhole,
+            estimate.world_T_camera,
+            memory,
+            max_translation_m=MAX_TRANSLATION_M,
+            max_rotation_rad=MAX_ROTATION_RAD,
         )
-    if not estimate.poses_fit_together:
-        return result
-    together = align_together(
-        estimate.depth_m,
-        np.where(moving, np.float32(0), estimate.confidence),
-        frames.pinhole,
-        estimate.world_T_camera,
-        memory,
-        max_translation_m=MAX_TRANSLATION_M,
-        max_rotation_rad=MAX_ROTATION_RAD,
-    )
-    return [alone if alone.rejected else moved for alone, moved in zip(result, together, strict=True)]
+    return [
+        align_to_memory(
+            estimate.depth_m[k],
+            confidence[k],
+            frames.pinhole,
+            estimate.world_T_camera[k],
+            memory,
+            max_translation_m=MAX_TRANSLATION_M,
+            max_rotation_rad=MAX_ROTATION_RAD,
+        )
+        for k in range(len(frames))
+    ]
 
 
 def settle_poses(alignments: list[Alignment], asked: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.float64], str]:

@@ -1,6 +1,6 @@
-"""What moves in a clip: surface where memory, or other frames of the clip, saw free space."""
+"""What moves in a clip: surface where memory, or other frames, saw free space or another colour."""
 
-from collections.abc import Sequence
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -9,8 +9,9 @@ import numpy.typing as npt
 from ..camera import Pinhole
 from ..memory import MemorySnapshot
 from ..transforms import Transform, invert
-from ..visibility import render_depth
+from ..visibility import DepthBuffer, render_depth
 from .given import clean_depth
+from .photometric import LEAST_DIFFERENCE, color_difference, color_range, match_exposure
 
 WORK_WIDTH = 320
 FRONT_M = 0.08
@@ -21,11 +22,49 @@ COARSE_M, COARSE_SHARE = 0.2, 0.08
 ERODED_PX, OPENED_PX, CLOSED_PX, HOLES_PX = 5, 5, 5, 7
 MIN_AREA_SHARE = 0.002
 """Regions smaller than this share of the picture are noise."""
+MIN_COLOR_AREA_SHARE = 0.005
+"""The same of regions that colour alone tells."""
 MIN_VOTES = 2
-"""So many other frames must have seen through a surface that memory does not know."""
-NEIGHBOURS = 6
+"""So many other frames must have seen through a surface that memory does not know, or another colour on it."""
+NEIGHBOURS, ASKED_STEP = 6, 2
+"""So many frames near by are asked about every second pixel."""
 GROWN_SHARE, GROWN_M = 0.08, 0.08
 """A mask grows over surface that memory does not know, of the mover's own depth, by this share of the width."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Motion:
+    """What moves in a clip, by what told so.
+
+    Attributes:
+        by_space: (F, H, W) bool, where memory or other frames saw free space.
+        by_color: (F, H, W) bool, where memory or other frames saw another colour.
+    """
+
+    by_space: npt.NDArray[np.bool_]
+    by_color: npt.NDArray[np.bool_]
+
+    @property
+    def moving(self) -> npt.NDArray[np.bool_]:
+        """(F, H, W) bool, both joined. Fresh memory."""
+        return self.by_space | self.by_color
+
+
+def no_motion(shape: tuple[int, ...]) -> Motion:
+    """Nothing moves, in (F, H, W) frames."""
+    return Motion(np.zeros(shape, bool), np.zeros(shape, bool))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Frames:
+    """A clip at the size it is worked on; ``ranges``: lowest and highest colour around each pixel."""
+
+    pinhole: Pinhole
+    depths: list[npt.NDArray[np.float32]]
+    eroded: list[npt.NDArray[np.float32]]
+    colors: list[npt.NDArray[np.float32]]
+    ranges: list[tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]]
+    poses: npt.NDArray[np.float64]
 
 
 def find_motion(
@@ -34,37 +73,75 @@ def find_motion(
     world_T_camera: npt.NDArray[np.float64],
     memory: MemorySnapshot,
     *,
+    color: npt.NDArray[np.uint8] | None = None,
     is_coarse: bool = False,
-) -> npt.NDArray[np.bool_]:
-    """Find what moves, by free space: nearer than memory's surface, or seen through by other frames of the clip.
+) -> Motion:
+    """Find what moves: by free space, nearer than memory's surface or seen through by other frames; and by colour.
+
+    Each alone may raise a region. Colour is compared with memory's where memory shows something, and with that of the
+    other frames elsewhere; what lies behind memory's surface is memory's fault, not the clip's.
 
     Args:
         depth_m: (F, H, W) float32 metres; 0, negative, not finite: unknown, never marked.
         pinhole: Intrinsics.
         world_T_camera: (F, 4, 4) poses.
         memory: What stood there before.
-        is_coarse: Only what no pose that is a little off explains, by memory alone.
+        color: (F, H, W, 3) uint8 sRGB; without it, free space alone tells.
+        is_coarse: Only what no pose that is a little off explains, by memory's free space alone.
 
     Returns:
-        (F, H, W) bool. Fresh memory.
+        Masks. Fresh memory.
     """
-    small = _small(pinhole)
-    depths = [_shrunk(clean_depth(d), small) for d in depth_m]
-    out = np.zeros(depth_m.shape, bool)
-    for k, depth in enumerate(depths):
+    frames = _frames(depth_m, pinhole, world_T_camera, None if is_coarse else color)
+    space, other = np.zeros(depth_m.shape, bool), np.zeros(depth_m.shape, bool)
+    for k, depth in enumerate(frames.depths):
         if not (depth > 0).any():
             continue
-        surface = _surface(memory, small, world_T_camera[k])
-        margins = (COARSE_M, COARSE_SHARE) if is_coarse else (NEARER_M, NEARER_SHARE)
-        moving = _is_nearer(depth, surface, margins)
-        if not is_coarse:
-            moving |= (surface <= 0) & _seen_through(k, depths, small, world_T_camera)
-        moving = _cleaned(moving)
-        if not is_coarse and moving.any():
-            moving = _grown(moving, depth, surface)
-        size = (pinhole.width, pinhole.height)
-        out[k] = cv2.resize(moving.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0
-    return out
+        if is_coarse:
+            surface, _ = _surface(memory, frames.pinhole, frames.poses[k])
+            space[k] = _enlarged(_cleaned(_is_nearer(depth, surface, (COARSE_M, COARSE_SHARE))), pinhole)
+            continue
+        by_space, by_color = _look(k, frames, memory)
+        space[k], other[k] = _enlarged(by_space, pinhole), _enlarged(by_color, pinhole)
+    return Motion(space, other)
+
+
+def _frames(
+    depth_m: npt.NDArray[np.float32],
+    pinhole: Pinhole,
+    world_T_camera: npt.NDArray[np.float64],
+    color: npt.NDArray[np.uint8] | None,
+) -> _Frames:
+    small = _small(pinhole)
+    depths = [clean_depth(_shrunk(d, small)) for d in depth_m]
+    kernel = np.ones((ERODED_PX, ERODED_PX), np.uint8)
+    eroded = [np.asarray(cv2.erode(d, kernel), np.float32) for d in depths]
+    size = (small.width, small.height)
+    resized = [] if color is None else [cv2.resize(c, size, interpolation=cv2.INTER_AREA) for c in color]
+    colors = [c.astype(np.float32) for c in resized]
+    return _Frames(small, depths, eroded, colors, [color_range(c) for c in colors], world_T_camera)
+
+
+def _look(k: int, frames: _Frames, memory: MemorySnapshot) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+    """(h, w) bool each: what moves in the k-th frame by free space, and by colour."""
+    depth = frames.depths[k]
+    surface, shown = _surface(memory, frames.pinhole, frames.poses[k], with_color=bool(frames.colors))
+    through, recolored = _asked_around(k, frames, (depth > 0) & (surface <= 0))
+    margin = np.maximum(NEARER_M, NEARER_SHARE * depth)
+    known = (depth > 0) & (shown.depth_m > 0) & (depth <= shown.depth_m + margin)
+    still = known & (depth >= shown.depth_m - margin)
+    by_space = _cleaned(_is_nearer(depth, surface, (NEARER_M, NEARER_SHARE)) | through)
+    if by_space.any():
+        by_space = _grown(by_space, depth, surface, still)
+    if not frames.colors:
+        return by_space, np.zeros_like(by_space)
+    differs = color_difference(frames.colors[k], shown.color, known, still) > 1
+    return by_space, _cleaned(differs | recolored, MIN_COLOR_AREA_SHARE)
+
+
+def _enlarged(mask: npt.NDArray[np.bool_], pinhole: Pinhole) -> npt.NDArray[np.bool_]:
+    size = (pinhole.width, pinhole.height)
+    return cv2.resize(mask.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0
 
 
 def _small(pinhole: Pinhole) -> Pinhole:
@@ -77,14 +154,20 @@ def _shrunk(depth: npt.NDArray[np.float32], small: Pinhole) -> npt.NDArray[np.fl
     return np.asarray(cv2.resize(depth, size, interpolation=cv2.INTER_NEAREST), np.float32)
 
 
-def _surface(memory: MemorySnapshot, pinhole: Pinhole, pose: Transform) -> npt.NDArray[np.float32]:
-    """(H, W) memory's depth with slits closed, the nearest within 5x5 pixels: rims of what stands are no motion."""
-    depth = render_depth(memory, pinhole, pose, front_m=FRONT_M).depth_m
+def _surface(
+    memory: MemorySnapshot, pinhole: Pinhole, pose: Transform, *, with_color: bool = False
+) -> tuple[npt.NDArray[np.float32], DepthBuffer]:
+    """(H, W) memory's depth with slits closed, the nearest within 5x5 pixels: rims of what stands are no motion.
+
+    Also what memory shows itself.
+    """
+    shown = render_depth(memory, pinhole, pose, front_m=FRONT_M, with_color=with_color)
+    depth = shown.depth_m
     closed = cv2.morphologyEx(depth, cv2.MORPH_CLOSE, np.ones((HOLES_PX, HOLES_PX), np.uint8))
     depth = np.where(depth > 0, depth, closed)
     far = np.where(depth > 0, depth, np.float32(1e6))
     near = cv2.erode(far, np.ones((ERODED_PX, ERODED_PX), np.uint8))
-    return np.where((depth > 0) & (near < 1e5), near, np.float32(0)).astype(np.float32)
+    return np.where((depth > 0) & (near < 1e5), near, np.float32(0)).astype(np.float32), shown
 
 
 def _is_nearer(
@@ -94,50 +177,88 @@ def _is_nearer(
     return (depth > 0) & (surface > 0) & (surface - depth > margin)
 
 
-def _seen_through(
-    k: int, depths: Sequence[npt.NDArray[np.float32]], pinhole: Pinhole, poses: npt.NDArray[np.float64]
+def _asked_around(
+    k: int, frames: _Frames, use: npt.NDArray[np.bool_]
+) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+    """Ask other frames about some surface of the k-th.
+
+    Returns:
+        (H, W) bool: surface that they saw through, and more of them than confirm it; and (H, W) bool: surface of their
+        depth on which they saw another colour, and more of them than saw this one.
+    """
+    pinhole, depth = frames.pinhole, frames.depths[k]
+    asked = np.zeros_like(use)
+    asked[::ASKED_STEP, ::ASKED_STEP] = use[::ASKED_STEP, ::ASKED_STEP]
+    points = (pinhole.rays()[asked] * depth[asked][:, None]).astype(np.float64)
+    votes = np.zeros((4, len(points)), np.int32)  # through, confirmed, another colour, this colour
+    others = [j for j in range(len(frames.depths)) if j != k and (frames.depths[j] > 0).any()]
+    near = sorted(others, key=lambda j: abs(j - k))[:NEIGHBOURS]
+    ours = frames.colors[k][asked] if frames.colors else np.empty((0, 3), np.float32)
+    for j in near if len(points) else []:
+        index, pixels, z = _seen_from(points, pinhole, invert(frames.poses[j]) @ frames.poses[k])
+        margin = np.maximum(NEARER_M, NEARER_SHARE * z)
+        there = frames.depths[j].ravel()[pixels]
+        same = (there > 0) & (np.abs(there - z) <= margin)
+        votes[0, index] += frames.eroded[j].ravel()[pixels] - z > margin
+        votes[1, index] += same
+        if frames.colors:
+            differs = _differs(ours[index[same]], frames, j, pixels[same])
+            votes[2, index[same]] += differs
+            votes[3, index[same]] += ~differs
+    through = (votes[0] >= MIN_VOTES) & (votes[0] > votes[1])
+    recolored = (votes[2] >= MIN_VOTES) & (votes[2] > votes[3])
+    return _spread(through, asked) & use, _spread(recolored, asked) & use
+
+
+def _spread(answers: npt.NDArray[np.bool_], asked: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """Give the pixels around each that was asked about its answer."""
+    grid = np.zeros(asked.shape, bool)
+    grid[asked] = answers
+    h, w = asked.shape
+    return grid[::ASKED_STEP, ::ASKED_STEP].repeat(ASKED_STEP, 0).repeat(ASKED_STEP, 1)[:h, :w]
+
+
+def _seen_from(
+    points: npt.NDArray[np.float64], pinhole: Pinhole, other_T_camera: Transform
+) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp], npt.NDArray[np.float64]]:
+    """Which points another frame has in view, their flat pixels in it, and their depth there."""
+    moved = points @ other_T_camera[:3, :3].T + other_T_camera[:3, 3]
+    z = np.where(moved[:, 2] > 0.05, moved[:, 2], np.nan)
+    with np.errstate(invalid="ignore"):
+        u = np.floor(pinhole.fx * moved[:, 0] / z + pinhole.cx)
+        v = np.floor(pinhole.fy * moved[:, 1] / z + pinhole.cy)
+        inside = np.flatnonzero((u >= 0) & (v >= 0) & (u < pinhole.width) & (v < pinhole.height))
+    return inside, (v[inside] * pinhole.width + u[inside]).astype(np.intp), z[inside]
+
+
+def _differs(
+    ours: npt.NDArray[np.float32], frames: _Frames, j: int, pixels: npt.NDArray[np.intp]
 ) -> npt.NDArray[np.bool_]:
-    """(H, W) bool: surface of the k-th frame that other frames saw through, and more of them than confirm it."""
-    depth = depths[k]
-    known = depth > 0
-    points = (pinhole.rays()[known] * depth[known][:, None]).astype(np.float64)
-    through, confirmed = np.zeros(len(points), np.int32), np.zeros(len(points), np.int32)
-    near = sorted((j for j in range(len(depths)) if j != k), key=lambda j: abs(j - k))[:NEIGHBOURS]
-    for j in near:
-        other = depths[j]
-        if not (other > 0).any():
-            continue
-        j_T_k = invert(poses[j]) @ poses[k]
-        moved = points @ j_T_k[:3, :3].T + j_T_k[:3, 3]
-        z = np.where(moved[:, 2] > 0.05, moved[:, 2], np.nan)
-        with np.errstate(invalid="ignore"):
-            u = np.floor(pinhole.fx * moved[:, 0] / z + pinhole.cx)
-            v = np.floor(pinhole.fy * moved[:, 1] / z + pinhole.cy)
-            inside = (u >= 0) & (v >= 0) & (u < pinhole.width) & (v < pinhole.height)
-        rows, columns = v[inside].astype(np.intp), u[inside].astype(np.intp)
-        eroded = cv2.erode(other, np.ones((ERODED_PX, ERODED_PX), np.uint8))
-        margin = np.maximum(NEARER_M, NEARER_SHARE * z[inside])
-        through[inside] += eroded[rows, columns] - z[inside] > margin
-        seen = other[rows, columns]
-        confirmed[inside] += (seen > 0) & (np.abs(seen - z[inside]) <= margin)
-    out = np.zeros(depth.shape, bool)
-    out[known] = (through >= MIN_VOTES) & (through > confirmed)
-    return out
+    """(N,) bool: colours that the j-th frame does not show there, nor within a few pixels, whatever its exposure."""
+    exposure = match_exposure(ours, frames.colors[j].reshape(-1, 3)[pixels])
+    gain, offset = exposure if exposure is not None else (np.ones(3, np.float32), np.zeros(3, np.float32))
+    lowest, highest = frames.ranges[j]
+    low, high = lowest.reshape(-1, 3)[pixels] * gain + offset, highest.reshape(-1, 3)[pixels] * gain + offset
+    beyond = np.maximum(np.maximum(ours - high, low - ours), 0)
+    return (beyond**2).sum(axis=1) > LEAST_DIFFERENCE**2
 
 
-def _cleaned(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+def _cleaned(mask: npt.NDArray[np.bool_], min_area_share: float = MIN_AREA_SHARE) -> npt.NDArray[np.bool_]:
     """Opened, without small regions, closed."""
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (OPENED_PX, OPENED_PX))
     opened = cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_OPEN, kernel)
     count, labels, stats, _ = cv2.connectedComponentsWithStats(opened)
     kept = np.zeros(count, bool)
-    kept[1:] = stats[1:, cv2.CC_STAT_AREA] >= MIN_AREA_SHARE * mask.size
+    kept[1:] = stats[1:, cv2.CC_STAT_AREA] >= min_area_share * mask.size
     large = kept[np.asarray(labels, np.intp)].astype(np.uint8)
     return cv2.morphologyEx(large, cv2.MORPH_CLOSE, np.ones((CLOSED_PX, CLOSED_PX), np.uint8)) > 0
 
 
 def _grown(
-    mask: npt.NDArray[np.bool_], depth: npt.NDArray[np.float32], surface: npt.NDArray[np.float32]
+    mask: npt.NDArray[np.bool_],
+    depth: npt.NDArray[np.float32],
+    surface: npt.NDArray[np.float32],
+    still: npt.NDArray[np.bool_],
 ) -> npt.NDArray[np.bool_]:
     """Over neighbouring surface of the mover's depth: what memory does not know, and the rim that erosion took."""
     reach = max(3, round(GROWN_SHARE * mask.shape[1]))
@@ -146,7 +267,7 @@ def _grown(
     mean = cv2.blur(own, (2 * reach + 1, 2 * reach + 1)) / np.maximum(weight, 1e-6)
     unknown = surface <= 0
     rim = cv2.dilate(mask.astype(np.uint8), np.ones((ERODED_PX, ERODED_PX), np.uint8)) > 0
-    similar = (depth > 0) & (weight > 1e-4) & (np.abs(depth - mean) < GROWN_M) & (unknown | rim)
+    similar = (depth > 0) & ~still & (weight > 1e-4) & (np.abs(depth - mean) < GROWN_M) & (unknown | rim)
     _, labels = cv2.connectedComponents((mask | similar).astype(np.uint8))
     touched = np.unique(labels[mask])
     return mask | (similar & np.isin(labels, touched[touched > 0]))

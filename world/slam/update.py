@@ -20,6 +20,7 @@ from .given import clean_depth
 from .lift import choose_frames, lift_pixels
 from .lifter import Lifter, Origin
 from .masks import join_moving
+from .motion_masks import Motion
 from .scale import ScaleLock, lock_scale
 from .segmenters import MARKED, RESIDUAL, Prompt, Segmenter, follow, join_owners
 
@@ -112,13 +113,14 @@ def build_update(
         if find_moving is None
         else find_moving
     )
-    masks, alignments = settle_motion(part, estimate, moving, memory, align=align, looks=looks)
+    motion, alignments = settle_motion(part, estimate, moving, memory, align=align, looks=looks)
     if part.new_surface is not None:
         alignments = _unmoved(alignments, estimate.world_T_camera)
     poses, reason = settle_poses(alignments, estimate.world_T_camera)
-    shares = {"moving_marked": float(moving.mean()), "moving_found": float((masks & ~moving).mean())}
+    masks = motion.moving | moving
+    shares = _moving_shares(motion, moving)
     if not reason and looks:
-        reason = why_all_moves(estimate, masks & ~moving)
+        reason = why_all_moves(estimate, motion.by_space & ~moving)
     if reason:
         return _rejected(frames, engine.name, reason, alignments, shares)
     marked, moving = moving, masks
@@ -169,6 +171,16 @@ def _withdrawn(
             shown = render_depth(memory, pinhole, pose).depth_m
             views.append(DepthView(np.where(mask, shown, np.float32(0)), pinhole, pose, priority))
     return tuple(views)
+
+
+def _moving_shares(motion: Motion, marked: npt.NDArray[np.bool_]) -> dict[str, float]:
+    """Shares of the pixels that were marked, and that residuals found beyond, by what told so; both may."""
+    return {
+        "moving_marked": float(marked.mean()),
+        "moving_found": float((motion.moving & ~marked).mean()),
+        "moving_by_space": float((motion.by_space & ~marked).mean()),
+        "moving_by_color": float((motion.by_color & ~marked).mean()),
+    }
 
 
 def _unmoved(alignments: list[Alignment], world_T_camera: npt.NDArray[np.float64]) -> list[Alignment]:

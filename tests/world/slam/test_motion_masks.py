@@ -31,47 +31,47 @@ def _iou(a: np.ndarray, b: np.ndarray) -> float:
 def test_what_stands_where_memory_saw_free_space_is_found(room, memory_of):
     plain = room(np.eye(4)[None])
     frames, mask = _with_box(plain, [slice(20, 60)])
-    found = find_motion(frames.depth_m, frames.pinhole, frames.world_T_camera, memory_of(plain))
+    found = find_motion(frames.depth_m, frames.pinhole, frames.world_T_camera, memory_of(plain)).moving
     assert _iou(found, mask) > 0.9
 
 
 def test_a_still_room_is_not_masked(room, memory_of):
     frames = room(np.stack([np.eye(4), _right(0.2)]))
-    found = find_motion(frames.depth_m, frames.pinhole, frames.world_T_camera, memory_of(room(np.eye(4)[None])))
+    found = find_motion(frames.depth_m, frames.pinhole, frames.world_T_camera, memory_of(room(np.eye(4)[None]))).moving
     assert found.mean() < 0.005
 
 
 def test_what_is_farther_than_memory_is_not_masked(room, memory_of):
     frames = room(np.eye(4)[None])
     far = (frames.depth_m * 1.3).astype(np.float32)
-    assert not find_motion(far, frames.pinhole, frames.world_T_camera, memory_of(frames)).any()
+    assert not find_motion(far, frames.pinhole, frames.world_T_camera, memory_of(frames)).moving.any()
 
 
 def test_without_memory_other_frames_tell(room):
     plain = room(np.stack([np.eye(4)] * 4))
     frames, mask = _with_box(plain, [slice(10 + 34 * k, 40 + 34 * k) for k in range(4)])
-    found = find_motion(frames.depth_m, frames.pinhole, frames.world_T_camera, EMPTY)
+    found = find_motion(frames.depth_m, frames.pinhole, frames.world_T_camera, EMPTY).moving
     assert _iou(found, mask) > 0.8
 
 
 def test_one_frame_without_memory_tells_nothing(room):
     frames, _ = _with_box(room(np.eye(4)[None]), [slice(20, 60)])
-    assert not find_motion(frames.depth_m, frames.pinhole, frames.world_T_camera, EMPTY).any()
+    assert not find_motion(frames.depth_m, frames.pinhole, frames.world_T_camera, EMPTY).moving.any()
 
 
 def test_specks_are_noise(room, memory_of):
     frames = room(np.eye(4)[None])
     depth = frames.depth_m.copy()
     depth[0, 50:53, 50:53] = 0.5
-    assert not find_motion(depth, frames.pinhole, frames.world_T_camera, memory_of(frames)).any()
+    assert not find_motion(depth, frames.pinhole, frames.world_T_camera, memory_of(frames)).moving.any()
 
 
 def test_a_coarse_mask_overlooks_what_a_pose_may_explain(room, memory_of):
     plain = room(np.eye(4)[None])
     near = (plain.depth_m * 0.95).astype(np.float32)
     memory = memory_of(plain)
-    assert not find_motion(near, plain.pinhole, plain.world_T_camera, memory, is_coarse=True).any()
-    assert find_motion(near, plain.pinhole, plain.world_T_camera, memory).any()
+    assert not find_motion(near, plain.pinhole, plain.world_T_camera, memory, is_coarse=True).moving.any()
+    assert find_motion(near, plain.pinhole, plain.world_T_camera, memory).moving.any()
 
 
 def _merge(frames: FrameStack, memory, **options):
