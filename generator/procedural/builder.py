@@ -45,12 +45,13 @@ class Look:
 
 @dataclass(frozen=True, slots=True)
 class Lamp:
-    """A light inside a cell: position in the cell and strength."""
+    """A light inside a cell: position in the cell, strength, and where its light ends, metres."""
 
     x: float
     y: float
     z: float
     power: float
+    reach_m: float = s.LAMP_REACH_M
 
 
 class CellBuilder:
@@ -170,6 +171,10 @@ class Spot:
         hu, hv, hz = half
         flat = (hu, hv) if self.side in (s.SOUTH, s.NORTH) else (hv, hu)
         self.cell.ellipsoid((*self.point(u, v), z), (*flat, hz), look)
+
+    def turned_ellipsoid(self, u: float, v: float, z: float, half: Point, angle: float, look: Look) -> None:
+        """An ellipsoid whose first half axis lies at an angle to the wall."""
+        self.cell.ellipsoid((*self.point(u, v), z), half, look, self.yaw(angle))
 
     def leaves(self, u: float, v: float, z: float, half: Point, look: Look, scale: float = 0.5) -> None:
         """Foliage."""

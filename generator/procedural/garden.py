@@ -1,4 +1,4 @@
-"""What stands in yards: paths, trees, hedges, beds, benches, lamp posts."""
+"""What stands in yards: paths, trees, hedges, beds, benches, lamps, and what grows up their walls."""
 
 import math
 import random
@@ -28,17 +28,69 @@ def furnish_yard(cell: CellBuilder, doors: list[tuple[float, float]]) -> None:
         cell.box(whole, (low, high), (-0.1, 0.012), paths)
     for low, high in doors:
         cell.box((low - 0.1, high + 0.1), (0.9, plan.depth - 0.9), (-0.1, 0.01), paths)
+    _kerbs(cell, doors, middle)
     for side, y in ((-1, middle - 2.25), (1, middle + 2.25)):
         x = _clear_of(r, plan.width, doors)
         if x is not None:
-            r.choice((_tree, _tree, _bench, _hedge, _flower_bed, _parasol, _fountain, _bush))(cell, r, x, y)
+            r.choice(FEATURES)(cell, r, x, y)
         for _ in range(2):
             other = _clear_of(r, plan.width, [*doors, (x - 1.1, x + 1.1)] if x is not None else doors, 0.4)
             if other is not None:
                 r.choice((_bush, _pot, _flower_clump))(cell, r, other, y + side * r.uniform(-0.2, 0.55))
     _lamp_post(cell, r, doors, middle)
+    _door_lamps(cell)
     if r.random() < 0.6:
         _wall_pots(cell, r, doors)
+    if r.random() < 0.4:
+        _climber(cell, r)
+
+
+def _kerbs(cell: CellBuilder, doors: list[tuple[float, float]], middle: float) -> None:
+    """Low stones along the path, but where others cross it."""
+    stone = Look("paving", (0.8, 0.79, 0.77), "path", uv=s.UV_PLACE, flags=s.NO_SHADOW | s.SMALL)
+    at = 0.0
+    for low, high in (*sorted(doors), (cell.plan.width + 0.1, cell.plan.width + 0.1)):
+        for y in (middle - PATH_M - 0.07, middle + PATH_M):
+            cell.box((at, low - 0.1), (y, y + 0.07), (-0.05, 0.035), stone)
+        at = high + 0.1
+
+
+def _door_lamps(cell: CellBuilder) -> None:
+    """A lamp over every door of a house; the first one lights the ground before it."""
+    glass = Look("flat", (1.0, 0.88, 0.66), "lamp", emission=1.0, flags=s.NO_SHADOW)
+    for o in cell.plan.openings:
+        if o.kind != "garden":
+            continue
+        spot, u = Spot(cell, o.side, 0.0, 0.0), (o.low + o.high) / 2
+        spot.box((u - 0.05, u + 0.05), (0.1, 0.13), (2.3, 2.52), IRON)
+        spot.box((u - 0.09, u + 0.09), (0.12, 0.3), (2.5, 2.525), IRON)
+        spot.cylinder(u, 0.22, (2.36, 2.5), 0.055, glass)
+        x, y = spot.point(u, 0.32)
+        reach = min(3.2, x, cell.plan.width - x)
+        if len(cell.lamps) < 2 and reach > 1.4:
+            cell.lamps.append(Lamp(x, y, 2.4, 1.0, reach))
+
+
+def _climber(cell: CellBuilder, r: random.Random) -> None:
+    """Leaves that grow up a house wall between its openings."""
+    side = r.choice([k for k in (s.SOUTH, s.NORTH) if not cell.plan.is_open(k)] or [-1])
+    if side < 0:
+        return
+    spot, around = Spot(cell, side, 0.0, 0.0), [(o.low, o.high) for o in cell.plan.on(side)]
+    x = _clear_of(r, cell.plan.width, around, 0.3)
+    if x is None:
+        return
+    g = r.uniform(0.8, 1.15)
+    look = Look(r.choice(("leaf", "leaf", "flowers")), (g, g, g), "plant")
+    stem = Look("bark", (0.8, 0.75, 0.7), "plant", flags=s.SMALL)
+    spot.rod((x, 0.13, 0.0), (x + 0.1, 0.12, 1.9), 0.02, stem)
+    for k in range(13):
+        z = 0.2 + 0.16 * k
+        u = min(max(x + r.uniform(-0.13, 0.13) * (1 + 0.12 * k), 0.2), cell.plan.width - 0.2)
+        if any(low - 0.15 < u < high + 0.15 for low, high in around):
+            continue
+        size = r.uniform(0.14, 0.19)
+        spot.leaves(u, 0.1, z, (size, size, size), look, 0.3)
 
 
 def _clear_of(r: random.Random, width: float, spans: list[tuple[float, float]], half: float = 0.9) -> float | None:
@@ -71,6 +123,33 @@ def _tree(cell: CellBuilder, r: random.Random, x: float, y: float) -> None:
     for _ in range(3):
         at = (lean[0] + r.uniform(-0.3, 0.3), lean[1] + r.uniform(-0.3, 0.3), height + r.uniform(0.9, 1.4))
         cell.leaves(at, (0.46, 0.46, 0.4), green, 0.62)
+
+
+def _birch(cell: CellBuilder, r: random.Random, x: float, y: float) -> None:
+    """A slender white trunk with light foliage."""
+    bark, g = Look("bark", (1.9, 2.1, 2.3), "tree"), r.uniform(1.0, 1.3)
+    green = Look("leaf", (1.1 * g, 1.05 * g, 0.75 * g), "tree")
+    top = (x + r.uniform(-0.15, 0.15), y + r.uniform(-0.15, 0.15), 3.3)
+    cell.rod((x, y, -0.05), top, 0.055, bark)
+    for k in range(13):
+        z = 1.5 + 0.165 * k
+        angle, reach, t = k * 2.4 + r.uniform(-0.4, 0.4), 0.34 - 0.018 * k, z / 3.3
+        trunk = (x + (top[0] - x) * t, y + (top[1] - y) * t, z - 0.15)
+        at = (trunk[0] + reach * math.cos(angle), trunk[1] + reach * math.sin(angle), z)
+        cell.rod(trunk, at, 0.014, bark)
+        size = r.uniform(0.28, 0.38) - 0.008 * k
+        cell.leaves(at, (size, size, 0.75 * size), green, 0.5)
+
+
+def _cypresses(cell: CellBuilder, r: random.Random, x: float, y: float) -> None:
+    """Two or three narrow dark trees."""
+    look = Look("hedge", (0.85, 0.95, 0.85), "tree")
+    for k in range(r.choice((2, 3))):
+        u, v, height = x - 0.7 + 0.7 * k, y + r.uniform(-0.15, 0.15), r.uniform(1.9, 2.7)
+        cell.rod((u, v, -0.05), (u, v, 0.4), 0.05, Look("bark", (0.9, 0.85, 0.8), "tree"))
+        for part in range(3):
+            size = 0.27 - 0.055 * part
+            cell.leaves((u, v, height * (0.3 + 0.25 * part)), (size, size, height * 0.24), look, 0.5)
 
 
 def _bush(cell: CellBuilder, r: random.Random, x: float, y: float) -> None:
@@ -194,3 +273,7 @@ def _wall_pots(cell: CellBuilder, r: random.Random, doors: list[tuple[float, flo
             spot.leaves(
                 x, 0.38, 0.48, (0.24, 0.24, 0.24), Look(r.choice(("flowers", "leaf")), (1.1, 1.1, 1.1), "plant"), 0.36
             )
+
+
+FEATURES = (_tree, _tree, _birch, _cypresses, _bench, _hedge, _flower_bed, _parasol, _fountain, _bush)
+"""One of these stands on each side of a yard's path."""

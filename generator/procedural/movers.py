@@ -1,8 +1,6 @@
 """Things that move through a place: a rolling ball, a robot vacuum, people.
 
-They follow closed ways clear of walls, and keep clear of the walker: beside the way if there is room, otherwise further
-back on it. Where a thing is depends on the time and on where the walker stands, and on nothing before, so that a replay
-shows the same.
+They follow closed ways clear of walls, and keep clear of the walker; see ``route``.
 """
 
 import math
@@ -15,11 +13,11 @@ import numpy.typing as npt
 from skimage.graph import route_through_array
 
 from . import scene as s
-from .builder import CellBuilder, Look, Tint
+from .builder import CellBuilder, Look, Point, Tint
 from .classes import CLASS_INDEX
 from .plan import CellPlan, dice
+from .route import CELL_M, Route, Stance
 
-CELL_M = 0.1
 MARGIN_M = 0.06
 """Room that a way leaves beside a mover's own radius."""
 RADIUS_M = {"ball": 0.14, "robot": 0.19, "person": 0.3}
@@ -32,93 +30,27 @@ CHANCES: dict[int, tuple[tuple[str, float], ...]] = {
 }
 """What moves in a kind of cell, with rising shares."""
 MIN_WAY_M = 2.0
-WALKER_RADIUS_M = 0.35
-WAIT_STEP_M, MAX_WAIT_M = 0.1, 4.0
+STRIDE_M = 0.7
 SHIRTS: tuple[Tint, ...] = (
     (0.3, 0.45, 0.75),
     (0.75, 0.3, 0.25),
     (0.85, 0.7, 0.35),
     (0.35, 0.55, 0.4),
     (0.85, 0.85, 0.82),
+    (0.5, 0.32, 0.5),
+    (0.8, 0.6, 0.12),
+    (0.2, 0.35, 0.4),
 )
-TROUSERS: tuple[Tint, ...] = ((0.16, 0.18, 0.26), (0.3, 0.27, 0.22), (0.35, 0.38, 0.42))
-SKINS: tuple[Tint, ...] = ((1.1, 0.78, 0.6), (0.8, 0.5, 0.36), (0.5, 0.31, 0.22))
+TROUSERS: tuple[Tint, ...] = (
+    (0.16, 0.18, 0.26),
+    (0.3, 0.27, 0.22),
+    (0.35, 0.38, 0.42),
+    (0.5, 0.42, 0.32),
+    (0.22, 0.3, 0.42),
+)
+SHOES: tuple[Tint, ...] = ((0.12, 0.09, 0.07), (0.7, 0.68, 0.65), (0.4, 0.22, 0.12))
+SKINS: tuple[Tint, ...] = ((1.0, 0.7, 0.54), (0.76, 0.48, 0.34), (0.46, 0.28, 0.2), (0.92, 0.62, 0.44))
 HAIRS: tuple[Tint, ...] = ((0.3, 0.2, 0.13), (0.08, 0.07, 0.07), (0.8, 0.62, 0.35), (0.6, 0.58, 0.56))
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Route:
-    """What moves in a cell and along which closed way.
-
-    Attributes:
-        kind: "ball", "robot" or "person".
-        points: (N, 2) corners of the way in the cell, the last joins the first.
-        lengths: (N + 1,) distance along the way to each corner and back to the first.
-        seed: Of its looks.
-        free: (rows, columns) bool of ``CELL_M``, where it may be.
-    """
-
-    kind: str
-    points: npt.NDArray[np.float64]
-    lengths: npt.NDArray[np.float64]
-    seed: int
-    free: npt.NDArray[np.bool_]
-
-    def at(self, time_s: float, walker: tuple[float, float] | None = None) -> tuple[float, float, float]:
-        """(x, y, heading) in the cell at a time.
-
-        Args:
-            time_s: Simulated seconds.
-            walker: (x, y) in the cell that it keeps clear of, or None.
-        """
-        walked = SPEED_M_S[self.kind] * time_s
-        nominal = self._along(walked)
-        if walker is None or self._gap(nominal, walker) >= 0.0:
-            return nominal
-        for side in self._beside(nominal, walker):
-            if self._is_free(side):
-                return side
-        for back in np.arange(WAIT_STEP_M, MAX_WAIT_M, WAIT_STEP_M):
-            waiting = self._along(walked - float(back))
-            if self._gap(waiting, walker) >= 0.0:
-                return waiting
-        return nominal
-
-    def _gap(self, at: tuple[float, float, float], walker: tuple[float, float]) -> float:
-        """Metres between the bodies, negative if they touch."""
-        return math.dist(at[:2], walker) - RADIUS_M[self.kind] - WALKER_RADIUS_M
-
-    def _beside(
-        self, at: tuple[float, float, float], walker: tuple[float, float]
-    ) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
-        """As far along the way as ``at``, but clear of the walker: on the nearer side, and on the other."""
-        x, y, heading = at
-        c, n = math.cos(heading), math.sin(heading)
-        forward = (x - walker[0]) * c + (y - walker[1]) * n
-        left = (y - walker[1]) * c - (x - walker[0]) * n
-        reach = RADIUS_M[self.kind] + WALKER_RADIUS_M + 1e-6
-        aside = math.copysign(math.sqrt(max(reach**2 - forward**2, 0.0)), left)
-
-        def place(offset: float) -> tuple[float, float, float]:
-            return walker[0] + c * forward - n * offset, walker[1] + n * forward + c * offset, heading
-
-        return place(aside), place(-aside)
-
-    def _is_free(self, at: tuple[float, float, float]) -> bool:
-        row, col = int(at[1] // CELL_M), int(at[0] // CELL_M)
-        return 0 <= row < self.free.shape[0] and 0 <= col < self.free.shape[1] and bool(self.free[row, col])
-
-    def _along(self, walked: float) -> tuple[float, float, float]:
-        x, y = self._point(walked)
-        ahead, behind = self._point(walked + 0.15), self._point(walked - 0.15)
-        return x, y, math.atan2(ahead[1] - behind[1], ahead[0] - behind[0])
-
-    def _point(self, walked: float) -> tuple[float, float]:
-        d = walked % self.lengths[-1]
-        k = int(np.searchsorted(self.lengths, d, side="right")) - 1
-        a, b = self.points[k % len(self.points)], self.points[(k + 1) % len(self.points)]
-        t = (d - self.lengths[k]) / max(self.lengths[k + 1] - self.lengths[k], 1e-9)
-        return float(a[0] + (b[0] - a[0]) * t), float(a[1] + (b[1] - a[1]) * t)
 
 
 def find_route(seed: int, plan: CellPlan, solid: npt.NDArray[np.uint8]) -> Route | None:
@@ -147,7 +79,9 @@ def find_route(seed: int, plan: CellPlan, solid: npt.NDArray[np.uint8]) -> Route
     points = (np.array(corners, np.float64)[:, ::-1] + 0.5) * CELL_M
     steps = np.linalg.norm(np.roll(points, -1, axis=0) - points, axis=1)
     lengths = np.concatenate([[0.0], np.cumsum(steps)])
-    return Route(kind, points, lengths, rng.getrandbits(60), free) if lengths[-1] > MIN_WAY_M else None
+    if lengths[-1] <= MIN_WAY_M:
+        return None
+    return Route(kind, points, lengths, SPEED_M_S[kind], RADIUS_M[kind], rng.getrandbits(60), free)
 
 
 def free_cells(plan: CellPlan, solid: npt.NDArray[np.uint8], radius_m: float) -> npt.NDArray[np.bool_]:
@@ -213,25 +147,26 @@ def build_mover(plan: CellPlan, route: Route, time_s: float, walker: tuple[float
     """A mover as it stands at a time, clear of a walker at (x, y) in the cell."""
     rng = random.Random(route.seed)
     cell = CellBuilder(plan, rng)
-    x, y, heading = route.at(time_s, walker)
+    stance = route.at(time_s, walker)
+    x, y, heading = stance.x, stance.y, stance.heading
     if route.kind == "ball":
-        _ball(cell, x, y, SPEED_M_S["ball"] * time_s)
+        _ball(cell, x, y)
     elif route.kind == "robot":
         _robot(cell, x, y, heading)
     else:
-        _person(cell, x, y, heading, time_s)
+        _person(cell, stance)
     floats, ints = cell.arrays()
     if route.kind == "ball":
-        floats[:, s.SP] = -(SPEED_M_S["ball"] * time_s) / RADIUS_M["ball"]
+        floats[:, s.SP] = -stance.walked / RADIUS_M["ball"]
     ints[:, s.MOV] = 1
     if route.kind != "person":
         return Figure(floats, ints, floats[:1], ints[:1], (x, y, RADIUS_M[route.kind]))
     shadow = CellBuilder(plan, rng)
-    _person_shadow(shadow, x, y, heading, time_s)
+    _person_shadow(shadow, stance)
     return Figure(floats, ints, *shadow.arrays(), (x, y, 0.75 * RADIUS_M["person"]))
 
 
-def _ball(cell: CellBuilder, x: float, y: float, _walked: float) -> None:
+def _ball(cell: CellBuilder, x: float, y: float) -> None:
     r = RADIUS_M["ball"]
     tint = cell.rng.choice(((0.9, 0.35, 0.25), (0.3, 0.5, 0.8), (0.95, 0.8, 0.3)))
     cell.ellipsoid((x, y, r), (r, r, r), Look("stripes", tint, "ball", gloss=0.15, uv=s.UV_UPRIGHT))
@@ -246,61 +181,122 @@ def _robot(cell: CellBuilder, x: float, y: float, heading: float) -> None:
     cell.ellipsoid(eye, (0.02, 0.02, 0.015), Look("flat", (0.3, 1.0, 0.6), "robot", emission=0.7))
 
 
-def _person(cell: CellBuilder, x: float, y: float, heading: float, time_s: float) -> None:
-    """A walking figure of rods and ellipsoids."""
-    r = cell.rng
-    shirt = Look(r.choice(("knit", "fabric")), r.choice(SHIRTS), "person")
+def _person(cell: CellBuilder, stance: Stance) -> None:
+    """A walking figure of rods and ellipsoids: one of several sizes, clothes and heads."""
+    r, body = cell.rng, _Body(stance, cell.rng.uniform(0.92, 1.06))
+    shirt = Look(r.choice(("knit", "fabric", "fabric")), r.choice(SHIRTS), "person")
     cloth = Look("fabric", r.choice(TROUSERS), "person")
-    skin, hair = Look("paint", r.choice(SKINS), "person"), Look("bark", r.choice(HAIRS), "person")
-    shoe = Look("paint", (0.12, 0.09, 0.07), "person")
-    c, n = math.cos(heading), math.sin(heading)
-    phase = time_s * SPEED_M_S["person"] * math.pi / 0.7
-    bob = 0.015 * math.cos(2 * phase)
-
-    def at(forward: float, left: float, z: float) -> tuple[float, float, float]:
-        return x + c * forward - n * left, y + n * forward + c * left, z
-
+    skin, hair = Look("flat", r.choice(SKINS), "person"), Look("bark", r.choice(HAIRS), "person")
+    shoe = Look("paint", r.choice(SHOES), "person")
+    way = r.randrange(4)
+    if way == 0:
+        shirt = Look("fabric", r.choice(TROUSERS), "person")
     for side in (-1, 1):
-        swing = 0.42 * math.sin(phase + (math.pi if side > 0 else 0.0))
-        lift = max(0.0, -math.cos(phase + (math.pi if side > 0 else 0.0)))
-        hip = at(0, 0.09 * side, 0.9 + bob)
-        knee_f, knee_z = 0.43 * math.sin(swing + 0.25 * lift), 0.9 + bob - 0.43 * math.cos(swing + 0.25 * lift)
-        bend = swing - 0.15 - 0.75 * lift * (1.0 if swing < 0.3 else 0.4)
-        foot_f, foot_z = knee_f + 0.42 * math.sin(bend), max(0.06, knee_z - 0.42 * math.cos(bend))
-        cell.rod(hip, at(knee_f, 0.095 * side, knee_z), 0.08, cloth)
-        cell.rod(at(knee_f, 0.095 * side, knee_z), at(foot_f, 0.1 * side, foot_z + 0.04), 0.06, cloth)
-        cell.ellipsoid(at(foot_f + 0.06, 0.1 * side, foot_z - 0.01), (0.14, 0.055, 0.05), shoe, heading)
-        arm = -0.75 * swing
-        elbow = at(0.27 * math.sin(arm), 0.235 * side, 1.4 + bob - 0.27 * math.cos(arm))
-        hand_a = arm + 0.35
-        hand = at(0.27 * math.sin(arm) + 0.24 * math.sin(hand_a), 0.24 * side, elbow[2] - 0.24 * math.cos(hand_a))
-        cell.rod(at(0, 0.19 * side, 1.4 + bob), elbow, 0.055, shirt)
-        cell.rod(elbow, hand, 0.043, shirt)
-        cell.ellipsoid(hand, (0.045, 0.035, 0.06), skin, heading)
-    cell.ellipsoid(at(0, 0, 0.95 + bob), (0.12, 0.165, 0.14), cloth, heading)
-    cell.ellipsoid(at(0, 0, 1.2 + bob), (0.13, 0.19, 0.3), shirt, heading)
-    cell.rod(at(0, -0.14, 1.4 + bob), at(0, 0.14, 1.4 + bob), 0.075, shirt)
-    cell.rod(at(0, 0, 1.45 + bob), at(0.02, 0, 1.58 + bob), 0.05, skin)
-    cell.ellipsoid(at(0.02, 0, 1.66 + bob), (0.095, 0.08, 0.115), skin, heading)
-    cell.ellipsoid(at(-0.012, 0, 1.69 + bob), (0.1, 0.088, 0.105), hair, heading)
-    cell.ellipsoid(at(0.115, 0, 1.645 + bob), (0.02, 0.015, 0.022), skin, heading)
+        _leg(cell, body, side, cloth, shoe)
+        _arm(cell, body, side, shirt, skin)
+    bob = body.bob
+    body.ellipsoid(cell, (0, 0, 0.96 + bob), (0.115, 0.155, 0.14), cloth)
+    body.ellipsoid(cell, (0, 0, 1.18 + bob), (0.114, 0.168, 0.3), shirt)
+    body.ellipsoid(cell, (0.002, 0, 1.29 + bob), (0.113, 0.18, 0.2), shirt)
+    body.rod(cell, (0, -0.13, 1.415 + bob), (0, 0.13, 1.415 + bob), 0.062, shirt)
+    body.cylinder(cell, (0, 0, 0.985 + bob), (0.118, 0.162, 0.022), Look("paint", (0.12, 0.08, 0.06), "person"))
+    if way == 0:
+        body.ellipsoid(cell, (0, 0, 1.0 + bob), (0.13, 0.18, 0.44), shirt)
+    elif way == 1:
+        pack = Look("fabric", r.choice(SHIRTS), "person")
+        body.ellipsoid(cell, (-0.17, 0, 1.24 + bob), (0.09, 0.14, 0.21), pack)
+        body.ellipsoid(cell, (-0.23, 0, 1.17 + bob), (0.05, 0.1, 0.1), pack)
+    _head(cell, body, skin, hair, shirt)
+
+
+@dataclass(frozen=True, slots=True)
+class _Body:
+    """A walking body: its parts are placed by forward, left and height, metres of a body of common size."""
+
+    stance: Stance
+    size: float
+
+    @property
+    def phase(self) -> float:
+        return self.stance.walked * math.pi / (STRIDE_M * self.size)
+
+    @property
+    def bob(self) -> float:
+        return 0.015 * math.cos(2 * self.phase)
+
+    def at(self, part: Point) -> Point:
+        forward, left, z = (self.size * v for v in part)
+        c, n = math.cos(self.stance.heading), math.sin(self.stance.heading)
+        return self.stance.x + c * forward - n * left, self.stance.y + n * forward + c * left, z
+
+    def rod(self, cell: CellBuilder, a: Point, b: Point, radius: float, look: Look) -> None:
+        cell.rod(self.at(a), self.at(b), radius * self.size, look)
+
+    def ellipsoid(self, cell: CellBuilder, centre: Point, half: Point, look: Look) -> None:
+        scaled = (half[0] * self.size, half[1] * self.size, half[2] * self.size)
+        cell.ellipsoid(self.at(centre), scaled, look, self.stance.heading)
+
+    def cylinder(self, cell: CellBuilder, centre: Point, half: Point, look: Look) -> None:
+        scaled = (half[0] * self.size, half[1] * self.size, half[2] * self.size)
+        cell.put(s.CYLINDER, self.at(centre), scaled, look, self.stance.heading)
+
+    def swing(self, side: int) -> tuple[float, float]:
+        """(swing of the leg on a side, radians; how far its foot is lifted, 0..1)."""
+        phase = self.phase + (math.pi if side > 0 else 0.0)
+        return 0.42 * math.sin(phase), max(0.0, -math.cos(phase))
+
+
+def _leg(cell: CellBuilder, body: _Body, side: int, cloth: Look, shoe: Look) -> None:
+    swing, lift = body.swing(side)
+    hip_z, thigh = 0.9 + body.bob, swing + 0.25 * lift
+    knee = (0.43 * math.sin(thigh), 0.095 * side, hip_z - 0.43 * math.cos(thigh))
+    bend = swing - 0.15 - 0.75 * lift * (1.0 if swing < 0.3 else 0.4)
+    foot_f, foot_z = knee[0] + 0.42 * math.sin(bend), max(0.06, knee[2] - 0.42 * math.cos(bend))
+    body.rod(cell, (0, 0.085 * side, hip_z), knee, 0.08, cloth)
+    body.rod(cell, knee, (foot_f, 0.1 * side, foot_z + 0.05), 0.06, cloth)
+    body.ellipsoid(cell, (foot_f + 0.06, 0.1 * side, foot_z - 0.01), (0.14, 0.052, 0.05), shoe)
+
+
+def _arm(cell: CellBuilder, body: _Body, side: int, shirt: Look, skin: Look) -> None:
+    arm = -0.75 * body.swing(side)[0]
+    shoulder = 1.405 + body.bob
+    elbow = (0.27 * math.sin(arm), 0.225 * side, shoulder - 0.27 * math.cos(arm))
+    hand = (elbow[0] + 0.23 * math.sin(arm + 0.35), 0.225 * side, elbow[2] - 0.23 * math.cos(arm + 0.35))
+    body.ellipsoid(cell, (0, 0.17 * side, shoulder), (0.066, 0.07, 0.066), shirt)
+    body.rod(cell, (0, 0.19 * side, shoulder - 0.01), elbow, 0.05, shirt)
+    body.rod(cell, elbow, hand, 0.04, shirt)
+    body.ellipsoid(cell, (hand[0] + 0.01, hand[1], hand[2] - 0.045), (0.04, 0.026, 0.055), skin)
+
+
+def _head(cell: CellBuilder, body: _Body, skin: Look, hair: Look, cap: Look) -> None:
+    bob, way = body.bob, cell.rng.randrange(5)
+    dark = Look("flat", (0.05, 0.04, 0.04), "person")
+    body.rod(cell, (-0.005, 0, 1.42 + bob), (0.012, 0, 1.57 + bob), 0.047, skin)
+    body.ellipsoid(cell, (0.02, 0, 1.665 + bob), (0.094, 0.076, 0.112), skin)
+    body.ellipsoid(cell, (0.04, 0, 1.605 + bob), (0.068, 0.056, 0.06), skin)
+    body.ellipsoid(cell, (0.112, 0, 1.642 + bob), (0.018, 0.013, 0.022), skin)
+    body.ellipsoid(cell, (0.096, 0, 1.6 + bob), (0.012, 0.024, 0.005), Look("flat", (0.5, 0.22, 0.2), "person"))
+    body.ellipsoid(cell, (-0.012, 0, 1.695 + bob), (0.1, 0.084, 0.1), cap if way == 3 else hair)
     for side in (-1, 1):
-        cell.ellipsoid(at(0.098, 0.032 * side, 1.675 + bob), (0.014, 0.013, 0.009), shoe, heading)
+        body.ellipsoid(cell, (0.1, 0.03 * side, 1.675 + bob), (0.012, 0.012, 0.008), dark)
+        body.ellipsoid(cell, (0.102, 0.032 * side, 1.697 + bob), (0.01, 0.018, 0.004), hair)
+        body.ellipsoid(cell, (0.012, 0.076 * side, 1.65 + bob), (0.02, 0.014, 0.03), skin)
+    if way == 1:
+        body.ellipsoid(cell, (-0.05, 0, 1.58 + bob), (0.062, 0.086, 0.17), hair)
+    elif way == 2:
+        body.ellipsoid(cell, (-0.115, 0, 1.73 + bob), (0.048, 0.048, 0.048), hair)
+    elif way == 3:
+        body.ellipsoid(cell, (0.09, 0, 1.725 + bob), (0.1, 0.065, 0.01), cap)
 
 
-def _person_shadow(cell: CellBuilder, x: float, y: float, heading: float, time_s: float) -> None:
+def _person_shadow(cell: CellBuilder, stance: Stance) -> None:
     """Two legs, a body and a head."""
-    look, c, n = Look("flat"), math.cos(heading), math.sin(heading)
-    phase = time_s * SPEED_M_S["person"] * math.pi / 0.7
+    look, body = Look("flat"), _Body(stance, 1.0)
     for side in (-1, 1):
-        step = 0.36 * math.sin(0.42 * math.sin(phase + (math.pi if side > 0 else 0.0)) * 2)
-        hip, foot = (
-            (x - n * 0.09 * side, y + c * 0.09 * side),
-            (x + c * step - n * 0.1 * side, y + n * step + c * 0.1 * side),
-        )
-        cell.rod((*hip, 0.85), (*foot, 0.08), 0.07, look)
-    cell.ellipsoid((x, y, 1.16), (0.14, 0.26, 0.36), look, heading)
-    cell.ellipsoid((x, y, 1.66), (0.1, 0.09, 0.13), look, heading)
+        step = 0.36 * math.sin(2 * body.swing(side)[0])
+        body.rod(cell, (0, 0.09 * side, 0.85), (step, 0.1 * side, 0.08), 0.07, look)
+    body.ellipsoid(cell, (0, 0, 1.16), (0.14, 0.26, 0.36), look)
+    body.ellipsoid(cell, (0, 0, 1.66), (0.1, 0.09, 0.13), look)
 
 
 MOVING_CLASSES = frozenset(CLASS_INDEX[name] for name in ("ball", "robot", "person"))

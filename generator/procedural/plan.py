@@ -160,7 +160,7 @@ class Plan:
             return [(0.9, 3.2, 0.5, 2.3, "window"), *doors, (length - 3.2, length - 0.9, 0.5, 2.3, "window")]
         if kinds == {ROOM, YARD}:
             return _garden_edge(r, length)
-        if kinds == {ROOM, PASSAGE} or (kinds == {ROOM, CORRIDOR} and r.random() < 0.85):
+        if kinds in ({ROOM, PASSAGE}, {ROOM, CORRIDOR}):
             c = 0.85 + r.random() * (length - 1.7)
             return [(c - 0.46, c + 0.46, 0.0, DOOR_TOP_M, "door")]
         return []

@@ -24,16 +24,19 @@ def vase(p: Spot, r: random.Random, u: float, v: float, z: float) -> None:
 
 
 def picture_look(r: random.Random) -> Look:
-    """One of the sixteen pictures."""
-    k = r.randrange(16)
+    """One of the thirty-two pictures."""
+    k, material = r.randrange(16), r.choice(("pictures", "paintings"))
     window = ((k % 4) / 4 + 0.004, (k // 4) / 4 + 0.004, 0.242, 0.242)
-    return Look("pictures", surface="picture", uv=s.UV_STRETCHED, window=window)
+    return Look(material, surface="picture", uv=s.UV_STRETCHED, window=window)
 
 
 def picture(r: random.Random) -> Piece:
     """A framed picture."""
     width, height, z = r.uniform(0.4, 0.85), r.uniform(0.45, 0.75), r.uniform(1.2, 1.4)
-    frame, look = Look("wood", r.choice(WOODS), "picture"), picture_look(r)
+    frame = Look("wood", r.choice(WOODS), "picture")
+    if r.random() < 0.35:
+        frame = Look("paint", r.choice(((0.06, 0.06, 0.06), (1.1, 1.1, 1.06), BRASS)), "picture")
+    look = picture_look(r)
 
     def build(p: Spot) -> None:
         p.box((0, width), (0, 0.025), (z, z + height), frame)
@@ -74,9 +77,44 @@ def radiator(r: random.Random) -> Piece:
     return Piece("radiator", 0.88, 0.13, 0.7, build)
 
 
+def _put_rubber_plant(p: Spot, r: random.Random, g: float) -> None:
+    """Broad leaves on a stem."""
+    stem = Look("bark", (0.8, 0.9, 0.6), "plant", flags=s.SMALL)
+    look = Look("paint", (0.16 * g, 0.34 * g, 0.12 * g), "plant", gloss=0.2)
+    p.rod((0.26, 0.26, 0.28), (0.27, 0.27, 1.15), 0.014, stem)
+    for k in range(11):
+        angle, z = k * 2.4 + 0.3 * r.random(), 0.5 + 0.065 * k
+        reach = 0.17 - 0.005 * k
+        tip = (0.26 + reach * math.cos(angle), 0.28 + 0.9 * reach * math.sin(angle))
+        p.rod((0.265, 0.265, z - 0.05), (*tip, z), 0.006, stem)
+        p.turned_ellipsoid(*tip, z, (0.12, 0.055, 0.014), angle, look)
+
+
+def _put_snake_plant(p: Spot, r: random.Random, g: float) -> None:
+    """Upright blades."""
+    for k in range(10):
+        angle, far, height = k * 2.4, 0.03 + 0.008 * k, r.uniform(0.22, 0.36)
+        u, v = 0.26 + far * math.cos(angle), 0.26 + far * math.sin(angle)
+        look = Look("leaf", (0.8 * g, 1.0 * g, 0.7 * g), "plant")
+        p.turned_ellipsoid(u, v, 0.26 + height, (0.034, 0.012, height), r.uniform(0, 3.1), look)
+
+
+def _put_palm(p: Spot, r: random.Random, g: float) -> None:
+    """A trunk with arching leaves."""
+    bark, look = Look("bark", (1.0, 0.9, 0.8), "plant"), Look("flat", (0.26 * g, 0.42 * g, 0.16 * g), "plant")
+    p.rod((0.26, 0.26, 0.28), (0.26, 0.27, 0.78), 0.03, bark)
+    for k in range(13):
+        angle, rise = k * 2.4, r.uniform(0.12, 0.4)
+        c, n = math.cos(angle), math.sin(angle)
+        bend = (0.26 + 0.13 * c, 0.27 + 0.12 * n, 0.8 + rise)
+        tip = (0.26 + 0.24 * c, 0.28 + 0.21 * n, 0.74 + rise * 0.7)
+        p.rod((0.26, 0.27, 0.78), bend, 0.012, look)
+        p.rod(bend, tip, 0.009, look)
+
+
 def plant(r: random.Random) -> Piece:
     """A plant in a pot, one of three habits."""
-    habit, tint = r.randrange(3), r.choice(((0.75, 0.42, 0.3), (0.9, 0.9, 0.86), (0.3, 0.34, 0.4)))
+    habit, tint = r.randrange(6), r.choice(((0.75, 0.42, 0.3), (0.9, 0.9, 0.86), (0.3, 0.34, 0.4)))
     g = r.uniform(0.85, 1.25)
     green = Look("leaf", (g, g, g), "plant")
 
@@ -93,7 +131,7 @@ def plant(r: random.Random) -> Piece:
                 top = (0.26 + 0.15 * math.cos(angle), 0.28 + 0.13 * math.sin(angle), 0.62 + 0.09 * (k % 4))
                 p.rod((0.26, 0.26, 0.28), top, 0.008, stem)
                 p.leaves(*top, (0.12, 0.12, 0.1), green, 0.2)
-        else:
+        elif habit == 2:
             p.rod((0.26, 0.26, 0.28), (0.24, 0.28, 1.25), 0.022, stem)
             for k in range(5):
                 angle = k * 2.4
@@ -105,6 +143,8 @@ def plant(r: random.Random) -> Piece:
                     green,
                     0.3,
                 )
+        else:
+            (_put_rubber_plant, _put_snake_plant, _put_palm)[habit - 3](p, r, g)
 
     return Piece("plant", 0.52, 0.52, 1.3, build)
 
@@ -165,3 +205,58 @@ def coat_rack(r: random.Random) -> Piece:
                 )
 
     return Piece("coats", 1.0, 0.2, 1.75, build, lift=0.85)
+
+
+def pouf(r: random.Random) -> Piece:
+    """A round cushion to sit on."""
+    cloth = Look(r.choice(("fabric", "knit", "kilim")), r.choice(CLOTHS), "chair")
+
+    def build(p: Spot) -> None:
+        p.cylinder(0.26, 0.26, (0.04, 0.34), 0.24, cloth)
+        p.ellipsoid(0.26, 0.26, 0.34, (0.24, 0.24, 0.06), cloth)
+        p.ellipsoid(0.26, 0.26, 0.06, (0.235, 0.235, 0.06), cloth)
+
+    return Piece("pouf", 0.52, 0.52, 0.4, build)
+
+
+def basket(r: random.Random) -> Piece:
+    """A basket with a blanket in it."""
+    cloth = Look("fabric", r.choice(CLOTHS), "box")
+
+    def build(p: Spot) -> None:
+        p.cylinder(0.22, 0.22, (0.0, 0.3), 0.2, Look("knit", (0.85, 0.66, 0.42), "box", top="fabric"))
+        p.cylinder(0.22, 0.22, (0.28, 0.32), 0.21, Look("knit", (0.7, 0.52, 0.32), "box", top="fabric"))
+        p.ellipsoid(0.2, 0.22, 0.33, (0.15, 0.13, 0.07), cloth)
+        p.rod((0.3, 0.3, 0.33), (0.42, 0.34, 0.2), 0.04, cloth)
+
+    return Piece("basket", 0.45, 0.45, 0.4, build)
+
+
+def side_table(r: random.Random) -> Piece:
+    """A small round table with a vase."""
+    wood = wood_look(r, "table")
+
+    def build(p: Spot) -> None:
+        p.cylinder(0.22, 0.22, (0.52, 0.55), 0.22, wood)
+        for k in range(3):
+            c, n = math.cos(2.1 * k + 0.5), math.sin(2.1 * k + 0.5)
+            leg = Look("wood", wood.tint, "table", flags=s.SMALL)
+            p.rod((0.22 + 0.17 * c, 0.22 + 0.17 * n, 0.0), (0.22 + 0.08 * c, 0.22 + 0.08 * n, 0.52), 0.016, leg)
+        vase(p, r, 0.2, 0.2, 0.55)
+        p.box((0.26, 0.38), (0.14, 0.3), (0.55, 0.575), Look("books", r.choice(CLOTHS), "books", flags=s.SMALL))
+
+    return Piece("side table", 0.45, 0.45, 0.95, build)
+
+
+def sconce(r: random.Random) -> Piece:
+    """A wall lamp."""
+    shade = Look("fabric", SHADE, "lamp", emission=0.8, flags=s.NO_SHADOW)
+
+    def build(p: Spot) -> None:
+        brass = Look("paint", BRASS, "lamp", flags=s.SMALL | s.NO_SHADOW)
+        p.box((0.05, 0.15), (0, 0.015), (1.62, 1.8), brass)
+        p.rod((0.1, 0.01, 1.66), (0.1, 0.1, 1.7), 0.008, brass)
+        p.cylinder(0.1, 0.11, (1.72, 1.88), 0.075, shade)
+        put_shade_rims(p, 0.1, 0.11, (1.72, 1.88), 0.077)
+
+    return Piece("sconce", 0.2, 0.2, 1.9, build, lift=1.6)

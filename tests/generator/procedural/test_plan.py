@@ -2,9 +2,10 @@
 
 import pytest
 from spatia.generator.procedural import scene as s
+from spatia.generator.procedural.furnishing import NEEDS, ROOM_USES
 from spatia.generator.procedural.plan import CellPlan, Plan
 from spatia.generator.procedural.props import picture
-from spatia.generator.procedural.rooms import NEEDS, ROOM_USES, build_cell
+from spatia.generator.procedural.rooms import build_cell
 
 FAR = 1_000_003
 
