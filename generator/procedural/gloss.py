@@ -40,12 +40,12 @@ def gleam(cells, slot, x, y, z, rx, ry, rz, light):
 
 
 @njit(**OPTIONS)
-def mirrored_lamp(cells, slot, x, y, z, rx, ry, rz):
+def mirrored_lamp(lamps, slot, x, y, z, rx, ry, rz):
     """How bright a cell's first lamp is in a glossy surface."""
-    if cells.num_lamps[slot] == 0:
-        return F(0.0)
-    dx, dy, dz = cells.lamps[slot, 0, 0] - x, cells.lamps[slot, 0, 1] - y, cells.lamps[slot, 0, 2] - z
+    dx, dy, dz = lamps[slot, 0, 0] - x, lamps[slot, 0, 1] - y, lamps[slot, 0, 2] - z
     s = max(F(0.0), dx * rx + dy * ry + dz * rz) / math.sqrt(dx * dx + dy * dy + dz * dz)
-    for _ in range(5):
-        s *= s
-    return s * cells.lamps[slot, 0, 3]
+    s *= s
+    s *= s
+    s *= s
+    s *= s
+    return s * s * lamps[slot, 0, 3]

@@ -39,11 +39,11 @@ _CLOUD, _STAINS = MATERIAL_INDEX["cloud"], MATERIAL_INDEX["plaster"]
 
 
 @njit(**OPTIONS)
-def _in_movers_shade(movers, slot, x, y, z, nx, ny, nz, dx, dy, dz, limit, leaves):
+def _in_movers_shade(bounds, floats, ints, first, count, slot, x, y, z, nx, ny, nz, dx, dy, dz, limit, leaves):
     """True if something that moves stands between a surface and a light.
 
     Args:
-        movers: What moves.
+        bounds, floats, ints, first, count: Of ``Movers``.
         slot: The surface's cell.
         x, y, z: Where on the surface, in the cell.
         nx, ny, nz: The surface's normal.
@@ -51,66 +51,17 @@ def _in_movers_shade(movers, slot, x, y, z, nx, ny, nz, dx, dy, dz, limit, leave
         limit: How far off the light is, in units of the direction.
         leaves: Mask of foliage.
     """
-    if movers.count[slot] == 0:
-        return False
-    bounds = movers.bounds
     ox, oy, oz = bounds[slot, 0] - x, bounds[slot, 1] - y, bounds[slot, 2] - z
     along = (ox * dx + oy * dy + oz * dz) / (dx * dx + dy * dy + dz * dz)
     ox, oy, oz = ox - along * dx, oy - along * dy, oz - along * dz
     if ox * ox + oy * oy + oz * oz >= bounds[slot, 3] * bounds[slot, 3]:
         return False
     x, y, z = x + nx * F(0.02), y + ny * F(0.02), z + nz * F(0.02)
-    for m in range(movers.first[slot], movers.first[slot] + movers.count[slot]):
-        t, _ = hit(movers.shadow_floats, m, movers.shadow_ints[m, TYPE], x, y, z, dx, dy, dz, leaves)
+    for m in range(first[slot], first[slot] + count[slot]):
+        t, _ = hit(floats, m, ints[m, TYPE], x, y, z, dx, dy, dz, leaves)
         if t < limit:
             return True
     return False
-
-
-@njit(**OPTIONS)
-def _from_lamps(cells, movers, slot, x, y, z, nx, ny, nz, floor, is_mover, leaves):
-    """Strength of the lamps on a surface of a cell; ``floor`` is the least share that a lamp behind it gives."""
-    lamps, total = cells.lamps, F(0.0)
-    for i in range(cells.num_lamps[slot]):
-        dx, dy, dz = lamps[slot, i, 0] - x, lamps[slot, i, 1] - y, lamps[slot, i, 2] - z
-        r2, reach2 = dx * dx + dy * dy + dz * dz, lamps[slot, i, 5] * lamps[slot, i, 5]
-        fade = F(1.0) - r2 * r2 / (reach2 * reach2)
-        facing = dx * nx + dy * ny + dz * nz
-        if fade <= 0 or (facing <= 0 and floor <= 0):
-            continue
-        dist = math.sqrt(r2)
-        e = lamps[slot, i, 3] * max(facing / dist, floor) * fade * fade / (r2 + F(0.35))
-        owner = int(lamps[slot, i, 4])
-        if owner >= 0 and e > F(0.004):
-            e *= lamp_reaches(cells, owner, dx - nx * F(0.03), dy - ny * F(0.03), dz - nz * F(0.03), dist)
-            if not is_mover and _in_movers_shade(movers, slot, x, y, z, nx, ny, nz, dx, dy, dz, F(1.0), leaves):
-                e = F(0.0)
-        total += e
-    return total
-
-
-@njit(**OPTIONS)
-def _from_sun(cells, movers, slot, x, y, z, nx, ny, nz, floor, light, leaves):
-    """Strength of the sun on a surface of a cell; ``floor`` is the least share where it is not shaded."""
-    sun = light.sun
-    facing = max(nx * sun[0] + ny * sun[1] + nz * sun[2], floor)
-    if facing <= 0:
-        return F(0.0)
-    s = sun_at(cells, slot, x + nx * F(0.03), y + ny * F(0.03), z + nz * F(0.03), light)
-    if s > 0 and _in_movers_shade(movers, slot, x, y, z, nx, ny, nz, sun[0], sun[1], sun[2], MISS, leaves):
-        return F(0.0)
-    return s * facing
-
-
-@njit(**OPTIONS)
-def _contact(cells, movers, slot, x, y):
-    """How open the floor is to light between what stands and moves on it."""
-    s, blobs = floor_open(cells, slot, x, y), movers.blobs
-    for i in range(movers.num_blobs):
-        if int(blobs[i, 0]) == slot:
-            dx, dy = x - blobs[i, 1], y - blobs[i, 2]
-            s *= F(1.0) - F(0.6) * math.exp(-(dx * dx + dy * dy) / (blobs[i, 3] * blobs[i, 3]) * F(1.2))
-    return s
 
 
 @njit(inline="always", **OPTIONS)
@@ -145,7 +96,9 @@ def shade(seen, eye, cells, movers, light, tex, row0, row1, depth, index, color,
     floats, ints, texels = seen.floats, seen.ints, tex.texels
     per_material = texels.size // tex.inverse_size.size
     clouds, stains = _CLOUD * per_material + tex.offsets[1], _STAINS * per_material
-    is_day = light.sun_color[0] > 0
+    is_day, sun, lamps = light.sun_color[0] > 0, light.sun, cells.lamps
+    shadow_floats, shadow_ints = movers.shadow_floats, movers.shadow_ints
+    bounds, blobs = movers.bounds, movers.blobs
     width, height = eye.width, eye.height
     wall = np.zeros(4, np.float32)
     wall_of = -1
@@ -176,8 +129,9 @@ def shade(seen, eye, cells, movers, light, tex, row0, row1, depth, index, color,
                 t = depth[y, x]
                 px, py, pz = dx * t, dy * t, dz * t
                 cx, cy, cz = px - cells.origin[slot, 0], py - cells.origin[slot, 1], pz - cells.origin[slot, 2]
+                east, north = cx + cells.phase[slot, 0], cy + cells.phase[slot, 1]
                 face, material, mx, my, mz, tu, tv, du, dv, squeeze = surface_at(
-                    floats, ints, k, px, py, pz, dx, dy, dz, cells, slot, tex.inverse_size
+                    floats, ints, k, px, py, pz, dx, dy, dz, east, north, cz, tex.inverse_size
                 )
                 this_key = k * 16 + face
                 key[y, x] = this_key
@@ -214,18 +168,58 @@ def shade(seen, eye, cells, movers, light, tex, row0, row1, depth, index, color,
                     s = crease(cells, slot, cx, cy, cz, face if kind == BOX else 3, wall)
                     ar, ag, ab = ar * s, ag * s, ab * s
                 r, g, bl = r * stain, g * stain, bl * stain
-                contact = _contact(cells, movers, slot, cx, cy) if cz < F(0.05) and mz > F(0.5) else F(1.0)
+                contact = F(1.0)
+                if cz < F(0.05) and mz > F(0.5):
+                    contact = floor_open(cells, slot, cx, cy)
+                    for i in range(movers.num_blobs):
+                        if int(blobs[i, 0]) == slot:
+                            ox, oy = cx - blobs[i, 1], cy - blobs[i, 2]
+                            s = (ox * ox + oy * oy) / (blobs[i, 3] * blobs[i, 3])
+                            contact *= F(1.0) - F(0.6) * math.exp(-s * F(1.2))
                 er, eg, eb = ar * contact, ag * contact, ab * contact
-                s = _from_lamps(
-                    cells, movers, slot, cx, cy, cz, mx, my, mz, F(0.35) if is_leaf else F(0.0), is_mover, tex.leaves
-                )
-                s *= F(0.4) + F(0.6) * contact
-                er, eg, eb = er + s * light.lamp_color[0], eg + s * light.lamp_color[1], eb + s * light.lamp_color[2]
-                if is_day and cells.is_sunny[slot]:
-                    s = _from_sun(
-                        cells, movers, slot, cx, cy, cz, mx, my, mz, F(0.25) if is_leaf else F(0.0), light, tex.leaves
+                is_shaded = movers.count[slot] > 0 and not (is_mover or is_leaf)
+                # Lamps. Leaves get some light from behind.
+                for i in range(cells.num_lamps[slot]):
+                    ox, oy, oz = lamps[slot, i, 0] - cx, lamps[slot, i, 1] - cy, lamps[slot, i, 2] - cz
+                    r2, reach2 = ox * ox + oy * oy + oz * oz, lamps[slot, i, 5] * lamps[slot, i, 5]
+                    fade = F(1.0) - r2 * r2 / (reach2 * reach2)
+                    facing = ox * mx + oy * my + oz * mz
+                    if fade <= 0 or (facing <= 0 and not is_leaf):
+                        continue
+                    dist = math.sqrt(r2)
+                    facing = max(facing / dist, F(0.35) if is_leaf else F(0.0))
+                    s = lamps[slot, i, 3] * facing * fade * fade / (r2 + F(0.35))
+                    owner = int(lamps[slot, i, 4])
+                    if owner >= 0 and s > F(0.004):
+                        s *= lamp_reaches(cells, owner, ox - mx * F(0.03), oy - my * F(0.03), oz - mz * F(0.03), dist)
+                        if is_shaded and _in_movers_shade(
+                            bounds, shadow_floats, shadow_ints, movers.first, movers.count, slot,
+                            cx, cy, cz, mx, my, mz, ox, oy, oz, F(1.0), tex.leaves,
+                        ):  # fmt: skip
+                            s = F(0.0)
+                    s *= F(0.4) + F(0.6) * contact
+                    er, eg, eb = (
+                        er + s * light.lamp_color[0],
+                        eg + s * light.lamp_color[1],
+                        eb + s * light.lamp_color[2],
                     )
-                    er, eg, eb = er + s * light.sun_color[0], eg + s * light.sun_color[1], eb + s * light.sun_color[2]
+                if is_day and cells.is_sunny[slot]:
+                    facing = mx * sun[0] + my * sun[1] + mz * sun[2]
+                    if is_leaf:
+                        facing = max(facing, F(0.25))
+                    if facing > 0:
+                        s = sun_at(cells, slot, cx + mx * F(0.03), cy + my * F(0.03), cz + mz * F(0.03), light)
+                        if is_shaded and s > 0 and _in_movers_shade(
+                            bounds, shadow_floats, shadow_ints, movers.first, movers.count, slot,
+                            cx, cy, cz, mx, my, mz, sun[0], sun[1], sun[2], MISS, tex.leaves,
+                        ):  # fmt: skip
+                            s = F(0.0)
+                        s *= facing
+                        er, eg, eb = (
+                            er + s * light.sun_color[0],
+                            eg + s * light.sun_color[1],
+                            eb + s * light.sun_color[2],
+                        )
                 emission = floats[k, EM] * (F(1.15) if is_day else F(2.6))
                 r, g, bl = r * (er + emission), g * (eg + emission), bl * (eb + emission)
                 # Gloss: windows and lamps mirrored in floors and furniture.
@@ -239,8 +233,13 @@ def shade(seen, eye, cells, movers, light, tex, row0, row1, depth, index, color,
                         s = gleam(cells, slot, cx, cy, cz, rx, ry, rz, light) * fresnel
                         s *= contact * (F(2.2) if is_day else F(0.25))
                         r, g, bl = r + s * light.sky_low[0], g + s * light.sky_low[1], bl + s * light.sky_low[2]
-                    s = mirrored_lamp(cells, slot, cx, cy, cz, rx, ry, rz) * fresnel * contact
-                    r, g, bl = r + s * light.lamp_color[0], g + s * light.lamp_color[1], bl + s * light.lamp_color[2]
+                    if cells.num_lamps[slot] > 0:
+                        s = mirrored_lamp(lamps, slot, cx, cy, cz, rx, ry, rz) * fresnel * contact
+                        r, g, bl = (
+                            r + s * light.lamp_color[0],
+                            g + s * light.lamp_color[1],
+                            bl + s * light.lamp_color[2],
+                        )
                     s = F(0.6) * fresnel
                     r, g, bl = r + s * ar, g + s * ag, bl + s * ab
                 if is_yard:

@@ -37,8 +37,16 @@ from .scene import (
 
 
 @njit(**OPTIONS)
-def surface_at(floats, ints, k, px, py, pz, dx, dy, dz, cells, slot, inverse_size):
+def surface_at(floats, ints, k, px, py, pz, dx, dy, dz, east, north, up, inverse_size):
     """How a primitive's surface lies where a ray meets it.
+
+    Args:
+        floats, ints: Primitives relative to the camera.
+        k: Which of them.
+        px, py, pz: Where it is met.
+        dx, dy, dz: The ray.
+        east, north, up: The same point in the place, for textures that run on.
+        inverse_size: Of all materials.
 
     Returns:
         (face, material, normal in the place's axes (3), texture coordinates in metres (2), direction of the view on the
@@ -68,9 +76,8 @@ def surface_at(floats, ints, k, px, py, pz, dx, dy, dz, cells, slot, inverse_siz
             ny = F(1.0) if ly > 0 else F(-1.0)
             tu, tv, du, dv, hu, hv = lx, lz, ex, ez, hx, hz
         if uv == UV_PLACE:
-            ox, oy = cells.phase[slot, 0] - cells.origin[slot, 0], cells.phase[slot, 1] - cells.origin[slot, 1]
-            tu = py + oy if face == 0 else px + ox
-            tv = py + oy if face == 2 else pz - cells.origin[slot, 2]
+            tu = north if face == 0 else east
+            tv = north if face == 2 else up
         elif uv == UV_STRETCHED:
             size = F(0.5) / inverse_size[material]
             su, sv = size * floats[k, SU] / hu, size * floats[k, SV] / hv
