@@ -5,10 +5,11 @@ they touch. One program draws one tile: it keeps its pixels in registers, walks 
 pixel has its layers. Large clouds are dealt out in windows; between two of them discs that nothing more is seen of are
 dropped.
 
-Imports Triton; ``conditioning`` imports this module only where that is installed and the device runs CUDA. Verified by
-Triton's interpreter; unproven on hardware.
+Imports Triton; ``conditioning`` imports this module only where that is installed and the device runs CUDA. Where the
+kernel cannot be compiled torch draws. Verified by Triton's interpreter; unproven on hardware.
 """
 
+import logging
 from typing import Any
 
 import torch
@@ -16,6 +17,8 @@ import triton  # pyright: ignore[reportMissingImports]
 import triton.language as tl  # pyright: ignore[reportMissingImports]
 
 from .conditioning_torch import TorchRaster
+
+logger = logging.getLogger(__name__)
 
 TILE = 16
 """Side of a tile in pixels: 256 pixels are a program's."""
@@ -101,12 +104,26 @@ class TritonRaster(TorchRaster):
         self, points: Any, colors: Any, size: tuple[int, int], *, window: int = WINDOW, **options: Any
     ) -> None:
         super().__init__(points, colors, size, **options)
-        self._window = window
+        self._window, self._is_usable = window, True
         r, g, b = self._colors.int().unbind(1)
         self._words = (r | (g << 8) | (b << 16)).view(torch.float32)
         self._columns, self._rows = -(-self._width // TILE), -(-self._height // TILE)
 
     def _composite(
+        self, discs: tuple[torch.Tensor, ...], light: torch.Tensor, layers: torch.Tensor, depth: torch.Tensor
+    ) -> None:
+        if self._is_usable:
+            try:
+                self._composite_tiles(discs, light, layers, depth)
+                return
+            except Exception as error:  # no compiler, an unknown card: each back-end of Triton has errors of its own
+                if layers.any():
+                    raise
+                self._is_usable = False
+                logger.warning("Triton cannot draw here, torch does from now on: %s", error)
+        super()._composite(discs, light, layers, depth)
+
+    def _composite_tiles(
         self, discs: tuple[torch.Tensor, ...], light: torch.Tensor, layers: torch.Tensor, depth: torch.Tensor
     ) -> None:
         kernel: Any = _lay_tiles

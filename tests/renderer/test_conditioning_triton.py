@@ -65,3 +65,13 @@ def test_cuda_is_drawn_by_the_kernel(module, monkeypatch):
     monkeypatch.setattr(module, "TritonRaster", lambda *rest, **options: made.append(options["device"]))
     SceneDrawer(*cloud(3), CAMERA, device="cuda:1")
     assert made == ["cuda:1"]
+
+
+@NEEDS_TRITON
+def test_where_the_kernel_cannot_be_compiled_torch_draws(module, monkeypatch, caplog):
+    points, colors = cloud(100)
+    monkeypatch.setattr(module, "_lay_tiles", None)
+    got = by_triton(module, points, colors, IDENTITY, CAMERA, monkeypatch, radius_px=radius_at(32, 2.6))
+    expected = render_scene_video(points, colors, IDENTITY, CAMERA, radius_px=radius_at(32, 2.6))
+    assert np.abs(got.color.astype(int) - expected.color).max() <= 1
+    assert "Triton cannot draw here" in caplog.text
