@@ -24,18 +24,20 @@ from rich.console import Console
 from rich.table import Table
 from scipy.spatial import cKDTree
 from skimage.metrics import structural_similarity
+from spatia.generator.learned import ESTIMATOR_VARIABLE, SEGMENTER_VARIABLE, LearnedTools
 from spatia.generator.pipeline import run_request
 from spatia.generator.procedural.generator import ProceduralGenerator
 from spatia.generator.procedural.place import EYE_HEIGHT_M, Place, PlaceSpec, PlaceView
-from spatia.generator.requests import Clip, ClipRequest, Progress, SceneVideo
+from spatia.generator.requests import Clip, ClipRequest, Progress, ReferenceFrame, SceneVideo
 from spatia.renderer.capture import contact_sheet
 from spatia.renderer.interface import DrawOptions
 from spatia.renderer.software import SoftwareRenderer
 from spatia.runtime.closing import LoopCloser, stage_closure
 from spatia.world.camera import Pinhole, unproject
 from spatia.world.keyframes import FrameBank
-from spatia.world.memory import SpatialMemory
+from spatia.world.memory import MemorySnapshot, SpatialMemory
 from spatia.world.merge import stage_update
+from spatia.world.retrieval import MAX_REFERENCES
 from spatia.world.slam.closure import Closure
 from spatia.world.transforms import invert, look, rotation_angle_rad
 from spatia.world.updates import UpdateReport
@@ -55,6 +57,7 @@ STRAY_M, LEAK_M = 0.05, 0.03
 EVERY = 5
 """Truth is taken from every fifth frame."""
 KNOWN = 0.5
+WEIGHT_FREE = {ESTIMATOR_VARIABLE: "multiview", SEGMENTER_VARIABLE: "none"}
 MOVING_SHARE = 0.05
 """Wanted share of moving pixels: people walk by, and not into the camera."""
 
@@ -188,10 +191,11 @@ def walk_loop(place: Place, num_clips: int) -> Loop:
             pinhole=pinhole,
             memory=snapshot.subset(snapshot.chunks_in_frusta(pinhole, asked[part])),
             first_keyframe_id=bank.reserve_ids(FRAMES),
+            references=references_of(bank, snapshot, pinhole, asked[part]),
             place=str(place.spec),
             time_s=part.start / RATE_HZ,
         )
-        update = run_request(request, generator, Silent()).update
+        update = run_request(request, generator, Silent(), tools=LearnedTools(WEIGHT_FREE)).update
         keyframes = list(update.keyframes)
         if clip == 0 and keyframes:
             keyframes[0] = replace(keyframes[0], request_id=0)  # the first picture stands where it stands
@@ -204,6 +208,17 @@ def walk_loop(place: Place, num_clips: int) -> Loop:
         if closure is not None:
             _take_out_drift(loop, closure, first_ids)
     return loop
+
+
+def references_of(
+    bank: FrameBank, memory: MemorySnapshot, pinhole: Pinhole, world_T_camera: npt.NDArray[np.float64]
+) -> tuple[ReferenceFrame, ...]:
+    """Keyframes that share surface with a path, the first picture before all, as a walk chooses them."""
+    first = [k for k in bank.keyframes if k.request_id == 0]
+    shared = bank.retrieve(memory, pinhole, world_T_camera, k=MAX_REFERENCES) if first else []
+    known = {k.keyframe_id for k in first}
+    chosen = (first + [k for k in shared if k.keyframe_id not in known])[:MAX_REFERENCES]
+    return tuple(ReferenceFrame(k.color, k.depth_m, k.pinhole, k.world_T_camera, False, k.keyframe_id) for k in chosen)
 
 
 def _take_out_drift(loop: Loop, closure: Closure, first_ids: list[int]) -> None:

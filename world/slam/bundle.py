@@ -149,6 +149,7 @@ def adjust(
     pinhole: Pinhole,
     *,
     prior: PosePrior = APPROXIMATE,
+    asked: npt.NDArray[np.float64] | None = None,
     num_steps: int = NUM_STEPS,
     is_firm: npt.NDArray[np.bool_] | None = None,
     is_cautious: bool = False,
@@ -162,6 +163,7 @@ def adjust(
         world_T_camera: (F, 4, 4) approximate poses.
         pinhole: Intrinsics of all frames.
         prior: How firmly the poses are held where they came.
+        asked: (F, 4, 4) poses that they are held at instead.
         num_steps: Of Gauss-Newton; none leaves the poses as they are.
         is_firm: (F,) bool, poses that stay where they are.
         is_cautious: Keep the poses as they came unless others explain the corners clearly better, also where neither
@@ -176,7 +178,7 @@ def adjust(
     for _ in range(num_steps):
         size = 6 * len(poses)
         hessian, gradient = np.zeros((size, size)), np.zeros(size)
-        _add_prior(hessian, gradient, poses, world_T_camera, prior)
+        _add_prior(hessian, gradient, poses, world_T_camera if asked is None else asked, prior, is_firm)
         if is_firm is not None:
             hessian[np.diag_indices(size)] += np.where(np.repeat(is_firm, 6), FIRM, 0.0)
         systems = [_linearise(link, rho, poses, pinhole, noise_px) for link, rho in zip(links, inverse, strict=True)]
@@ -286,6 +288,7 @@ def _add_prior(
     poses: npt.NDArray[np.float64],
     asked: npt.NDArray[np.float64],
     prior: PosePrior,
+    is_firm: npt.NDArray[np.bool_] | None,
 ) -> None:
     """Pull every pose towards the one it came with."""
     weight = np.repeat([prior.rotation_rad**-2.0, prior.translation_m**-2.0], 3)
@@ -296,7 +299,8 @@ def _add_prior(
         hessian[part, part] += np.diag(weight)
         gradient[part] += weight * error
     if np.isfinite(prior.step_m):
-        _add_step_prior(hessian, gradient, poses, asked, prior)
+        free = np.ones(len(poses), bool) if is_firm is None else ~is_firm
+        _add_step_prior(hessian, gradient, poses, asked, prior, free[:-1] & free[1:])
 
 
 def _add_step_prior(
@@ -305,12 +309,13 @@ def _add_step_prior(
     poses: npt.NDArray[np.float64],
     asked: npt.NDArray[np.float64],
     prior: PosePrior,
+    is_step: npt.NDArray[np.bool_],
 ) -> None:
-    """Pull the corrections, in the world, of each pose and the next towards each other."""
+    """Pull the corrections, in the world, of each pose and the next, where both are free, towards each other."""
     weight = np.repeat([prior.step_rad**-2.0, prior.step_m**-2.0], 3)
     turns = poses[:, :3, :3] @ asked[:, :3, :3].transpose(0, 2, 1)
     shifts = poses[:, :3, 3] - asked[:, :3, 3]
-    for k in range(len(poses) - 1):
+    for k in np.flatnonzero(is_step).tolist():
         error = np.concatenate([rotation_vector(turns[k].T @ turns[k + 1]), shifts[k + 1] - shifts[k]])
         jacobian = np.zeros((6, 12))
         for column, pose, sign in ((0, poses[k], -1.0), (6, poses[k + 1], 1.0)):

@@ -12,6 +12,8 @@ from ..transforms import Transform, invert
 MAX_CORNERS = 2500
 FAST_THRESHOLD = 7
 BINARY_BYTES = 32
+OFFERED_CORNERS, CELLS_ACROSS = 5, 24
+"""Corners that are spread evenly are chosen from so many times their number, by cells of this share of the width."""
 BLOB_CONTRAST = 0.02
 RATIO = 0.8
 """A match counts if the second best is this much worse (Lowe's test)."""
@@ -79,6 +81,51 @@ def find_corners(
         return Corners(np.empty((0, 2), np.float32), np.empty((0, 32), np.uint8))
     places = np.asarray(cv2.KeyPoint.convert(keypoints), np.float32).reshape(-1, 2) + np.float32(0.5)
     return Corners(places, np.asarray(descriptors, np.uint8))
+
+
+def find_even_corners(
+    color: npt.NDArray[np.uint8], ignore: npt.NDArray[np.bool_] | None = None, max_corners: int = MAX_CORNERS
+) -> Corners:
+    """Find a picture's corners, the strongest of each part of it: those of all would crowd where contrast is highest.
+
+    Args:
+        color: (H, W, 3) uint8 sRGB.
+        ignore: (H, W) bool, True where none is wanted.
+        max_corners: At most so many.
+    """
+    gray = cv2.cvtColor(color, cv2.COLOR_RGB2GRAY)
+    mask = None if ignore is None else (~ignore).astype(np.uint8)
+    detector = cv2.ORB.create(OFFERED_CORNERS * max_corners, fastThreshold=FAST_THRESHOLD)
+    offered = list(detector.detect(gray, mask))
+    if not offered:
+        return Corners(np.empty((0, 2), np.float32), np.empty((0, 32), np.uint8))
+    places = np.asarray(cv2.KeyPoint.convert(offered), np.float32).reshape(-1, 2)
+    strength = np.array([k.response for k in offered])
+    chosen = spread_evenly(places, strength, gray.shape[1] / CELLS_ACROSS, max_corners)
+    keypoints, descriptors = detector.compute(gray, [offered[i] for i in chosen])
+    if descriptors is None or len(keypoints) == 0:
+        return Corners(np.empty((0, 2), np.float32), np.empty((0, 32), np.uint8))
+    places = np.asarray(cv2.KeyPoint.convert(keypoints), np.float32).reshape(-1, 2) + np.float32(0.5)
+    return Corners(places, np.asarray(descriptors, np.uint8))
+
+
+def spread_evenly(
+    places: npt.NDArray[np.float32], strength: npt.NDArray[np.floating], cell_px: float, count: int
+) -> npt.NDArray[np.intp]:
+    """Rows of (N, 2) places, the strongest of each cell first, then the second strongest of each, and so on.
+
+    Args:
+        places: (N, 2) pixel positions.
+        strength: (N,) larger is better.
+        cell_px: Side of a cell.
+        count: At most so many rows.
+    """
+    column, row = np.floor(places / cell_px).astype(np.int64).T
+    cell = row * (int(column.max(initial=0)) + 1) + column
+    order = np.lexsort((-strength, cell))
+    _, starts, sizes = np.unique(cell[order], return_index=True, return_counts=True)
+    rank = np.arange(len(order)) - np.repeat(starts, sizes)
+    return order[np.lexsort((-strength[order], rank))][:count]
 
 
 def find_blobs(

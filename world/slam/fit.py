@@ -105,7 +105,7 @@ def align_frames(
 def settle_poses(alignments: list[Alignment], asked: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.float64], str]:
     """Poses of the lifted frames and, if too many do not fit, why all is rejected.
 
-    A frame that memory says nothing about takes the correction of the nearest frame that has one.
+    A frame that memory says nothing about, or that is left out, takes the correction of the nearest frame that has one.
     """
     bad = [a for a in alignments if a.rejected]
     if len(bad) > MAX_REJECTED_SHARE * len(alignments):
@@ -113,7 +113,7 @@ def settle_poses(alignments: list[Alignment], asked: npt.NDArray[np.float64]) ->
     poses = np.stack([a.world_T_camera for a in alignments])
     firm = [k for k, a in enumerate(alignments) if np.isfinite(a.residual) and not a.rejected]
     for k, a in enumerate(alignments):
-        if firm and not np.isfinite(a.residual):
+        if firm and (a.rejected or not np.isfinite(a.residual)):
             near = min(firm, key=lambda j: abs(j - k))
             poses[k] = poses[near] @ invert(asked[near]) @ asked[k]
     return poses, ""

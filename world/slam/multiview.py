@@ -1,5 +1,6 @@
 """Depth of colour frames whose poses are known about: poses adjusted, planes swept, depths checked on each other."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -7,13 +8,15 @@ import numpy as np
 import numpy.typing as npt
 
 from ..camera import Pinhole
+from ..keyframes import Keyframe
 from ..memory import MemorySnapshot
 from ..transforms import invert, rotation_angle_rad
 from ..visibility import render_depth
+from .anchors import adjust_hung, anchor_of, hang_on
 from .bundle import NUM_STEPS, Bundle, adjust, link_frames
 from .completion import last_known
 from .estimators import FrameStack, GeometryEstimate
-from .features import find_corners
+from .features import find_corners, find_even_corners
 from .given import depth_confidence, find_flying
 from .lift import choose_frames
 from .refinement import refine_depth
@@ -36,6 +39,8 @@ PAIR_SAME_DEPTH = 0.01
 VIEWS_THAT_AGREE, FEW_VIEWS = 2, 3
 """So many other views must confirm a depth; where there are few, as in a short clip, all of them."""
 MAX_WITNESSES = 8
+SETTLED_SHARE, SETTLING_ROUNDS = 0.03, 2
+"""Refined depths of several views that differ by no more than this are averaged, so many times."""
 CONTINUED_PX, CONTINUED_SHARE, PAIR_CONTINUED_SHARE, CONTINUED_DEPTH = 9, 0.35, 0.5, 0.02
 """A pixel is believed where this share of the 9x9 around is confirmed and has its depth on average."""
 MAX_MATCH_COST, MAX_DISTINCT = 0.75, 0.98
@@ -71,8 +76,12 @@ class MultiView:
     name = "multiview"
     uses_all_frames = True
 
-    def __init__(self, *, keep_poses: bool = False) -> None:
-        self._keep_poses = keep_poses
+    def __init__(self, *, keep_poses: bool = False, anchors: Sequence[Keyframe] = ()) -> None:
+        self._keep_poses, self._anchors = keep_poses, tuple(anchors)
+
+    def anchored(self, anchors: Sequence[Keyframe]) -> "MultiView":
+        """The same with other anchors."""
+        return MultiView(keep_poses=self._keep_poses, anchors=anchors)
 
     def estimate(self, frames: FrameStack, memory: MemorySnapshot) -> GeometryEstimate:
         """Estimate depth of the frames that a clip's motion sets apart; the others get none.
@@ -83,7 +92,7 @@ class MultiView:
         if len(frames) < 2:
             raise ValueError("estimator multiview: expected two frames or more, got one; use diorama for a lone photo")
         views = _key_views(frames, memory)
-        bundle = _adjusted(frames, views, memory, num_steps=0 if self._keep_poses else NUM_STEPS)
+        bundle = self._adjusted(frames, views, memory)
         inverse_depths = _planes(views, bundle, memory)
         matching = STEREO if len(views.indices) <= 2 else HAND_HELD
         swept = []
@@ -93,6 +102,28 @@ class MultiView:
                 sweep_planes(_gray_view(views, bundle, k), others, inverse_depths, matching) if others else None
             )
         return _estimate_of(frames, views, bundle, swept)
+
+    def _adjusted(self, frames: FrameStack, views: _Views, memory: MemorySnapshot) -> Bundle:
+        """Poses of the key views, corrected by their common corners and by what is known of these.
+
+        That is the depth of anchors or, where none is seen, that of memory.
+        """
+        ignore = [None if frames.moving is None else frames.moving[k] for k in views.indices]
+        find = find_corners if len(views.indices) <= 2 else find_even_corners  # a pair's strongest bound its depth best
+        corners = [find(frames.color[k], m, MAX_CORNERS) for k, m in zip(views.indices, ignore, strict=True)]
+        poses, pinhole = frames.world_T_camera[views.indices], frames.pinhole
+        gray = [np.asarray(cv2.cvtColor(frames.color[k], cv2.COLOR_RGB2GRAY), np.uint8) for k in views.indices]
+        if not self._keep_poses:
+            anchors = [a for a in (anchor_of(k, pinhole) for k in self._anchors) if a is not None]
+            hung = hang_on(anchors, corners, gray, poses, pinhole) if anchors else None
+            if hung is not None:
+                links = link_frames(corners, views.neighbours, pinhole, None, gray)
+                return adjust_hung(links, hung, poses, pinhole)
+        known = [_known_depth(memory, pinhole, pose) for pose in poses] if memory.chunks else None
+        links = link_frames(corners, views.neighbours, pinhole, known, gray)
+        is_first = np.arange(len(poses)) == 0 if known is None else None  # the first picture says where the world is
+        num_steps = 0 if self._keep_poses else NUM_STEPS
+        return adjust(links, poses, pinhole, num_steps=num_steps, is_firm=is_first, is_cautious=True)
 
 
 def _key_views(frames: FrameStack, memory: MemorySnapshot) -> _Views:
@@ -144,17 +175,6 @@ def _choose_neighbours(poses: npt.NDArray[np.float64], k: int, typical_m: float)
             if side:
                 chosen.append(min(side, key=lambda j: abs(np.log(distance[j] / wanted)) + turn[j] / MAX_TURN_RAD))
     return chosen
-
-
-def _adjusted(frames: FrameStack, views: _Views, memory: MemorySnapshot, *, num_steps: int) -> Bundle:
-    """Poses of the key views, corrected by their common corners and by the depth that memory knows of these."""
-    ignore = [None if frames.moving is None else frames.moving[k] for k in views.indices]
-    corners = [find_corners(frames.color[k], mask, MAX_CORNERS) for k, mask in zip(views.indices, ignore, strict=True)]
-    poses = frames.world_T_camera[views.indices]
-    known = [_known_depth(memory, frames.pinhole, pose) for pose in poses] if memory.chunks else None
-    gray = [np.asarray(cv2.cvtColor(frames.color[k], cv2.COLOR_RGB2GRAY), np.uint8) for k in views.indices]
-    links = link_frames(corners, views.neighbours, frames.pinhole, known, gray)
-    return adjust(links, poses, frames.pinhole, num_steps=num_steps, is_cautious=True)
 
 
 def _known_depth(
@@ -228,9 +248,35 @@ def _estimate_of(frames: FrameStack, views: _Views, bundle: Bundle, swept: list[
         if num_others > 1:
             full = {j: _full_view(frames, views, bundle, j) for j in (k, *views.wide[k])}
             depth[index] = refine_depth(full[k], [full[j] for j in views.wide[k]], depth[index])
+    if len(views.indices) > 2:
+        for _ in range(SETTLING_ROUNDS):
+            settle_depths(depth, frames.pinhole, views.indices, bundle.world_T_camera)
     poses = _spread_poses(frames.world_T_camera, views.indices, bundle.world_T_camera)
     tests = {**counts, "reprojection_px": bundle.error_px, "key_views": float(len(views.indices))}
     return GeometryEstimate(depth, confidence, poses, 1.0, tests, poses_fit_together=True)
+
+
+def settle_depths(
+    depth_m: npt.NDArray[np.float32], pinhole: Pinhole, indices: list[int], poses: npt.NDArray[np.float64]
+) -> None:
+    """Move each view's depth, in place, to the mean of what all views that see the same surface say of it.
+
+    Args:
+        depth_m: (F, H, W) float32 metres, 0 unknown; those of ``indices`` change.
+        pinhole: Intrinsics of all.
+        indices: Of the key views among the frames.
+        poses: (K, 4, 4) their poses.
+    """
+    from . import sweep_kernels as kernels
+
+    camera = np.array([pinhole.fx, pinhole.fy, pinhole.cx, pinhole.cy])
+    as_found = depth_m.copy()
+    for k, index in enumerate(indices):
+        total, count = np.zeros(depth_m.shape[1:], np.float32), np.zeros(depth_m.shape[1:], np.float32)
+        for j in _witnesses(poses, k):
+            other_T_this = invert(poses[j]) @ poses[k]
+            kernels.gather(as_found[index], as_found[indices[j]], camera, other_T_this, SETTLED_SHARE, total, count)
+        depth_m[index] = as_found[index] * (1 + total / (1 + count))
 
 
 def _votes(views: _Views, bundle: Bundle, swept: list[SweptDepth | None], k: int) -> tuple[npt.NDArray[np.uint8], int]:

@@ -10,8 +10,10 @@ from ..transforms import invert
 from .sweep import MIDDLE_GRAY, OUTSIDE, UNSEEN_COST, GrayView, window_sum
 
 RADIUS, FLATNESS = 3, 4.0
-STEP = 0.008
-"""Depth is compared this share nearer and farther, and moved by at most as much."""
+COARSE_STEP, FINE_STEP = 0.02, 0.008
+"""Depth is compared these shares nearer and farther, one after the other, and moved by at most as much each time."""
+COARSE_LEAST = 0.6
+"""The coarse step moves what is off by more than this share of it; the fine one places the rest better."""
 SMOOTHED_PX = 7
 """Corrections are averaged over so many pixels, as far as these have one."""
 MIN_BEND = 0.01
@@ -38,19 +40,29 @@ def refine_depth(
     known = depth_m > 0
     if not others or not known.any():
         return depth_m.copy()
-    nearer, middle, farther = _costs(reference, others, depth_m)
+    coarse = _offset(reference, others, depth_m, COARSE_STEP)
+    moved = depth_m * (1 + np.float32(COARSE_STEP) * np.where(np.abs(coarse) > COARSE_LEAST, coarse, np.float32(0)))
+    moved *= 1 + np.float32(FINE_STEP) * _offset(reference, others, moved, FINE_STEP)
+    return np.where(known, moved, 0).astype(np.float32)
+
+
+def _offset(
+    reference: GrayView, others: Sequence[GrayView], depth_m: npt.NDArray[np.float32], step: float
+) -> npt.NDArray[np.float32]:
+    """(H, W) float32 where between one step nearer (-1) and one farther (1) the pictures agree best."""
+    known = depth_m > 0
+    nearer, middle, farther = _costs(reference, others, depth_m, step)
     bend = nearer + farther - 2 * middle
     says = known & (bend > MIN_BEND) & (np.minimum(np.minimum(nearer, farther), middle) < MAX_COST)
     offset = np.clip(0.5 * (nearer - farther) / np.maximum(bend, np.float32(MIN_BEND)), -1, 1)
     weight = np.where(says, bend, np.float32(0))
     size = (SMOOTHED_PX, SMOOTHED_PX)
     total = cv2.blur(weight, size)
-    mean = np.where(total > 1e-6, cv2.blur(weight * offset, size) / np.maximum(total, 1e-6), 0)
-    return np.where(known, depth_m * (1 + np.float32(STEP) * mean), 0).astype(np.float32)
+    return np.where(total > 1e-6, cv2.blur(weight * offset, size) / np.maximum(total, 1e-6), np.float32(0))
 
 
 def _costs(
-    reference: GrayView, others: Sequence[GrayView], depth_m: npt.NDArray[np.float32]
+    reference: GrayView, others: Sequence[GrayView], depth_m: npt.NDArray[np.float32], step: float
 ) -> list[npt.NDArray[np.float32]]:
     """(H, W) cost one step nearer, at the depth, and one step farther."""
     from . import sweep_kernels as kernels  # imports Numba, which takes most of a second
@@ -70,7 +82,7 @@ def _costs(
     for other in others:
         other_T_reference = (invert(other.world_T_camera) @ reference.world_T_camera).astype(np.float32)
         picture = np.asarray(other.gray - np.float32(MIDDLE_GRAY), np.float32)
-        for i, factor in enumerate((1 - STEP, 1.0, 1 + STEP)):
+        for i, factor in enumerate((1 - step, 1.0, 1 + step)):
             kernels.project(inverse, np.float32(factor), camera, other_T_reference, u, v)
             warped = cv2.remap(picture, u, v, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=(OUTSIDE,))
             kernels.compare(gray, mean, variance, 1 / counts, warped, *limits, first[i], second[i])

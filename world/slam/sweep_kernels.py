@@ -253,6 +253,53 @@ def vote(depth, other_depth, camera, other_t_this, tolerance, votes):
                 votes[y, x] += 1
 
 
+@njit(cache=True, nogil=True)
+def gather(depth, other_depth, camera, other_t_this, tolerance, total, count):
+    """Add up what another view says about each pixel's depth, where the two agree.
+
+    Args:
+        depth: (H, W) float32 metres, 0 unknown.
+        other_depth: (H, W) float32 metres of the other view, same intrinsics; read between four pixels of one surface.
+        camera: (4,) float64: fx, fy, cx, cy.
+        other_t_this: (4, 4) float64 transform from this camera to the other.
+        tolerance: Relative difference up to which they agree.
+        total: (H, W) float32, takes the relative differences.
+        count: (H, W) float32, counted up.
+    """
+    height, width = depth.shape
+    for y in range(height):
+        for x in range(width):
+            z = np.float64(depth[y, x])
+            if z <= 0:
+                continue
+            a = (x + 0.5 - camera[2]) / camera[0] * z
+            b = (y + 0.5 - camera[3]) / camera[1] * z
+            p = other_t_this[0, 0] * a + other_t_this[0, 1] * b + other_t_this[0, 2] * z + other_t_this[0, 3]
+            q = other_t_this[1, 0] * a + other_t_this[1, 1] * b + other_t_this[1, 2] * z + other_t_this[1, 3]
+            r = other_t_this[2, 0] * a + other_t_this[2, 1] * b + other_t_this[2, 2] * z + other_t_this[2, 3]
+            if r <= 0.01:
+                continue
+            u, v = camera[0] * p / r + camera[2] - 0.5, camera[1] * q / r + camera[3] - 0.5
+            if not (u >= 0.0 and v >= 0.0 and u < width - 1 and v < height - 1):
+                continue
+            i, j = int(v), int(u)
+            s, t = v - i, u - j
+            n00, n01, n10, n11 = (
+                other_depth[i, j],
+                other_depth[i, j + 1],
+                other_depth[i + 1, j],
+                other_depth[i + 1, j + 1],
+            )
+            nearest, farthest = min(min(n00, n01), min(n10, n11)), max(max(n00, n01), max(n10, n11))
+            if nearest <= 0 or farthest - nearest > 2.0 * tolerance * r:
+                continue
+            inverse = (1 - s) * ((1 - t) / n00 + t / n01) + s * ((1 - t) / n10 + t / n11)
+            off = 1.0 / (inverse * r) - 1.0
+            if abs(off) <= tolerance:
+                total[y, x] += off
+                count[y, x] += 1
+
+
 @njit(cache=True, nogil=True, fastmath=True)
 def project(inverse, factor, camera, other_t_this, u, v):
     """Where another view shows each pixel's surface, pixel centres on whole numbers.

@@ -11,7 +11,7 @@ from spatia.world.points import PointBatch, PointClass, priority_of
 from spatia.world.slam.bundle import APPROXIMATE, PosePrior, adjust, link_frames
 from spatia.world.slam.estimators import FrameStack, make_estimator
 from spatia.world.slam.features import find_corners
-from spatia.world.slam.multiview import MultiView
+from spatia.world.slam.multiview import MultiView, settle_depths
 from spatia.world.slam.sweep import STEREO, GrayView, sweep_planes
 from spatia.world.transforms import invert, look, rotation_about, rotation_angle_rad
 
@@ -163,3 +163,25 @@ def test_a_lone_frame_is_an_error():
 
 def test_it_is_chosen_by_name():
     assert isinstance(make_estimator("multiview"), MultiView)
+
+
+def test_views_that_see_the_same_surface_settle_on_the_mean_of_what_they_say():
+    rng = np.random.default_rng(0)
+    truth = np.stack([v.depth_m for v in VIEWS])
+    noisy = (truth * (1 + rng.normal(0, 0.008, truth.shape))).astype(np.float32)
+    noisy[:, :5] = 0
+    settled = noisy.copy()
+    settle_depths(settled, PINHOLE, list(range(4)), POSES)
+    known = (truth > 0) & (noisy > 0)
+    before, after = (np.abs(d - truth)[known] / truth[known] for d in (noisy, settled))
+    assert np.mean(after) < 0.8 * np.mean(before)
+    assert (settled[:, :5] == 0).all()
+
+
+def test_depths_that_differ_much_are_not_averaged():
+    near = np.stack([v.depth_m for v in VIEWS])
+    near[1:] *= 0.9
+    settled = near.copy()
+    settle_depths(settled, PINHOLE, list(range(4)), POSES)
+    moved = np.abs(settled[0] - near[0])[near[0] > 0] / near[0][near[0] > 0]
+    assert np.median(moved) == 0
