@@ -122,20 +122,14 @@ def decode_chunks(data: Sequence[bytes], revisions: Sequence[int] | None = None)
         data: From ``encode_chunks``, or anything.
         revisions: As many; 0 without.
     """
-    out: list[Chunk | ChunkDecodeError] = []
-    heads: list[_Head] = []
-    for blob, revision in zip(data, revisions or [0] * len(data), strict=True):
-        try:
-            heads.append(_head_of(blob, revision))
-            out.append(_PENDING)
-        except ChunkDecodeError as error:
-            out.append(error)
-    good = [blob for blob, found in zip(data, out, strict=True) if found is _PENDING]
+    given = zip(data, revisions or [0] * len(data), strict=True)
+    heads = [_head_or_error(blob, revision) for blob, revision in given]
+    whole = [(blob, head) for blob, head in zip(data, heads, strict=True) if isinstance(head, _Head)]
     try:
-        found = iter(_decode(good, heads))
+        found = iter(_decode([blob for blob, _ in whole], [head for _, head in whole]))
     except zstandard.ZstdError:  # tell whose it is
-        found = iter([_decode_alone(*one) for one in zip(good, heads, strict=True)])
-    return [next(found) if item is _PENDING else item for item in out]
+        found = iter([_decode_alone(blob, head) for blob, head in whole])
+    return [next(found) if isinstance(head, _Head) else head for head in heads]
 
 
 def key_of_bytes(data: bytes) -> tuple[ChunkKey, int]:
@@ -217,7 +211,11 @@ class _Head(NamedTuple):
     revision: int
 
 
-_PENDING = ChunkDecodeError("not decoded yet")
+def _head_or_error(data: bytes, revision: int) -> _Head | ChunkDecodeError:
+    try:
+        return _head_of(data, revision)
+    except ChunkDecodeError as error:
+        return error
 
 
 def _head_of(data: bytes, revision: int) -> _Head:
