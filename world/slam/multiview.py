@@ -247,7 +247,9 @@ def _estimate_of(frames: FrameStack, views: _Views, bundle: Bundle, swept: list[
         depth[index], confidence[index] = enlarge_depth(kept, trust, frames.pinhole)
         if num_others > 1:
             full = {j: _full_view(frames, views, bundle, j) for j in (k, *views.wide[k])}
-            depth[index] = refine_depth(full[k], [full[j] for j in views.wide[k]], depth[index])
+            wide = [full[j] for j in views.wide[k]]
+            for is_coarse in (True, False):
+                depth[index] = refine_depth(full[k], wide, depth[index], is_coarse=is_coarse)
     if len(views.indices) > 2:
         for _ in range(SETTLING_ROUNDS):
             settle_depths(depth, frames.pinhole, views.indices, bundle.world_T_camera)
@@ -269,13 +271,15 @@ def settle_depths(
     """
     from . import sweep_kernels as kernels
 
-    camera = np.array([pinhole.fx, pinhole.fy, pinhole.cx, pinhole.cy])
+    camera = np.array([pinhole.fx, pinhole.fy, pinhole.cx, pinhole.cy], np.float32)
     as_found = depth_m.copy()
     for k, index in enumerate(indices):
         total, count = np.zeros(depth_m.shape[1:], np.float32), np.zeros(depth_m.shape[1:], np.float32)
         for j in _witnesses(poses, k):
-            other_T_this = invert(poses[j]) @ poses[k]
-            kernels.gather(as_found[index], as_found[indices[j]], camera, other_T_this, SETTLED_SHARE, total, count)
+            other_T_this = (invert(poses[j]) @ poses[k]).astype(np.float32)
+            kernels.gather(
+                as_found[index], as_found[indices[j]], camera, other_T_this, np.float32(SETTLED_SHARE), total, count
+            )
         depth_m[index] = as_found[index] * (1 + total / (1 + count))
 
 

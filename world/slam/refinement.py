@@ -11,7 +11,7 @@ from .sweep import MIDDLE_GRAY, OUTSIDE, UNSEEN_COST, GrayView, window_sum
 
 RADIUS, FLATNESS = 3, 4.0
 COARSE_STEP, FINE_STEP = 0.02, 0.008
-"""Depth is compared these shares nearer and farther, one after the other, and moved by at most as much each time."""
+"""Depth is compared this share nearer and farther, and moved by at most as much."""
 COARSE_LEAST = 0.6
 """The coarse step moves what is off by more than this share of it; the fine one places the rest better."""
 SMOOTHED_PX = 7
@@ -22,7 +22,7 @@ MAX_COST = 0.5
 
 
 def refine_depth(
-    reference: GrayView, others: Sequence[GrayView], depth_m: npt.NDArray[np.float32]
+    reference: GrayView, others: Sequence[GrayView], depth_m: npt.NDArray[np.float32], *, is_coarse: bool = False
 ) -> npt.NDArray[np.float32]:
     """Move depth to where other views agree best with a picture, each window on the surface that the depth shows.
 
@@ -33,6 +33,7 @@ def refine_depth(
         reference: The view whose depth it is.
         others: Views that see the same surface.
         depth_m: (H, W) float32 metres along +Z, 0 unknown, right within a per cent or so.
+        is_coarse: Look farther, and move only what is clearly off.
 
     Returns:
         (H, W) float32, known where it was. Fresh memory.
@@ -40,10 +41,11 @@ def refine_depth(
     known = depth_m > 0
     if not others or not known.any():
         return depth_m.copy()
-    coarse = _offset(reference, others, depth_m, COARSE_STEP)
-    moved = depth_m * (1 + np.float32(COARSE_STEP) * np.where(np.abs(coarse) > COARSE_LEAST, coarse, np.float32(0)))
-    moved *= 1 + np.float32(FINE_STEP) * _offset(reference, others, moved, FINE_STEP)
-    return np.where(known, moved, 0).astype(np.float32)
+    step = np.float32(COARSE_STEP if is_coarse else FINE_STEP)
+    offset = _offset(reference, others, depth_m, float(step))
+    if is_coarse:
+        offset = np.where(np.abs(offset) > COARSE_LEAST, offset, np.float32(0))
+    return np.where(known, depth_m * (1 + step * offset), 0).astype(np.float32)
 
 
 def _offset(

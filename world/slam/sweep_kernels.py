@@ -253,51 +253,49 @@ def vote(depth, other_depth, camera, other_t_this, tolerance, votes):
                 votes[y, x] += 1
 
 
-@njit(cache=True, nogil=True)
-def gather(depth, other_depth, camera, other_t_this, tolerance, total, count):
+@njit(cache=True, nogil=True, fastmath=True)
+def gather(depth, other, camera, other_t_this, tolerance, total, count):
     """Add up what another view says about each pixel's depth, where the two agree.
 
     Args:
         depth: (H, W) float32 metres, 0 unknown.
-        other_depth: (H, W) float32 metres of the other view, same intrinsics; read between four pixels of one surface.
-        camera: (4,) float64: fx, fy, cx, cy.
-        other_t_this: (4, 4) float64 transform from this camera to the other.
-        tolerance: Relative difference up to which they agree.
+        other: (H, W) float32 metres of the other view, same intrinsics; read between four pixels of one surface.
+        camera: (4,) float32: fx, fy, cx, cy.
+        other_t_this: (4, 4) float32 transform from this camera to the other.
+        tolerance: Float32, relative difference up to which they agree.
         total: (H, W) float32, takes the relative differences.
         count: (H, W) float32, counted up.
     """
     height, width = depth.shape
+    t, one = other_t_this, np.float32(1.0)
+    fx, fy, cx, cy = camera[0], camera[1], camera[2], camera[3]
+    right, bottom = np.float32(width - 1), np.float32(height - 1)
     for y in range(height):
+        b = (np.float32(y) + np.float32(0.5) - cy) / fy
         for x in range(width):
-            z = np.float64(depth[y, x])
+            z = depth[y, x]
             if z <= 0:
                 continue
-            a = (x + 0.5 - camera[2]) / camera[0] * z
-            b = (y + 0.5 - camera[3]) / camera[1] * z
-            p = other_t_this[0, 0] * a + other_t_this[0, 1] * b + other_t_this[0, 2] * z + other_t_this[0, 3]
-            q = other_t_this[1, 0] * a + other_t_this[1, 1] * b + other_t_this[1, 2] * z + other_t_this[1, 3]
-            r = other_t_this[2, 0] * a + other_t_this[2, 1] * b + other_t_this[2, 2] * z + other_t_this[2, 3]
-            if r <= 0.01:
+            a = (np.float32(x) + np.float32(0.5) - cx) / fx
+            r = (t[2, 0] * a + t[2, 1] * b + t[2, 2]) * z + t[2, 3]
+            if r <= np.float32(0.01):
                 continue
-            u, v = camera[0] * p / r + camera[2] - 0.5, camera[1] * q / r + camera[3] - 0.5
-            if not (u >= 0.0 and v >= 0.0 and u < width - 1 and v < height - 1):
+            per = one / r
+            u = fx * ((t[0, 0] * a + t[0, 1] * b + t[0, 2]) * z + t[0, 3]) * per + cx - np.float32(0.5)
+            v = fy * ((t[1, 0] * a + t[1, 1] * b + t[1, 2]) * z + t[1, 3]) * per + cy - np.float32(0.5)
+            if not (u >= 0 and v >= 0 and u < right and v < bottom):
                 continue
             i, j = int(v), int(u)
-            s, t = v - i, u - j
-            n00, n01, n10, n11 = (
-                other_depth[i, j],
-                other_depth[i, j + 1],
-                other_depth[i + 1, j],
-                other_depth[i + 1, j + 1],
-            )
+            down, along = v - np.float32(i), u - np.float32(j)
+            n00, n01, n10, n11 = other[i, j], other[i, j + 1], other[i + 1, j], other[i + 1, j + 1]
             nearest, farthest = min(min(n00, n01), min(n10, n11)), max(max(n00, n01), max(n10, n11))
-            if nearest <= 0 or farthest - nearest > 2.0 * tolerance * r:
+            if nearest <= 0 or farthest - nearest > np.float32(2.0) * tolerance * r:
                 continue
-            inverse = (1 - s) * ((1 - t) / n00 + t / n01) + s * ((1 - t) / n10 + t / n11)
-            off = 1.0 / (inverse * r) - 1.0
+            above, below = n00 + along * (n01 - n00), n10 + along * (n11 - n10)
+            off = (above + down * (below - above)) * per - one
             if abs(off) <= tolerance:
                 total[y, x] += off
-                count[y, x] += 1
+                count[y, x] += one
 
 
 @njit(cache=True, nogil=True, fastmath=True)
