@@ -17,7 +17,7 @@ from ..points import PointClass, priority_of
 from ..transforms import Transform, apply, invert, rotation_angle_rad
 from .alignment import align_to_memory
 from .correction import Correction
-from .features import Corners, depth_at, find_corners, match_corners, solve_pose
+from .features import Corners, RelativePose, depth_at, find_corners, match_corners, solve_pose
 from .given import clean_depth, depth_confidence, find_flying
 from .lift import lift_pixels
 from .pose_graph import PoseEdge, edge_errors, optimise_poses
@@ -32,6 +32,10 @@ DRIFT_M, DRIFT_SHARE = 0.5, 0.15
 MAX_TRIED, MAX_LOOPS = 6, 3
 """Loops tried and taken for one keyframe, those with most shared surface first."""
 MIN_INLIERS = 20
+MIN_SPREAD = 0.05
+"""Corners that agree must be spread over the picture: their standard deviation, as a share of its size, both ways."""
+AMBIGUOUS = 0.5
+"""Where the other matches agree on another pose, with so many as a share of the best, the texture repeats: no loop."""
 MAX_TRANSLATION_M, MAX_ROTATION_RAD = 0.1, float(np.deg2rad(4.0))
 """The two estimates of a loop must agree within this."""
 MIN_OVERLAP, MIN_FIT, MAX_RESIDUAL = 0.3, 0.5, 0.02
@@ -340,8 +344,23 @@ def _by_corners(old: KeyView, new: KeyView) -> tuple[Transform, int] | None:
     if len(pairs) < MIN_INLIERS:
         return None
     a, b = pairs[:, 0], pairs[:, 1]
-    found = solve_pose(old.corners.pixels[a], old.corner_depth_m[a], old.pinhole, new.corners.pixels[b], new.pinhole)
-    return None if found is None or found.num_inliers < MIN_INLIERS else (found.a_T_b, found.num_inliers)
+    here, z, there = old.corners.pixels[a], old.corner_depth_m[a], new.corners.pixels[b]
+    found = solve_pose(here, z, old.pinhole, there, new.pinhole)
+    if found is None or found.num_inliers < MIN_INLIERS:
+        return None
+    if (here[found.inliers].std(axis=0) < MIN_SPREAD * np.array(old.pinhole.size)).any():
+        return None
+    rest = np.setdiff1d(np.arange(len(pairs)), found.inliers)
+    other = solve_pose(here[rest], z[rest], old.pinhole, there[rest], new.pinhole)
+    if other is not None and other.num_inliers > AMBIGUOUS * found.num_inliers and _is_elsewhere(found, other):
+        return None
+    return found.a_T_b, found.num_inliers
+
+
+def _is_elsewhere(found: RelativePose, other: RelativePose) -> bool:
+    """Whether two poses contradict one another, as those of a repeating texture do."""
+    step = invert(found.a_T_b) @ other.a_T_b
+    return bool(np.linalg.norm(step[:3, 3]) > MAX_TRANSLATION_M or rotation_angle_rad(step) > MAX_ROTATION_RAD)
 
 
 def _surface_of(view: KeyView) -> MemorySnapshot:

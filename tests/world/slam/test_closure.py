@@ -97,3 +97,27 @@ def test_the_first_and_the_last_frame_are_keyframes():
 def test_frames_without_depth_are_refused():
     with pytest.raises(ValueError, match="frame 0 has none"):
         close_trajectory([replace(FRAMES[0], depth_m=None)], WAY[:1], [0])
+
+
+def _repeated(view, share: float):
+    """The same view, that share of its corners where a camera 60 cm beside would show them, as tiles alike do."""
+    rng = np.random.default_rng(0)
+    shifted = rng.random(len(view.corners)) < share
+    pixels = view.corners.pixels.copy()
+    pixels[shifted, 0] -= 0.6 * view.pinhole.fx / np.maximum(view.corner_depth_m[shifted], 0.1)
+    return replace(view, identity=99, corners=replace(view.corners, pixels=pixels))
+
+
+@pytest.mark.parametrize(("share", "is_loop"), [(0.15, True), (0.45, False)])
+def test_a_texture_that_repeats_closes_no_loop(views, share, is_loop):
+    assert (measure_loop(views[0], _repeated(views[0], share)) is not None) == is_loop
+
+
+def test_corners_in_one_spot_close_no_loop(views):
+    corners = views[0].corners
+    centre = np.array(views[0].pinhole.size) / 2
+    order = np.argsort(np.linalg.norm(corners.pixels - centre, axis=1))[: max(40, len(corners) // 40)]
+    crowded = replace(corners, pixels=corners.pixels[order], descriptors=corners.descriptors[order])
+    crowded_view = replace(views[0], identity=99, corners=crowded, corner_depth_m=views[0].corner_depth_m[order])
+    assert crowded.pixels.std(axis=0).max() < 0.05 * min(views[0].pinhole.size)
+    assert measure_loop(crowded_view, views[0]) is None
