@@ -3,23 +3,22 @@
     python benchmarks/loop.py [--quick] [--json FILE]
 
 Each clip is pictures alone, taken a little beside the poses that were asked for (1 cm and 0.3° more with every clip);
-the program finds depth, poses and what moves, merges what it found into memory and closes loops. A loop begins with
-empty memory and ends where it began. The last view is memory drawn there as the walk draws it ("points": without its
-keyframes), compared with the first picture and with the place at the loop's end, over the pixels that memory has;
-"known" is their share. Drift is how far the last frame's pose is off, "asked" without any correction. Memory is
-compared with surface that the clips showed, within 6 m: accuracy is the share of points within 2 cm of it, completeness
-the share of it within 2 cm of a point. Leaked is the share of the clips' moving pixels that memory has a stray point
-within 3 cm of.
+the program, given the keyframes that a walk would give, finds depth, poses and what moves, merges what it found into
+memory and closes loops. A loop begins with empty memory and ends where it began. The last view is memory drawn there as
+the walk draws it ("points": without its keyframes), compared with the first picture and with the place at the loop's
+end, over the pixels that memory has; "known" is their share. Drift is how far the last frame's pose is off, "asked"
+without any correction. Memory is compared with surface that the clips showed, within 6 m: accuracy is the share of
+points within 2 cm of it, completeness the share of it within 2 cm of a point. Leaked is the share of the clips' moving
+pixels that memory has a stray point within 3 cm of.
 """
 
-import json
 import math
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
-from comparison import Result, describe_machine, parse_options
+from comparison import Result, describe_machine, parse_options, write_results
 from rich.console import Console
 from rich.table import Table
 from scipy.spatial import cKDTree
@@ -365,7 +364,7 @@ def main() -> None:
             for row, figures in rows.items()
             for name, value in figures.items()
         ]
-        options.json.write_text(json.dumps([asdict(r) for r in results], indent=1) + "\n")
+        write_results(results, options.json)
 
 
 if __name__ == "__main__":
