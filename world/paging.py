@@ -37,7 +37,7 @@ REPLAN_COS = float(np.cos(np.radians(8.0)))
 REPLAN_EVERY_STEPS = 64
 """Steps until it is asked anew whether others are needed more."""
 
-TIDY_EVERY_STEPS = 200
+TIDY_EVERY_STEPS = 1000
 """Chunks come and go in all sizes: without tidying, the gaps between them come to as much again."""
 
 JOIN_TIMEOUT_S = 5.0

@@ -3,22 +3,32 @@
 import gc
 import sqlite3
 from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import spatia
-from spatia.runtime.persistence import open_world
+from spatia.renderer.conditioning import render_scene_video
+from spatia.runtime.persistence import open_world, state_of
+from spatia.saves import writing
 from spatia.saves.check import check_world, repair_world
 from spatia.saves.coarse_codec import decode_coarse, encode_coarse
 from spatia.saves.codec import ChunkDecodeError, encode_chunk
+from spatia.saves.errors import WorldWriteError
+from spatia.saves.exports import export_world
 from spatia.saves.manifest import Manifest
 from spatia.saves.state import WorldState
 from spatia.saves.store import WorldFile
 from spatia.saves.summaries import encode_whole, pack_facts, unpack_facts
-from spatia.world.coarse import coarsen
+from spatia.world.camera import Pinhole
+from spatia.world.coarse import coarsen, far_words
+from spatia.world.paged_views import conditioning_view
+from spatia.world.paging_plan import Viewpoint
 from spatia.world.points import PointBatch
 from spatia.world.stored import ChunkFacts
+from spatia.world.transforms import look
 
 from .worlds import assert_same_chunk, make_chunk
 
@@ -75,8 +85,6 @@ def test_saving_while_chunks_are_absent_keeps_them(path: Path, world: spatia.Wor
 
 
 def test_saving_a_change_writes_its_chunk_alone(world: spatia.World) -> None:
-    from spatia.runtime.persistence import state_of
-
     world.memory.insert(one_point())
     assert world.file is not None
     report = world.file.save(state_of(world))
@@ -97,8 +105,6 @@ def test_a_removed_chunk_is_removed_from_the_file(path: Path, world: spatia.Worl
 
 
 def test_a_saved_chunk_is_released_and_read_again(path: Path, world: spatia.World) -> None:
-    from spatia.runtime.persistence import state_of
-
     world.memory.insert(one_point())
     changed, before = world.memory.chunks[0, 0, 0], world.content_hash()
     assert world.file is not None
@@ -171,6 +177,114 @@ def test_facts_that_are_damaged_are_made_anew(path: Path) -> None:
     world.close()
 
 
+def as_format_3(path: Path) -> None:
+    """Make a world file one of format 3: facts without far levels."""
+    db = sqlite3.connect(path)
+    for digest, data in db.execute("SELECT digest, facts FROM summaries").fetchall():
+        facts = replace(unpack_facts(data, digest), far=None)
+        db.execute("UPDATE summaries SET facts = ? WHERE digest = ?", (pack_facts(facts, digest), digest))
+    assert db.execute("SELECT max(length(facts)) FROM summaries").fetchone() == (52,)
+    db.execute("PRAGMA user_version=3")
+    db.commit()
+    db.close()
+
+
+def version_of(path: Path) -> int:
+    db = sqlite3.connect(path)
+    found = db.execute("PRAGMA user_version").fetchone()[0]
+    db.close()
+    return int(found)
+
+
+def test_a_world_of_format_3_is_read_and_drawn_and_becomes_one_of_format_4(path: Path) -> None:
+    whole = open_world(path, read_only=True)
+    as_format_3(path)
+    world = open_world(path, read_only=True, budget_bytes=SMALL)
+    assert world.content_hash() == whole.content_hash()
+    pager = world.memory.pager
+    assert pager is not None
+    pager.start_drawing(lambda change: None)
+    pager.look(Viewpoint(look(np.array([0.0, 0.3, -60.0]), 0.0, 0.0), Pinhole.from_fov(160, 120, 1.2)))
+    assert pager.wait(20)
+    assert pager.status().far_points == sum(len(far_words(c)) for c in whole.memory.chunks.values())
+    world.close()
+    assert version_of(path) == 3
+    open_world(path, budget_bytes=SMALL).close()
+    assert version_of(path) == 4
+
+
+def test_conditioning_of_a_paged_world_is_that_of_the_whole_one_bit_for_bit(path: Path, world: spatia.World) -> None:
+    pager, camera = world.memory.pager, Pinhole.from_fov(48, 32, 1.4)
+    assert pager is not None
+    poses = np.stack([look(np.array([x, 0.3, -4.0]), yaw, 0.0) for x, yaw in ((0.5, 0.0), (0.0, 0.4), (1.0, -0.3))])
+    pager.start_drawing(lambda change: None)
+    pager.look(Viewpoint(look(np.array([0.5, 0.3, -60.0]), 0.0, 0.0), camera))
+    assert pager.wait(20)
+    assert pager.status().far_points + pager.status().coarse_points > 0  # part of it is drawn coarser
+    whole = open_world(path, read_only=True)
+    videos = []
+    for memory in (world.memory, whole.memory):
+        points = conditioning_view(memory.snapshot(), camera, poses).points()
+        videos.append(render_scene_video(points.positions_world, points.colors, poses, camera))
+    assert videos[0].coverage.max() > 200
+    for name in ("color", "coverage", "nearest_depth"):
+        assert np.array_equal(getattr(videos[0], name), getattr(videos[1], name)), name
+
+
+@pytest.mark.parametrize("suffix", [".ply", ".laz", ".glb"])
+def test_an_export_of_a_paged_world_has_every_chunk_in_full(
+    path: Path, world: spatia.World, tmp_path: Path, suffix: str
+) -> None:
+    world.memory.insert(one_point())  # a changed chunk is not on the disk
+    whole = open_world(path, read_only=True)
+    whole.memory.insert(one_point())
+    for name, memory in (("paged", world.memory), ("whole", whole.memory)):
+        export_world(tmp_path / f"{name}{suffix}", memory.snapshot())
+    assert (tmp_path / f"paged{suffix}").read_bytes() == (tmp_path / f"whole{suffix}").read_bytes()
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_no_change_is_lost_whatever_is_evicted_saved_or_refused(
+    path: Path, seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(seed)
+    paged, whole = open_world(path, budget_bytes=200_000), open_world(path, read_only=True)
+    assert paged.file is not None
+    saved = whole.content_hash()
+    for _ in range(25):
+        choice = rng.integers(6)
+        if choice < 2:
+            n = int(rng.integers(1, 40))
+            points = rng.uniform([-2.5, 0, 0], [3.4, 0.7, 0.7], (n, 3)).astype(np.float32)
+            batch = PointBatch.uniform(points, rng.integers(0, 255, (n, 3)).astype(np.uint8), priority=255, keyframe=9)
+            paged.memory.insert(batch)
+            whole.memory.insert(batch)
+        elif choice == 2:
+            low = rng.uniform([-2.5, 0, 0], [3, 0.5, 0.5])
+            paged.memory.remove_box(low, low + 0.2)
+            whole.memory.remove_box(low, low + 0.2)
+        elif choice == 3:  # pushes out what may be pushed out
+            for key in rng.permutation(np.array(list(paged.memory.chunks))).tolist():
+                paged.memory.chunks[tuple(key)]
+        elif choice == 4:
+            paged.memory.release(paged.file.save(state_of(paged)).stored)
+            saved = paged.content_hash()
+        else:
+            with monkeypatch.context() as failing:  # the disk refuses in the middle of a save
+                failing.setattr(writing, "put_beside", refuse)
+                with suppress(WorldWriteError):
+                    paged.memory.release(paged.file.save(state_of(paged)).stored)
+                    saved = paged.content_hash()  # nothing was left to be written
+        assert paged.content_hash() == whole.content_hash()
+    assert np.array_equal(paged.memory.points().positions_world, whole.memory.points().positions_world)
+    paged.close()  # as a program that is killed would leave it: without saving
+    assert open_world(path, read_only=True).content_hash() == saved
+
+
+def refuse(*_: object) -> int:
+    raise sqlite3.OperationalError("disk I/O error")
+
+
 def test_branches_and_checkouts_of_a_paged_world_are_complete(path: Path, world: spatia.World) -> None:
     before = world.content_hash()
     world.snapshot("start")
@@ -225,7 +339,7 @@ def test_a_cut_off_coarser_level_is_refused() -> None:
 def test_facts_come_back_and_belong_to_their_object() -> None:
     encoded = encode_whole([make_chunk((0, 0, 0))])[0]
     again = unpack_facts(pack_facts(encoded.facts, encoded.digest), encoded.digest)
-    names = ("num_points", "class_counts", "low_q8", "high_q8", "spacing", "content")
+    names = ("num_points", "class_counts", "low_q8", "high_q8", "spacing", "content", "far")
     assert [getattr(again, n) for n in names] == [getattr(encoded.facts, n) for n in names]
     with pytest.raises(ValueError, match="checksum"):
         unpack_facts(pack_facts(encoded.facts, encoded.digest), bytes(16))

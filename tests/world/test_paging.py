@@ -280,6 +280,66 @@ def test_a_new_renderer_gets_everything_again(paged: Paged) -> None:
     assert set(take_all(pager)) == set(first)
 
 
+def num_in_first_row(change: DrawChange) -> int:
+    """Points of a block that belong to its chunks of smallest z."""
+    assert isinstance(change.shown, Block)
+    return int((change.shown.local_q8[:, 2] < 1 << 12).sum())
+
+
+def test_a_changed_chunk_leaves_the_block_that_it_was_drawn_in(paged: Paged) -> None:
+    memory, disk, pager = paged(60, 1_000_000)
+    pager.start_drawing(lambda change: None)
+    pager.look(at(0.0))
+    key = (0, 0, 40)
+    assert num_in_first_row(take_all(pager)[block_of(key)]) > 0
+    memory.remove({key: np.ones(disk.chunks[key].num_points, np.bool_)})
+    pager.look(at(0.3))
+    shown = take_all(pager)
+    assert shown[key].shown is None
+    assert shown[block_of(key)].num_points > num_in_first_row(shown[block_of(key)]) == 0
+
+
+def test_a_changed_chunk_goes_back_into_its_block_when_it_was_saved(paged: Paged) -> None:
+    memory, _, pager = paged(60, 1_000_000)
+    pager.start_drawing(lambda change: None)
+    pager.look(at(0.0))
+    key = (0, 0, 40)
+    take_all(pager)
+    point = np.array([[0.2, 0.2, 25.9]], np.float32)
+    memory.insert(PointBatch.uniform(point, np.zeros((1, 3), np.uint8), priority=192, keyframe=2))
+    changed = memory.chunks[key]
+    pager.look(at(0.3))
+    assert isinstance(take_all(pager)[key].shown, Chunk)
+    memory.release({key: StoredChunk(key, changed.revision, b"saved", ChunkFacts.of(changed))})
+    pager.look(at(0.0))
+    shown = take_all(pager)
+    assert shown[key].shown is None
+    assert num_in_first_row(shown[block_of(key)]) > 0
+
+
+def test_everything_is_drawn_before_a_chunk_is_read_beyond_the_nearest(paged: Paged) -> None:
+    _, disk, pager = paged(40, 1_000_000)
+    pager.start_drawing(lambda change: None)
+    disk.may_read.clear()
+    pager.look(at(-30.0))  # nothing is so near that it comes first
+    while len(pager._queue) < 10:
+        assert not pager.wait(0.05) or pager.num_ready >= 10
+    assert disk.loads == []
+    blocks = {change.key for _ in range(10) if (change := pager.take()) is not None}
+    assert blocks == {block_of((0, 0, z)) for z in range(0, 40, 4)}
+
+
+def test_a_block_is_left_out_once_all_its_chunks_are_drawn(paged: Paged) -> None:
+    _, _, pager = paged(60, 1_000_000)
+    pager.start_drawing(lambda change: None)
+    pager.look(at(-20.0))
+    assert isinstance(take_all(pager)[0, 0, 0, 4].shown, Block)
+    pager.look(at(0.0))
+    shown = take_all(pager)
+    assert shown[0, 0, 0, 4].shown is None
+    assert all(isinstance(shown[0, 0, z].shown, Chunk) for z in range(4))
+
+
 def test_a_budget_of_nothing_is_refused() -> None:
     with pytest.raises(ValueError, match="budget_bytes"):
         Pager(Disk([]), VOXEL_M, 0)
