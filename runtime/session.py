@@ -311,6 +311,8 @@ class Session:
             self.clips.serve_photos(renderer)
         else:
             view, words = renderer.render(pose, pinhole, options), None
+        if self.world.memory.pager is not None:
+            self.world.memory.pager.drawn()
         return Frame(view.color, view.depth_m, view.coverage, pose, self.tick_count, words)
 
     def _look_ahead(self, world_T_camera: Transform, pinhole: Pinhole) -> None:

@@ -40,6 +40,10 @@ REPLAN_EVERY_STEPS = 64
 TIDY_EVERY_STEPS = 1000
 """Chunks come and go in all sizes: without tidying, the gaps between them come to as much again."""
 
+MAX_PAUSE_S = 0.008
+"""While a frame is drawn a step waits, at most for so long: both take turns with the interpreter, which a frame wants
+some hundred times, and each time would wait for what a step does at a stretch."""
+
 JOIN_TIMEOUT_S = 5.0
 """Reading one chunk takes milliseconds; a slow disk seconds."""
 
@@ -109,6 +113,8 @@ class Pager:
         self._held = HeldChunks(source, self._budget.cache_bytes)
         self._condition = threading.Condition()
         self._queue = DrawQueue()
+        self._may_work = threading.Event()
+        self._may_work.set()
         self._view: Viewpoint | None = None
         self._planned: Viewpoint | None = None
         self._reach_m = 0.0
@@ -146,7 +152,8 @@ class Pager:
         self._held.put(stored, chunk)
 
     def look(self, viewpoint: Viewpoint) -> None:
-        """Say where the walker is, looks and goes; costs microseconds."""
+        """Say where the walker is, looks and goes, just before a frame is drawn; costs microseconds."""
+        self._may_work.clear()
         with self._condition:
             self._view = viewpoint
             if self._planned is None or viewpoint.differs(self._planned, REPLAN_DISTANCE_M, REPLAN_COS):
@@ -173,6 +180,10 @@ class Pager:
             self._thread.join(JOIN_TIMEOUT_S)
         if self._thread.is_alive():
             _LOG.error("the pager's thread did not end within %s s: the disk does not answer", JOIN_TIMEOUT_S)
+
+    def drawn(self) -> None:
+        """The frame that was looked ahead for is drawn: reading goes on."""
+        self._may_work.set()
 
     # On a renderer's thread
 
@@ -228,6 +239,7 @@ class Pager:
         Returns:
             False if it took longer.
         """
+        self._may_work.set()
         with self._condition:
             return self._condition.wait_for(self._has_caught_up, timeout_s)
 
@@ -292,6 +304,7 @@ class Pager:
         with self._condition:
             columns, budget, is_drawing = self._table.copy(), self._budget, self._is_drawing
         self._held.forget_evicted()
+        self._may_work.wait(MAX_PAUSE_S)
         plan = plan_paging(columns, view, budget, is_drawing=is_drawing)  # milliseconds: beside the lock
         with self._condition:
             self._reach_m, self._fits = plan.reach_m, plan.fits
@@ -325,6 +338,7 @@ class Pager:
 
     def _do(self, step: Step) -> bool:
         """One step; False when the pager closes."""
+        self._may_work.wait(MAX_PAUSE_S)
         if step.kind is StepKind.HIDE:
             self._hide_block(step.row)
         elif step.kind is StepKind.HOLD:

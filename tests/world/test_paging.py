@@ -340,6 +340,12 @@ def test_a_block_is_left_out_once_all_its_chunks_are_drawn(paged: Paged) -> None
     assert all(isinstance(shown[0, 0, z].shown, Chunk) for z in range(4))
 
 
+def test_a_frame_that_never_ends_does_not_stop_reading(paged: Paged) -> None:
+    _, disk, pager = paged(5)
+    pager.look(at(0.0))  # and nothing says that it was drawn
+    assert disk.is_reading.wait(WAIT_S)
+
+
 def test_a_budget_of_nothing_is_refused() -> None:
     with pytest.raises(ValueError, match="budget_bytes"):
         Pager(Disk([]), VOXEL_M, 0)
