@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import spatia
 from PIL import Image
-from spatia.generator.procedural.place import Place, PlaceSpec
+from spatia.generator.procedural.place import EYE_HEIGHT_M, Place, PlaceSpec
 from spatia.renderer.capture import contact_sheet
 from spatia.renderer.mask_picture import draw_mask
 from spatia.renderer.overlay import Overlay, OverlayState
@@ -24,7 +24,13 @@ from spatia.world.transforms import level_frame, look
 
 VIEW = spatia.Pinhole.from_fov(640, 370, float(np.radians(75.0)))
 JPEG_QUALITY = 88
-PLACES = (("rooms:3", -120.0), ("rooms:5", None), ("yard:3", -140.0), ("yard:6", None))
+PLACES = (
+    ("rooms:7", (1, 2), (0.85, 0.2), -0.8, -0.1),
+    ("rooms:12", (2, 0), (0.8, 0.8), -2.2, -0.15),
+    ("yard:7", (1, 3), (0.5, 0.5), 1.4, 0.0),
+    ("yard:4", (1, 3), (0.5, 0.5), 1.4, 0.0),
+)
+"""Name, cell, where in it, heading and pitch in radians."""
 """Places, and the direction in degrees if it is not the start's."""
 LOOPS = tuple((kind, n) for kind in ("rooms", "yard") for n in (2, 4, 6))
 
@@ -51,12 +57,11 @@ def with_overlay(image: np.ndarray, state: OverlayState) -> np.ndarray:
 def places(folder: Path) -> None:
     """Places by day and in the evening."""
     tiles, labels = [], []
-    for name, degrees in PLACES:
+    for name, key, (u, v), yaw, pitch in PLACES:
         for light in ("day", "evening"):
             place = Place(PlaceSpec.parse(f"{name}:{light}"))
-            pose = place.start_pose()
-            if degrees is not None:
-                pose = look(pose[:3, 3], np.radians(degrees), -0.1)
+            cell = place.plan.cell(*key)
+            pose = look((cell.x + u * cell.width, -EYE_HEIGHT_M, cell.y + v * cell.depth), yaw, pitch)
             tiles.append(place.render(pose, spatia.Pinhole.from_fov(832, 480, float(np.radians(75.0))), 2.0).color)
             labels.append(f"{name}:{light}")
             place.close()
