@@ -17,6 +17,7 @@ from .completion import complete_depth
 from .estimators import FrameStack, GeometryEstimate, GeometryEstimator, make_estimator
 from .fit import settle_motion, settle_poses, why_all_moves
 from .given import clean_depth
+from .intrinsics import estimate_focal, why_focal
 from .lift import choose_frames, lift_pixels
 from .lifter import Lifter, Origin
 from .masks import join_moving
@@ -121,6 +122,10 @@ def build_update(
     shares = _moving_shares(motion, moving)
     if not reason and looks:
         reason = why_all_moves(estimate, motion.by_space & ~moving)
+    if looks and not estimate.poses_fit_together:
+        focal = estimate_focal(estimate, moving, masks & ~moving, part.pinhole, alignments, memory)
+        shares["focal_factor"] = focal
+        reason = why_focal(focal) or reason
     if reason:
         return _rejected(frames, engine.name, reason, alignments, shares)
     marked, moving = moving, masks
@@ -381,6 +386,7 @@ def _test_of(reason: str) -> str:
     """The test behind a reason, in one word."""
     words = {
         "blank": "blank",
+        "intrinsics": "intrinsics",
         "nothing stands still": "motion",
         "scale": "scale",
         "median residual": "residual",

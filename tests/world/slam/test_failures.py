@@ -115,6 +115,21 @@ def test_a_focal_length_that_is_too_long_harms_nothing():
     _check_unharmed(memory, update)
 
 
+@pytest.mark.parametrize("size", [60, 150])
+def test_a_false_near_surface_stays_out_of_memory(size: int):
+    """What an estimator puts where memory saw free space leaves no point, in view or beside it."""
+    memory, frames = _memory(), _clip(POSES[:4])
+    depth = frames.depth_m.copy()
+    depth[:, 40 : 40 + size, 60 : 60 + size] = 0.6
+    update = _lift(replace(frames, depth_m=depth), memory)
+    points = update.points.positions_world
+    if len(points):
+        z = PINHOLE.project(points, POSES[0])[1]
+        assert not (np.abs(z - 0.6) < 0.05).any()
+    assert update.report.rejected or update.report.tests["moving_by_space"] > 0.01
+    _check_unharmed(memory, update)
+
+
 def test_a_clip_from_elsewhere_is_rejected():
     memory, frames = _memory(), _clip(POSES[:4])
     color = np.repeat(noise(PINHOLE.size[::-1], 99)[None, ..., None], 3, axis=3).repeat(4, axis=0)
