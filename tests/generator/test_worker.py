@@ -190,6 +190,7 @@ def test_a_crash_takes_the_workers_own_children_along() -> None:
 
 def test_an_exception_leaves_the_worker_alive() -> None:
     with queue_of() as queue:
+        wait_for_state(queue, "idle")
         pid = queue.worker_pid
         queue.submit(make_request(1, prompt="raise"))
         queue.submit(make_request(2))
