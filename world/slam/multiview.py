@@ -20,7 +20,7 @@ from .features import find_corners, find_even_corners
 from .given import depth_confidence, find_flying
 from .lift import choose_frames
 from .refinement import refine_depth
-from .sweep import HAND_HELD, STEREO, GrayView, SweptDepth, sweep_planes
+from .sweep import HAND_HELD, STEREO, GrayView, SweepRoom, SweptDepth, sweep_planes
 
 WORK_WIDTH, PAIR_WORK_WIDTH = 320, 800
 """Depth is swept at this width and enlarged; a lone pair of pictures at up to its full one."""
@@ -95,12 +95,11 @@ class MultiView:
         bundle = self._adjusted(frames, views, memory)
         inverse_depths = _planes(views, bundle, memory)
         matching = STEREO if len(views.indices) <= 2 else HAND_HELD
-        swept = []
+        swept, room = [], SweepRoom()
         for k in range(len(views.indices)):
             others = [_gray_view(views, bundle, j) for j in views.neighbours[k]]
-            swept.append(
-                sweep_planes(_gray_view(views, bundle, k), others, inverse_depths, matching) if others else None
-            )
+            this = _gray_view(views, bundle, k)
+            swept.append(sweep_planes(this, others, inverse_depths, matching, room) if others else None)
         return _estimate_of(frames, views, bundle, swept)
 
     def _adjusted(self, frames: FrameStack, views: _Views, memory: MemorySnapshot) -> Bundle:
@@ -244,12 +243,13 @@ def _estimate_of(frames: FrameStack, views: _Views, bundle: Bundle, swept: list[
         trust = depth_confidence(kept, views.pinhole) * (1 - this.match) * MAX_CONFIDENCE
         if num_others == 1:
             kept, trust = _shadows_filled(kept, trust, this.depth_m)
+        if num_others > 1:
+            wide = [_gray_view(views, bundle, j) for j in views.wide[k]]
+            kept = refine_depth(_gray_view(views, bundle, k), wide, kept, is_coarse=True)
         depth[index], confidence[index] = enlarge_depth(kept, trust, frames.pinhole)
         if num_others > 1:
-            full = {j: _full_view(frames, views, bundle, j) for j in (k, *views.wide[k])}
-            wide = [full[j] for j in views.wide[k]]
-            for is_coarse in (True, False):
-                depth[index] = refine_depth(full[k], wide, depth[index], is_coarse=is_coarse)
+            wide = [_full_view(frames, views, bundle, j) for j in views.wide[k]]
+            depth[index] = refine_depth(_full_view(frames, views, bundle, k), wide, depth[index])
     if len(views.indices) > 2:
         for _ in range(SETTLING_ROUNDS):
             settle_depths(depth, frames.pinhole, views.indices, bundle.world_T_camera)

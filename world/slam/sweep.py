@@ -1,7 +1,7 @@
 """Plane sweep: the depth of one picture from others whose poses are known."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -68,11 +68,34 @@ class SweptDepth:
     distinct: npt.NDArray[np.float32]
 
 
+class SweepRoom:
+    """Memory that sweeps of one size share, one after the other: asking for fresh pages takes an eighth of a sweep."""
+
+    def __init__(self) -> None:
+        self._volumes = np.empty((3, 0), np.float32)
+        self._warped = np.empty((0, 0), np.float32)
+
+    def volumes(self, num_planes: int, shape: tuple[int, int]) -> list[npt.NDArray[np.float32]]:
+        """(D, H, W) costs by plane, (H, W, D) by pixel and (H, W, D) aggregated, with whatever was there before."""
+        size = num_planes * shape[0] * shape[1]
+        if self._volumes.shape[1] < size:
+            self._volumes = np.empty((3, size), np.float32)
+        shapes = [(num_planes, *shape), (*shape, num_planes), (*shape, num_planes)]
+        return [flat[:size].reshape(s) for flat, s in zip(self._volumes, shapes, strict=True)]
+
+    def warped(self, shape: tuple[int, int]) -> npt.NDArray[np.float32]:
+        """(H, W) a picture, with whatever was there before."""
+        if self._warped.shape != shape:
+            self._warped = np.empty(shape, np.float32)
+        return self._warped
+
+
 def sweep_planes(
     reference: GrayView,
     others: Sequence[GrayView],
     inverse_depths: npt.NDArray[np.float64],
     matching: Matching = HAND_HELD,
+    room: SweepRoom | None = None,
 ) -> SweptDepth:
     """Find the depth at which other views agree with a picture.
 
@@ -84,6 +107,7 @@ def sweep_planes(
         others: One or more views that see the same surface.
         inverse_depths: (D,) evenly spaced, 1/m, three or more.
         matching: How pictures are compared.
+        room: Of one sweep at a time; of its own if not given.
 
     Raises:
         ValueError: No other view, or too few planes.
@@ -92,10 +116,13 @@ def sweep_planes(
         raise ValueError(f"sweep: expected other views and 3 planes or more, got {len(others)}, {len(inverse_depths)}")
     from . import sweep_kernels as kernels  # imports Numba, which takes most of a second
 
-    cost = _cost_volume(reference, others, inverse_depths, matching)
-    aggregated = np.zeros_like(cost)
+    room = room or SweepRoom()
+    shape = (reference.pinhole.height, reference.pinhole.width)
+    planar, cost, aggregated = room.volumes(len(inverse_depths), shape)
+    _match_planes(reference, others, inverse_depths, matching, room.warped(shape), planar)
+    kernels.interleave(planar, cost)
+    aggregated.fill(0)
     kernels.aggregate(cost, reference.gray, matching.penalty_step, matching.penalty_jump, aggregated)
-    shape = reference.gray.shape
     plane, match, distinct = np.empty(shape, np.float32), np.empty(shape, np.float32), np.empty(shape, np.float32)
     kernels.best_planes(cost, aggregated, plane, match, distinct)
     step = inverse_depths[1] - inverse_depths[0]
@@ -103,10 +130,15 @@ def sweep_planes(
     return SweptDepth(depth.astype(np.float32), match, distinct)
 
 
-def _cost_volume(
-    reference: GrayView, others: Sequence[GrayView], inverse_depths: npt.NDArray[np.float64], matching: Matching
-) -> npt.NDArray[np.float32]:
-    """(H, W, D) float32 cost of each plane."""
+def _match_planes(
+    reference: GrayView,
+    others: Sequence[GrayView],
+    inverse_depths: npt.NDArray[np.float64],
+    matching: Matching,
+    warped: npt.NDArray[np.float32],
+    planar: npt.NDArray[np.float32],
+) -> None:
+    """Write the cost of each plane, (D, H, W); ``warped`` is room for a picture."""
     from . import sweep_kernels as kernels
 
     gray = np.asarray(reference.gray - np.float32(MIDDLE_GRAY), np.float32)
@@ -116,19 +148,15 @@ def _cost_volume(
     per_pixel = (gray, mean, variance, 1 / counts)
     limits = (matching.radius, np.float32(matching.flatness), np.float32(UNSEEN_COST))
     first, second = np.empty_like(gray), np.empty_like(gray)
-    planar = np.empty((len(inverse_depths), *gray.shape), np.float32)
-    poses = [invert(other.world_T_camera) @ reference.world_T_camera for other in others]
-    pictures = [replace(other, gray=other.gray - np.float32(MIDDLE_GRAY)) for other in others]
-    for d, inverse in enumerate(inverse_depths):
+    pictures = [other.gray - np.float32(MIDDLE_GRAY) for other in others]
+    homographies = [_homographies(other, reference, inverse_depths) for other in others]
+    for d in range(len(inverse_depths)):
         first.fill(kernels.FAR_AWAY)
         second.fill(kernels.FAR_AWAY)
-        for other, other_T_reference in zip(pictures, poses, strict=True):
-            warped = _warp(other, reference, other_T_reference, float(inverse))
+        for picture, homography in zip(pictures, homographies, strict=True):
+            _warp(picture, homography[d], warped)
             kernels.compare(*per_pixel, warped, *limits, first, second)
         kernels.mean_of_best(first, second, planar[d])
-    volume = np.empty((*gray.shape, len(inverse_depths)), np.float32)
-    kernels.interleave(planar, volume)
-    return volume
 
 
 def window_sum(image: npt.NDArray[np.float32], radius: int) -> npt.NDArray[np.float32]:
@@ -137,18 +165,30 @@ def window_sum(image: npt.NDArray[np.float32], radius: int) -> npt.NDArray[np.fl
     return np.asarray(cv2.boxFilter(image, -1, size, normalize=False, borderType=cv2.BORDER_CONSTANT), np.float32)
 
 
+def _homographies(
+    other: GrayView, reference: GrayView, inverse_depths: npt.NDArray[np.float64]
+) -> npt.NDArray[np.float64]:
+    """(D, 3, 3): pixels of the reference to those of another view, if all lay on one plane, for each plane."""
+    other_T_reference = invert(other.world_T_camera) @ reference.world_T_camera
+    back = np.linalg.inv(_matrix(reference.pinhole))
+    far = _matrix(other.pinhole) @ other_T_reference[:3, :3] @ back
+    nearer = np.outer(_matrix(other.pinhole) @ other_T_reference[:3, 3], back[2])
+    return np.asarray(far + inverse_depths[:, None, None] * nearer, np.float64)
+
+
 def _warp(
-    other: GrayView, reference: GrayView, other_T_reference: Transform, inverse: float
-) -> npt.NDArray[np.float32]:
-    """Another view as the reference would see it if all lay on one plane; far below 0 outside of it."""
-    plane = other_T_reference[:3, :3] + np.outer(other_T_reference[:3, 3], (0.0, 0.0, inverse))
-    homography = _matrix(other.pinhole) @ plane @ np.linalg.inv(_matrix(reference.pinhole))
-    size = (reference.pinhole.width, reference.pinhole.height)
-    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    warped = cv2.warpPerspective(
-        other.gray, homography, size, flags=flags, borderMode=cv2.BORDER_CONSTANT, borderValue=(OUTSIDE,)
+    picture: npt.NDArray[np.float32], homography: npt.NDArray[np.float64], warped: npt.NDArray[np.float32]
+) -> None:
+    """Write a picture as the reference would see it; far below 0 outside of it."""
+    cv2.warpPerspective(
+        picture,
+        homography,
+        warped.shape[::-1],
+        dst=warped,
+        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+        borderMode=cv2.BORDER_CONSTANT,
+        borderValue=(OUTSIDE,),
     )
-    return np.asarray(warped, np.float32)
 
 
 def _matrix(pinhole: Pinhole) -> npt.NDArray[np.float64]:

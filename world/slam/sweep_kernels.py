@@ -4,9 +4,12 @@ import numpy as np
 from numba import njit
 
 FAR_AWAY = np.float32(1e9)
+PLAIN = {"cache": True, "nogil": True, "error_model": "numpy"}
+"""Divisors are never 0; a check for it would keep loops from becoming vector operations."""
+FAST = {**PLAIN, "fastmath": True}
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@njit(**FAST)
 def _go_on(cost, before, after, aggregated, p1, p2):
     """One step along a path: ``after`` becomes the least cost of reaching each plane; returns its minimum.
 
@@ -24,7 +27,7 @@ def _go_on(cost, before, after, aggregated, p1, p2):
         aggregated[d] += value
 
 
-@njit(cache=True, nogil=True)
+@njit(**PLAIN)
 def _begin(cost, after, aggregated):
     """The first step of a path."""
     for d in range(len(cost)):
@@ -32,13 +35,13 @@ def _begin(cost, after, aggregated):
         aggregated[d] += cost[d]
 
 
-@njit(cache=True, nogil=True)
+@njit(**PLAIN)
 def _jump_penalty(step, p1, penalty_jump):
     """Of a large change of depth, less across an edge of the picture."""
     return max(np.float32(1.5) * p1, np.float32(penalty_jump / (1.0 + abs(step) / 8.0)))
 
 
-@njit(cache=True, nogil=True)
+@njit(**PLAIN)
 def aggregate(cost, gray, penalty_step, penalty_jump, aggregated):
     """Sum the costs of paths from eight directions (Hirschmueller, 2008).
 
@@ -77,7 +80,7 @@ def aggregate(cost, gray, penalty_step, penalty_jump, aggregated):
                         _go_on(cost[y, x], rows[then, slant, x_from], rows[now, slant, x], aggregated[y, x], p1, p2)
 
 
-@njit(cache=True, nogil=True)
+@njit(**PLAIN)
 def best_planes(cost, aggregated, plane, match, distinct):
     """Choose the plane of each pixel, between planes by a parabola.
 
@@ -110,7 +113,7 @@ def best_planes(cost, aggregated, plane, match, distinct):
             distinct[y, x] = aggregated[y, x, best] / max(second, np.float32(1e-6))
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@njit(**FAST)
 def compare(gray, mean, variance, inverse_counts, warped, radius, flatness, unseen_cost, first, second):
     """Compare a picture with another that was warped to it, and keep the two least costs of each pixel.
 
@@ -189,7 +192,7 @@ def compare(gray, mean, variance, inverse_counts, warped, radius, flatness, unse
             first_row[x] = min(first_row[x], cost[x])
 
 
-@njit(cache=True, nogil=True)
+@njit(**PLAIN)
 def mean_of_best(first, second, mean):
     """Write the mean of the two least costs, or the only one.
 
@@ -205,7 +208,7 @@ def mean_of_best(first, second, mean):
             mean[y, x] = np.float32(0.5) * (first[y, x] + other)
 
 
-@njit(cache=True, nogil=True)
+@njit(**PLAIN)
 def interleave(planar, volume):
     """Turn costs by plane into costs by pixel, row by row so that it stays in cache.
 
@@ -221,7 +224,7 @@ def interleave(planar, volume):
                     volume[y, x, d] = planar[d, y, x]
 
 
-@njit(cache=True, nogil=True)
+@njit(**PLAIN)
 def vote(depth, other_depth, camera, other_t_this, tolerance, votes):
     """Count a vote for each pixel whose depth another view confirms.
 
@@ -253,7 +256,7 @@ def vote(depth, other_depth, camera, other_t_this, tolerance, votes):
                 votes[y, x] += 1
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@njit(**FAST)
 def gather(depth, other, camera, other_t_this, tolerance, total, count):
     """Add up what another view says about each pixel's depth, where the two agree.
 
@@ -298,7 +301,7 @@ def gather(depth, other, camera, other_t_this, tolerance, total, count):
                 count[y, x] += one
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@njit(**FAST)
 def project(inverse, factor, camera, other_t_this, u, v):
     """Where another view shows each pixel's surface, pixel centres on whole numbers.
 
