@@ -431,7 +431,7 @@ def report(rows: list[Row], json_path: Path | None) -> None:
 def main() -> None:
     """Run all."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="the recording's first 24 frames")
+    parser.add_argument("--quick", action="store_true", help="the recording's first 24 frames, and no colour alone")
     parser.add_argument("--json", type=Path, help="write the results to this file")
     parser.add_argument("--only", default="", help="one section: color")
     parser.add_argument("--recording", type=Path, default=DATA / "rgbd" / "kitchen", help="7-Scenes layout, with poses")
@@ -450,8 +450,9 @@ def main() -> None:
         starts = [8] if options.quick else [s for s in (20, 44, 64) if s <= last]
         rows = found + converge(tracked, 2) + many_views(tracked) + rows + scales(tracked, 4)
         rows += movers(tracked, starts) + ghosts(tracked, starts[0]) + key_view(tracked)
-        for name, source in color_sources(tracked):
-            rows += color_only(tracked, source, name)
+        if not options.quick:
+            for name, source in color_sources(tracked):
+                rows += color_only(tracked, source, name)
     report(rows, options.json)
 
 

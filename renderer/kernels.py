@@ -38,10 +38,6 @@ LEVEL_PX = 1.0
 COARSEST = 3.0
 """Or than so many times as much, the farthest in a picture that may not take its time."""
 
-ESTIMATED = 128
-"""Priority from which points are known. Splats of invented ones are a pixel smaller: beside a silhouette they would
-otherwise hide known surface behind; among themselves the gaps are closed."""
-
 SAME_SURFACE = 1.04
 """Ratio of the depths of neighbouring dots of one surface, at most."""
 
@@ -181,7 +177,7 @@ def _project(x, y, z, m, width, height, scratch, words):
     """Pixels and depths of a page; what is outside gets depth ``3e9``, which never wins.
 
     Args:
-        scratch: (6 * PAGE,) float32, out: columns from 0 on, rows from ``PAGE``, depths from ``2 * PAGE``. One array
+        scratch: (5 * PAGE,) float32, out: columns from 0 on, rows from ``PAGE``, depths from ``2 * PAGE``. One array
             with constant offsets, so that the compiler can prove that nothing overlaps and takes many points at once.
         words: The same memory as uint32.
 
@@ -218,7 +214,7 @@ def _split_depth(bits):
 
 @njit(**OPTIONS)
 def _place_1(scratch, words, n, stride):
-    """Where a page of single pixels goes: words from ``3 * PAGE`` on the place, from ``5 * PAGE`` the key's high half.
+    """Where a page of single pixels goes: words from ``3 * PAGE`` on the place, from ``2 * PAGE`` the key's high half.
 
     Args:
         scratch, words: What ``_project`` left, as float32 and as uint32.
@@ -230,7 +226,7 @@ def _place_1(scratch, words, n, stride):
         du, dv = u - f4(p) - f4(0.5), v - f4(q) - f4(0.5)
         away = u4(i4((du * du + dv * dv) * f4(31.98)))
         words[3 * PAGE + i] = u4(q) * u4(stride) + u4(p)
-        words[5 * PAGE + i] = _split_depth(words[2 * PAGE + i]) | (away << u4(13))
+        words[2 * PAGE + i] = _split_depth(words[2 * PAGE + i]) | (away << u4(13))
 
 
 @njit(**OPTIONS)
@@ -241,7 +237,7 @@ def _place(scratch, words, n, stride, shift):
         p, q = i4(u), i4(v)
         words[3 * PAGE + i] = u4(q) * u4(stride) + u4(p)
         words[4 * PAGE + i] = u4((i4((v - f4(q)) * f4(8)) << 3) | i4((u - f4(p)) * f4(8)))
-        words[5 * PAGE + i] = _split_depth(words[2 * PAGE + i])
+        words[2 * PAGE + i] = _split_depth(words[2 * PAGE + i])
 
 
 @njit(**OPTIONS)
@@ -249,7 +245,7 @@ def _scatter_1(words, colors, mask, zbuffer):
     """Draw a page as single pixels."""
     for i in range(colors.shape[0]):
         p = words[3 * PAGE + i]
-        key = (u8(words[5 * PAGE + i]) << u8(32)) | u8(colors[i] & mask)
+        key = (u8(words[2 * PAGE + i]) << u8(32)) | u8(colors[i] & mask)
         zbuffer[p] = min(zbuffer[p], key)
 
 
@@ -260,7 +256,7 @@ def _scatter_2(words, colors, mask, stride, zbuffer, distance):
         p = words[3 * PAGE + i]
         q = p + stride
         taps = distance[2, words[4 * PAGE + i]]
-        key = (u8(words[5 * PAGE + i]) << u8(32)) | u8(colors[i] & mask)
+        key = (u8(words[2 * PAGE + i]) << u8(32)) | u8(colors[i] & mask)
         zbuffer[p] = min(zbuffer[p], key | taps[0])
         zbuffer[p + u4(1)] = min(zbuffer[p + u4(1)], key | taps[1])
         zbuffer[q] = min(zbuffer[q], key | taps[2])
@@ -272,7 +268,7 @@ def _scatter_3(words, colors, mask, stride, zbuffer, distance):
     """Draw a page as squares of 3 pixels; points well behind what their centre shows are left out."""
     for i in range(colors.shape[0]):
         p = words[3 * PAGE + i]
-        d = words[5 * PAGE + i]
+        d = words[2 * PAGE + i]
         if (d >> u4(17)) > u4(zbuffer[p + stride + u4(1)] >> u8(49)) + u4(1):  # 1.6 to 3 % behind
             continue
         taps = distance[3, words[4 * PAGE + i]]
@@ -292,7 +288,7 @@ def _scatter_round(scratch, words, colors, mask, stride, zbuffer, side, left):
     steps = f4(31.9) / f4(side * side)
     for i in range(colors.shape[0]):
         p = words[3 * PAGE + i]
-        d = words[5 * PAGE + i]
+        d = words[2 * PAGE + i]
         if (d >> u4(17)) > u4(zbuffer[p + centre] >> u8(49)) + u4(1):
             continue
         u, v = scratch[i] + shift, scratch[PAGE + i] + shift
@@ -304,41 +300,6 @@ def _scatter_round(scratch, words, colors, mask, stride, zbuffer, side, left):
             for k in range(left[j], side - left[j]):
                 away = i4(min((dy + (f4(k) - x) * (f4(k) - x)) * steps, f4(15)))
                 zbuffer[o + u4(k)] = min(zbuffer[o + u4(k)], key | (u8(away) << u8(45)))
-
-
-@njit(**OPTIONS)
-def _scatter(scratch, words, colors, mask, stride, side, left_end, distance, zbuffer):
-    """Draw a page as splats of ``side`` pixels."""
-    n = colors.shape[0]
-    if side <= 1:
-        _place_1(scratch, words, n, stride)
-        _scatter_1(words, colors, mask, zbuffer)
-        return
-    _place(scratch, words, n, stride, f4(PAD) - f4(side - 1) * f4(0.5))
-    if side == 2:
-        _scatter_2(words, colors, mask, stride, zbuffer, distance)
-    elif side == 3:
-        _scatter_3(words, colors, mask, stride, zbuffer, distance)
-    else:
-        _scatter_round(scratch, words, colors, mask, stride, zbuffer, side, left_end[side])
-
-
-@njit(**OPTIONS)
-def _count_invented(colors):
-    """Points of a page that are invented."""
-    num = u4(0)
-    for i in range(colors.shape[0]):
-        num = u4(num + u4((colors[i] >> u4(30)) <= u4(1)))
-    return np.int64(num)
-
-
-@njit(**OPTIONS)
-def _hide_class(words, colors, invented):
-    """Make the invented points of a page never win, or all others; the second call shows those of the first again."""
-    for i in range(colors.shape[0]):
-        bits = u4(words[2 * PAGE + i] & u4(0x7FFFFFFF))
-        is_hidden = ((colors[i] >> u4(30)) <= u4(1)) == invented
-        words[2 * PAGE + i] = u4(bits | u4(0x80000000)) if is_hidden else bits
 
 
 def centre_distances() -> npt.NDArray[np.uint64]:
@@ -380,7 +341,7 @@ def draw_points(
         statistics: (3,) int64, out: points drawn, chunks in the frustum, chunks hidden.
     """
     stride = u4(width + 2 * PAD)
-    scratch = np.empty(6 * PAGE, np.float32)
+    scratch = np.empty(5 * PAGE, np.float32)
     words = scratch.view(np.uint32)
     local = np.empty(12, np.float32)
     one = np.empty(1, np.float32)
@@ -425,21 +386,22 @@ def draw_points(
             if slots.prio_low[c] < min_priority:
                 for i in range(n):
                     if pages.prio[s + i] < min_priority:
-                        words[2 * PAGE + i] = u4(0x70000000)
+                        words[2 * PAGE + i] = u4(0xF0000000)
             if nearest < f4(1e9):
                 side = int(np.ceil(gap * focal / nearest - 0.15))
                 side = min(max(side, 1), MAX_SPLAT)
                 colors, mask = pages.word[s : s + n], slots.mask[c]
-                if side > 1 and slots.prio_low[c] < ESTIMATED:
-                    invented = _count_invented(colors)
-                    if invented < n:
-                        _hide_class(words, colors, True)
-                        _scatter(scratch, words, colors, mask, stride, side, left_end, distance, zbuffer)
-                    if invented > 0:
-                        _hide_class(words, colors, False)
-                        _scatter(scratch, words, colors, mask, stride, side - 1, left_end, distance, zbuffer)
+                if side == 1:
+                    _place_1(scratch, words, n, stride)
+                    _scatter_1(words, colors, mask, zbuffer)
                 else:
-                    _scatter(scratch, words, colors, mask, stride, side, left_end, distance, zbuffer)
+                    _place(scratch, words, n, stride, f4(PAD) - f4(side - 1) * f4(0.5))
+                    if side == 2:
+                        _scatter_2(words, colors, mask, stride, zbuffer, distance)
+                    elif side == 3:
+                        _scatter_3(words, colors, mask, stride, zbuffer, distance)
+                    else:
+                        _scatter_round(scratch, words, colors, mask, stride, zbuffer, side, left_end[side])
             drawn += n
             left -= n
             page = pages.next_page[page]

@@ -355,22 +355,6 @@ def test_a_pixel_between_splats_takes_the_colour_of_the_nearest_centre(renderer)
     assert view.color[24, 33].tolist() == [0, 255, 0]
 
 
-@pytest.mark.parametrize("spacing_px", [2.0, 3.0, 6.0])
-def test_splats_of_invented_points_are_a_pixel_smaller(renderer, spacing_px):
-    f, z = 600.0, 2.0
-    side_m = spacing_px / f * z
-    camera = Pinhole(96, 72, f, f, 48.0, 36.0)
-    known = np.array([[-10.0 / f * z, 0.0, z], [-10.0 / f * z, side_m, z]])
-    invented = known + np.array([20.0 / f * z, 0.0, 0.0])
-    memory = memory_of(batch_of(known, (255, 0, 0)), batch_of(invented, (0, 255, 0), INVENTED), voxel_size_m=side_m)
-    renderer.update(memory)
-    renderer.render(IDENTITY, camera, DrawOptions(use_keyframes=False))
-    words = renderer._planes.zbuffer.reshape(72 + 48, -1)
-    drawn = words >> np.uint64(32) < kernels.EMPTY >> np.uint64(32)
-    sides = [np.ptp(np.nonzero((drawn & (words & np.uint64(255 << 8 * c) > 0)).any(0))[0]) + 1 for c in (0, 1)]
-    assert sides[0] == sides[1] + 1
-
-
 def test_depth_survives_the_packing(renderer):
     for depth in (0.3, 1.0, 1.99, 2.01, 7.7, 63.0):
         renderer.update(memory_of(batch_of([[0.0, 0.0, depth]])))
