@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from spatia.renderer import kernels
 from spatia.renderer.factory import create_renderer
 from spatia.renderer.interface import DrawOptions
 from spatia.renderer.photos import PhotoShelf, shrink_level
