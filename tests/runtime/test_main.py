@@ -99,17 +99,26 @@ def test_a_path_that_is_no_path_is_named(
     assert named in "\n".join(_lines(capsys)).lower()
 
 
+def _heed_interrupts() -> None:
+    """Programs that a shell starts in the background ignore Ctrl-C, and so would their children."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.mark.parametrize("signal_number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_rollout_saves_and_leaves_with_130(signal_number: int, tmp_path: Path) -> None:
     out, source = tmp_path / "out", tmp_path / "tiny.spatia"
     tiny_world().save(source)
     command = [sys.executable, "-m", "spatia.runtime.main", *_rollout(out, str(source), "--actions", "stay-100000")]
-    process = subprocess.Popen([*command, "--generator", "none", "--size", "64x48"], stderr=subprocess.PIPE, text=True)
-    pause = threading.Event()
-    while not list(out.glob(".video*")) and process.poll() is None:
-        pause.wait(0.1)
-    process.send_signal(signal_number)
-    assert process.communicate(timeout=60)[1].strip() == "interrupted"
+    command += ["--generator", "none", "--size", "64x48"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, preexec_fn=_heed_interrupts) as process:
+        try:
+            pause = threading.Event()
+            while not list(out.glob(".video*")) and process.poll() is None:
+                pause.wait(0.1)
+            process.send_signal(signal_number)
+            assert process.communicate(timeout=60)[1].strip() == "interrupted"
+        finally:
+            process.kill()
     assert process.returncode == 130
     assert [p.name for p in out.iterdir()] == ["world.spatia"]
     assert open_world(out / "world.spatia", read_only=True).walk.tick >= 0
