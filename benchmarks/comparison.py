@@ -49,7 +49,9 @@ class Result:
 
 def within(name: str, unit: str, ours: float, limit: float, machine: str, *, at_most: bool = True) -> Result:
     """A figure against a fixed limit, as a ratio that is 1 or more where the limit is kept."""
-    ratio = limit / max(ours, 1e-12) if at_most else 1.0 + (ours - limit) / abs(limit)  # a limit may be negative
+    ratio = max(limit, 1e-12) / max(ours, 1e-12)
+    if not at_most:
+        ratio = 1.0 + (ours - limit) / abs(limit)  # a limit may be negative
     return Result(name, unit, ours, limit, "at most" if at_most else "at least", ratio, 1.0, machine)
 
 

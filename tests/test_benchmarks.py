@@ -36,7 +36,7 @@ def test_a_row_is_read_back_as_it_was_written(modules: tuple[ModuleType, ModuleT
 @pytest.mark.parametrize(
     ("ours", "limit", "at_most", "is_met"),
     [(3.0, 4.0, True, True), (5.0, 4.0, True, False), (3.0, 4.0, False, False), (-0.2, -0.3, False, True),
-     (-0.4, -0.3, False, False)],
+     (-0.4, -0.3, False, False), (0.0, 0.0, True, True), (1.0, 0.0, True, False)],
 )  # fmt: skip
 def test_a_limit_is_kept_or_not(
     modules: tuple[ModuleType, ModuleType], ours: float, limit: float, at_most: bool, is_met: bool
