@@ -53,6 +53,13 @@ class Pinhole:
         return np.array([[self.fx, 0.0, self.cx], [0.0, self.fy, self.cy], [0.0, 0.0, 1.0]])
 
     @property
+    def warp_matrix(self) -> npt.NDArray[np.float64]:
+        """(3, 3) float64 ``matrix`` for pixel centres on whole numbers, as OpenCV's warps count. Fresh memory."""
+        out = self.matrix
+        out[:2, 2] -= 0.5
+        return out
+
+    @property
     def size(self) -> tuple[int, int]:
         """(width, height)."""
         return self.width, self.height

@@ -90,19 +90,12 @@ def anchor_of(keyframe: Keyframe, pinhole: Pinhole) -> Anchor | None:
         depth = np.where(keyframe.moving, np.float32(0), depth)
     color = keyframe.color
     if keyframe.pinhole != pinhole:
-        onto = _matrix(pinhole) @ np.linalg.inv(_matrix(keyframe.pinhole))
+        onto = pinhole.warp_matrix @ np.linalg.inv(keyframe.pinhole.warp_matrix)
         color = np.asarray(cv2.warpPerspective(color, onto, pinhole.size, flags=cv2.INTER_AREA), np.uint8)
         depth = np.asarray(cv2.warpPerspective(depth, onto, pinhole.size, flags=cv2.INTER_NEAREST), np.float32)
     corners = find_even_corners(color, depth <= 0, MAX_CORNERS)
     gray = np.asarray(cv2.cvtColor(color, cv2.COLOR_RGB2GRAY), np.uint8)
     return Anchor(gray, corners, depth_at(depth, corners.pixels).astype(np.float64), keyframe.world_T_camera.copy())
-
-
-def _matrix(pinhole: Pinhole) -> npt.NDArray[np.float64]:
-    """(3, 3) camera matrix for pixel centres on whole numbers."""
-    out = pinhole.matrix
-    out[:2, 2] -= 0.5
-    return out
 
 
 def hang_on(

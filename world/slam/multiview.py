@@ -228,6 +228,7 @@ def _estimate_of(frames: FrameStack, views: _Views, bundle: Bundle, swept: list[
     shape = frames.color.shape[:3]
     depth, confidence = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
     counts = {"unmatched": 0.0, "inconsistent": 0.0}
+    full = [_full_view(frames, views, bundle, k) for k in range(len(views.indices))]
     for k, index in enumerate(views.indices):
         this = swept[k]
         if this is None:
@@ -248,8 +249,7 @@ def _estimate_of(frames: FrameStack, views: _Views, bundle: Bundle, swept: list[
             kept = refine_depth(_gray_view(views, bundle, k), wide, kept, is_coarse=True)
         depth[index], confidence[index] = enlarge_depth(kept, trust, frames.pinhole)
         if num_others > 1:
-            wide = [_full_view(frames, views, bundle, j) for j in views.wide[k]]
-            depth[index] = refine_depth(_full_view(frames, views, bundle, k), wide, depth[index])
+            depth[index] = refine_depth(full[k], [full[j] for j in views.wide[k]], depth[index])
     if len(views.indices) > 2:
         for _ in range(SETTLING_ROUNDS):
             settle_depths(depth, frames.pinhole, views.indices, bundle.world_T_camera)

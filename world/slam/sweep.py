@@ -170,9 +170,9 @@ def _homographies(
 ) -> npt.NDArray[np.float64]:
     """(D, 3, 3): pixels of the reference to those of another view, if all lay on one plane, for each plane."""
     other_T_reference = invert(other.world_T_camera) @ reference.world_T_camera
-    back = np.linalg.inv(_matrix(reference.pinhole))
-    far = _matrix(other.pinhole) @ other_T_reference[:3, :3] @ back
-    nearer = np.outer(_matrix(other.pinhole) @ other_T_reference[:3, 3], back[2])
+    back = np.linalg.inv(reference.pinhole.warp_matrix)
+    far = other.pinhole.warp_matrix @ other_T_reference[:3, :3] @ back
+    nearer = np.outer(other.pinhole.warp_matrix @ other_T_reference[:3, 3], back[2])
     return np.asarray(far + inverse_depths[:, None, None] * nearer, np.float64)
 
 
@@ -189,10 +189,3 @@ def _warp(
         borderMode=cv2.BORDER_CONSTANT,
         borderValue=(OUTSIDE,),
     )
-
-
-def _matrix(pinhole: Pinhole) -> npt.NDArray[np.float64]:
-    """(3, 3) camera matrix for pixel centres on whole numbers, as OpenCV's warps count."""
-    out = pinhole.matrix
-    out[:2, 2] -= 0.5
-    return out
