@@ -305,6 +305,7 @@ def lift(clip: Clip, request: ClipRequest, rank: int, tools: LearnedTools | None
         clicks=clicks_at(request.clicks, poses, request.pinhole),
         history=request.tail if has_history else None,
         history_world_T_camera=request.tail_world_T_camera if has_history else None,
+        history_request_id=request.tail_request_id,
     )
 
 

@@ -72,6 +72,7 @@ class ClipRequest:
         tail: (9, H, W, 3) uint8, the last frames of the clip that this one continues, or None in a first round. They
             come before the path's first pose.
         tail_world_T_camera: (9, 4, 4) float64, the tail's poses, or None where there is none or they are not known.
+        tail_request_id: Request of the clip that the tail belongs to, or 0 where there is none or it is not known.
         up_world: (3,) direction away from gravity.
         floor: (4,) plane n·x + d = 0, n upwards, or None where no floor is known.
         purpose: "way" ahead of the walker, "ring" around a standing one, "reroll" of an undone region.
@@ -104,6 +105,7 @@ class ClipRequest:
     effort: Effort | None = None
     clicks: tuple[tuple[float, float, float], ...] = ()
     after: int = 0
+    tail_request_id: int = 0
 
     @property
     def num_frames(self) -> int:

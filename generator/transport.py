@@ -26,6 +26,7 @@ from ..world.camera import Pinhole
 from ..world.chunks import Chunk
 from ..world.keyframes import Keyframe
 from ..world.memory import MemorySnapshot
+from ..world.moving_views import MovingView
 from ..world.points import PointBatch, PointClass
 from ..world.updates import DepthView, MapUpdate, UpdateReport
 from .errors import ChannelClosedError, TransportError
@@ -46,6 +47,7 @@ _VALUES: dict[str, type] = {
         Keyframe,
         PointBatch,
         DepthView,
+        MovingView,
         UpdateReport,
         MapUpdate,
         ReferenceFrame,

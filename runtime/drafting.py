@@ -81,6 +81,7 @@ def draft_request(
         purpose=plan.purpose,
         tail=None if plan.tail is None else plan.tail.frames,
         tail_world_T_camera=None if plan.tail is None else plan.tail.world_T_camera,
+        tail_request_id=0 if plan.tail is None else plan.tail.request_id,
         tick=moment.tick,
         time_s=moment.tick * tick_s,
         place=world.info.place,

@@ -155,7 +155,7 @@ class Merging:
 
     def stage(self, update: MapUpdate, snapshot: MemorySnapshot) -> tuple[StagedChange, StagedFrames]:
         """What merging an update will change. Runs on any thread."""
-        return stage_update(snapshot, update), self._world.bank.stage(update.keyframes)
+        return stage_update(snapshot, update), self._world.bank.stage(update.keyframes, update.moving_before)
 
     def _judge(self, merge: Merge) -> bool:
         """Whether a clip that is to be merged refutes the last correction; each is asked once."""

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from .camera import Pinhole
 from .errors import StaleChangeError
+from .moving_views import MovingView, join_owners, view_at
 from .points import PointClass, priority_of
 from .retrieval import MAX_REFERENCES, assign_one_to_one, count_shared, select_greedy
 from .snapshot import MemorySnapshot
@@ -234,14 +235,18 @@ class FrameBank:
         """
         return bool(self.apply(self.stage((keyframe,))))
 
-    def stage(self, keyframes: Iterable[Keyframe]) -> StagedFrames:
+    def stage(self, keyframes: Iterable[Keyframe], moving_before: Sequence[MovingView] = ()) -> StagedFrames:
         """Judge frames in order against the present state, changing nothing. Any thread.
+
+        Args:
+            keyframes: Candidates.
+            moving_before: What turned out to move in frames that are kept; it joins their masks first.
 
         Raises:
             ValueError: An identity is below 1 or taken.
         """
         base = self._state
-        entries, next_id = base.entries, base.next_id
+        entries, next_id = _marked(base.entries, moving_before), base.next_id
         offered = set[int]()
         for frame in keyframes:
             number = frame.keyframe_id
@@ -390,6 +395,25 @@ def _entry_of(frame: Keyframe) -> _Entry:
         np.stack([(column + 0.5 - p.cx) / p.fx, (row + 0.5 - p.cy) / p.fy, np.ones(len(depth))], 1) * depth[:, None]
     )
     return _Entry(frame, apply(frame.world_T_camera, camera), depth, np.zeros(len(depth), np.int32))
+
+
+def _marked(entries: tuple[_Entry, ...], views: Sequence[MovingView]) -> tuple[_Entry, ...]:
+    """The entries in their order, with what moves taken into the masks of the frames that show it."""
+    return tuple(_entry_marked(e, entries, views) for e in entries) if views else entries
+
+
+def _entry_marked(entry: _Entry, entries: tuple[_Entry, ...], views: Sequence[MovingView]) -> _Entry:
+    frame = entry.frame
+    size = frame.color.shape[0], frame.color.shape[1]
+    view = view_at(views, request_id=frame.request_id, world_T_camera=frame.world_T_camera, size=size)
+    if view is None:
+        return entry
+    moving = view.moving.copy() if frame.moving is None else frame.moving | view.moving
+    marked = _entry_of(replace(frame, moving=moving, moving_by=join_owners(frame.moving_by, view.moving_by)))
+    for other in entries:
+        if other is not entry:
+            marked = marked.with_change(other.frame, +1)
+    return marked
 
 
 def _admitted(entries: tuple[_Entry, ...], frame: Keyframe) -> tuple[_Entry, ...] | None:

@@ -7,6 +7,7 @@ import numpy.typing as npt
 
 from .camera import Pinhole
 from .keyframes import Keyframe
+from .moving_views import MovingView
 from .points import PointBatch
 from .transforms import Transform
 
@@ -72,6 +73,7 @@ class MapUpdate:
         world_T_camera: (F, 4, 4) float64 refined poses of the clip's frames.
         report: Facts measured so far; the merge adds its counts.
         withdrawn: Depth of surface in frames before the clip that turned out to move; invented points there go first.
+        moving_before: What moves in those frames; keyframes that were kept of them take it into their masks.
     """
 
     points: PointBatch
@@ -80,3 +82,4 @@ class MapUpdate:
     world_T_camera: npt.NDArray[np.float64]
     report: UpdateReport
     withdrawn: tuple[DepthView, ...] = ()
+    moving_before: tuple[MovingView, ...] = ()

@@ -94,6 +94,15 @@ def test_what_a_person_clicked_on_stays_out_of_memory_and_says_by_whom():
     assert not inside.any()
 
 
+def test_what_moves_in_the_tail_is_told_for_the_clip_that_it_belongs_to():
+    request = replace(make_request(2, num_frames=2), clicks=((0.02, 0.02, 1.0),), tail_request_id=1)
+    frames = np.random.default_rng(0).integers(0, 255, (2, 24, 32, 3), np.uint8)
+    request = replace(request, tail=frames, tail_world_T_camera=request.world_T_camera)
+    tools = LearnedTools({"SPATIA_SEGMENTER": f"{__name__}:Pointed"})
+    update = lift(Clip(frames, np.full((2, 24, 32), 1.0, np.float32)), request, 40, tools)
+    assert [(v.request_id, v.moving_by) for v in update.moving_before] == [(1, "pointed+user")] * 2
+
+
 def test_an_estimator_that_hangs_a_clip_on_keyframes_gets_the_references():
     class Anchored:
         name, uses_all_frames = "anchored", True

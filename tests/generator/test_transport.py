@@ -14,6 +14,7 @@ from spatia.generator.requests import ClipRequest, ReferenceFrame
 from spatia.generator.transport import Channel, make_block, pack, unpack
 from spatia.tests.fakes import make_request, wall_memory
 from spatia.world.keyframes import Keyframe
+from spatia.world.moving_views import MovingView
 from spatia.world.points import PointClass
 
 
@@ -63,6 +64,13 @@ def test_more_arrays_than_one_system_call_takes_arrive() -> None:
     received = cross(sent)
     assert isinstance(received, tuple)
     assert [int(a[0]) for a in received] == list(range(2500))
+
+
+def test_what_moves_in_an_earlier_frame_arrives() -> None:
+    received = cross(MovingView(3, np.eye(4) > 0, np.eye(4), "sam2"))
+    assert isinstance(received, MovingView)
+    assert (received.request_id, received.moving_by) == (3, "sam2")
+    np.testing.assert_array_equal(received.moving, np.eye(4) > 0)
 
 
 def test_a_request_arrives_with_its_memory_and_references() -> None:

@@ -93,6 +93,7 @@ class Correction:
             points=self.of_points(update.points),
             free_space=free,
             withdrawn=tuple(replace(v, world_T_camera=motions[0] @ v.world_T_camera) for v in update.withdrawn),
+            moving_before=tuple(replace(v, world_T_camera=motions[0] @ v.world_T_camera) for v in update.moving_before),
             keyframes=tuple(self.of_keyframe(k) for k in update.keyframes),
             world_T_camera=np.stack(motions) @ update.world_T_camera,
         )

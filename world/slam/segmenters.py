@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..camera import Pinhole
+from ..moving_views import join_owners
 from ..transforms import invert
 
 RESIDUAL, USER, MARKED = "residual", "user", "marked"
@@ -64,12 +65,14 @@ class ClipMasks:
         moving: (F, H, W) bool.
         history: (T, H, W) bool, in the frames before the clip; empty where there are none.
         owners: For each frame of the clip whose tracks mark something in it, such as "residual+sam2"; "" for nobody's.
+        history_owners: The same for each frame of the history.
         num_distrusted: Prompts whose track was not believed.
     """
 
     moving: npt.NDArray[np.bool_]
     history: npt.NDArray[np.bool_]
     owners: tuple[str, ...]
+    history_owners: tuple[str, ...]
     num_distrusted: int
 
 
@@ -186,12 +189,8 @@ def follow(
         whole |= track
         for k in np.flatnonzero(track.any(axis=(1, 2))):
             owners[k] = join_owners(owners[k], prompt.owner, segmenter.name)
-    return ClipMasks(whole[num_before:], whole[:num_before], tuple(owners[num_before:]), distrusted)
-
-
-def join_owners(*names: str) -> str:
-    """Owners in one line, such as "residual+sam2"; each once."""
-    return "+".join(sorted({part for name in names for part in name.split("+") if part}))
+    before, own = tuple(owners[:num_before]), tuple(owners[num_before:])
+    return ClipMasks(whole[num_before:], whole[:num_before], own, before, distrusted)
 
 
 def _tracks(

@@ -8,6 +8,7 @@ import numpy.typing as npt
 
 from ..camera import Pinhole
 from ..memory import MemorySnapshot
+from ..moving_views import MovingView, join_owners
 from ..points import PointBatch, PointClass, priority_of
 from ..transforms import invert
 from ..updates import DepthView, MapUpdate, UpdateReport
@@ -23,7 +24,7 @@ from .lifter import Lifter, Origin
 from .masks import join_moving
 from .motion_masks import Motion
 from .scale import ScaleLock, lock_scale
-from .segmenters import MARKED, RESIDUAL, Prompt, Segmenter, follow, join_owners
+from .segmenters import MARKED, RESIDUAL, ClipMasks, Prompt, Segmenter, follow
 
 BLANK_DEVIATION = 0.5
 """Standard deviation of 8-bit colour below which a clip shows nothing."""
@@ -55,6 +56,7 @@ def build_update(
     clicks: Sequence[Prompt] = (),
     history: npt.NDArray[np.uint8] | None = None,
     history_world_T_camera: npt.NDArray[np.float64] | None = None,
+    history_request_id: int = 0,
 ) -> MapUpdate:
     """Turn a clip into what memory should take over. Changes nothing; runs in the worker.
 
@@ -82,6 +84,7 @@ def build_update(
         clicks: Where the user points at something that moves, by frames of the clip.
         history: (T, H, W, 3) uint8, the frames that the clip goes on from, for the segmenter.
         history_world_T_camera: (T, 4, 4) their poses: what is followed into them is taken back from memory.
+        history_request_id: The request that made them: what is followed into them joins its keyframes' masks.
 
     Returns:
         The update; empty where ``report.rejected`` says why, or where ``new_surface`` marks nothing.
@@ -130,6 +133,7 @@ def build_update(
         return _rejected(frames, engine.name, reason, alignments, shares)
     marked, moving = moving, masks
     withdrawn: tuple[DepthView, ...] = ()
+    moving_before: tuple[MovingView, ...] = ()
     owners = _owners(masks, marked)
     if segmenter is not None:
         followed = follow(frames.color, masks, chosen, segmenter, clicks=clicks, history=history)
@@ -138,6 +142,7 @@ def build_update(
         shares["moving_followed"] = float((moving & ~masks).mean())
         shares["tracks_distrusted"] = float(followed.num_distrusted)
         if history_world_T_camera is not None:
+            moving_before = _moving_before(followed, history_world_T_camera, history_request_id)
             withdrawn = _withdrawn(followed.history, history_world_T_camera, memory, frames.pinhole, origin.priority)
             shares["history_followed"] = float(followed.history.mean()) if followed.history.size else 0.0
     lifter = Lifter(part, estimate, moving, poses, memory, origin, tuple(keep_visible), max_points_per_frame)
@@ -159,6 +164,21 @@ def build_update(
         _spread(frames.world_T_camera, chosen, poses),
         report,
         withdrawn,
+        moving_before,
+    )
+
+
+def _moving_before(
+    followed: ClipMasks, world_T_camera: npt.NDArray[np.float64], request_id: int
+) -> tuple[MovingView, ...]:
+    """What moves in the frames before the clip, in each that marks something; nothing where nobody knows whose."""
+    if request_id == 0:
+        return ()
+    masks = join_moving([followed.history], followed.history.shape, dilation_px=1)
+    return tuple(
+        MovingView(request_id, mask, pose, owner)
+        for mask, pose, owner in zip(masks, world_T_camera, followed.history_owners, strict=True)
+        if mask.any()
     )
 
 

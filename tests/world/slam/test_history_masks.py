@@ -7,6 +7,7 @@ from spatia.world.points import PointBatch, PointClass, priority_of
 from spatia.world.slam.estimators import FrameStack
 from spatia.world.slam.segmenters import click
 from spatia.world.slam.update import build_update
+from spatia.world.updates import MapUpdate
 
 PINHOLE = Pinhole.from_fov(48, 36, np.pi / 2)
 DEPTH_M, COUNT, RANK = 2.0, 3, 40
@@ -23,7 +24,7 @@ class LeftHalf:
         return out
 
 
-def test_memory_loses_what_moves_in_the_history_and_keeps_the_rest() -> None:
+def _update(history_request_id: int) -> MapUpdate:
     rays = PINHOLE.rays().reshape(-1, 3)
     points = (rays * DEPTH_M).astype(np.float32)
     priority = priority_of(PointClass.INVENTED, RANK)
@@ -32,7 +33,7 @@ def test_memory_loses_what_moves_in_the_history_and_keeps_the_rest() -> None:
     rng, poses = np.random.default_rng(0), np.repeat(np.eye(4)[None], COUNT, 0)
     frames = rng.integers(0, 255, (COUNT, 36, 48, 3), np.uint8)
     stack = FrameStack(frames, np.full((COUNT, 36, 48), DEPTH_M, np.float32), None, None, None, poses, PINHOLE)
-    update = build_update(
+    return build_update(
         stack,
         memory=memory.snapshot(),
         point_class=PointClass.INVENTED,
@@ -45,11 +46,29 @@ def test_memory_loses_what_moves_in_the_history_and_keeps_the_rest() -> None:
         clicks=[click(0, 10.0, 18.0)],
         history=frames,
         history_world_T_camera=poses,
+        history_request_id=history_request_id,
     )
+
+
+def test_memory_loses_what_moves_in_the_history_and_keeps_the_rest() -> None:
+    update = _update(1)
     assert update.report.rejected == ""
     assert update.report.tests["history_followed"] == 0.5
     assert len(update.withdrawn) == COUNT
     for view in update.withdrawn:
         np.testing.assert_allclose(view.depth_m[4:-4, 4:20], DEPTH_M, atol=0.05)
         assert (view.depth_m[:, 24:] == 0).all()
-        assert view.priority == priority
+        assert view.priority == priority_of(PointClass.INVENTED, RANK)
+
+
+def test_what_moves_in_the_history_is_told_for_the_frames_of_its_clip() -> None:
+    views = _update(1).moving_before
+    assert [v.request_id for v in views] == [1] * COUNT
+    for view in views:
+        assert view.moving_by == "left+user"
+        assert view.moving[:, :24].all()
+        assert not view.moving[:, 26:].any()
+
+
+def test_nobody_is_told_of_a_history_whose_clip_is_not_known() -> None:
+    assert _update(0).moving_before == ()
