@@ -75,7 +75,8 @@ class ClipRequest:
         tail_request_id: Request of the clip that the tail belongs to, or 0 where there is none or it is not known.
         up_world: (3,) direction away from gravity.
         floor: (4,) plane n·x + d = 0, n upwards, or None where no floor is known.
-        purpose: "way" ahead of the walker, "ring" around a standing one, "reroll" of an undone region.
+        purpose: "way" ahead of the walker, "again" where something that moved had hidden a part, "ring" around a
+            standing one, "reroll" of an undone region.
         tick: Simulation tick of the request.
         time_s: Simulated seconds since the world began, for what moves by itself.
         place: Name of the procedural place that the world is, such as "rooms:7:day"; empty for any other world.

@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from ..generator.cores import leave_first_core
 from ..generator.queue import Ended, GenerationQueue, Made, Outcome
@@ -25,6 +26,7 @@ from ..world.memory import MemorySnapshot
 from ..world.paged_views import coverage_view
 from ..world.points import PointClass, priority_of
 from ..world.transforms import Transform
+from ..world.updates import MapUpdate
 from .checkpoint import UndoStep
 from .clip_status import ClipStatus, notice_of
 from .clock import Clock
@@ -250,7 +252,7 @@ class ClipLoop:
             self.status.notice = "the memory limit is reached: nothing more is generated"
             return None
         around = coverage_view(moment.memory, predict(0.0)[:3, 3])
-        plan = self.director.plan(around, self.pinhole, predict, ring=ring)
+        plan = self.director.plan(around, self.pinhole, predict, ring=ring, now_s=moment.tick * self._tick_s)
         return None if plan is None else (plan, self.request_of(plan, moment))
 
     def _is_full(self, memory: MemorySnapshot) -> bool:
@@ -466,9 +468,17 @@ class ClipLoop:
         self.status.last_update = facts
         self.status.merged_clips += 1
         self.metrics.clip_merged(self.clock.now_s(), facts)
-        self._finish(merge.request_id, merged=not facts.rejected, journal={"outcome": "done", "update": facts})
+        journal = {"outcome": "done", "update": facts}
+        self._finish(merge.request_id, merged=not facts.rejected, journal=journal, hidden=_hidden_in(update))
 
-    def _finish(self, request_id: int, *, merged: bool, journal: dict[str, Any]) -> None:
+    def _finish(
+        self,
+        request_id: int,
+        *,
+        merged: bool,
+        journal: dict[str, Any],
+        hidden: npt.NDArray[np.bool_] | None = None,
+    ) -> None:
         request, _ = self._requests.pop(request_id)
         self._last_end_tick = self._tick
         if merged:
@@ -476,7 +486,8 @@ class ClipLoop:
         else:
             self._drop_sequels(request_id)
         # a direction that failed is not asked for again and again; re-rolling or moving on does
-        self.director.ended(request_id, is_settled=merged or journal["outcome"] in ("failed", "done"))
+        is_settled = merged or journal["outcome"] in ("failed", "done")
+        self.director.ended(request_id, is_settled=is_settled, hidden=hidden)
         age = {"memory_age_s": round((self._tick - request.tick) * self._tick_s, 3)}
         self.world.add_journal(request, journal | age | ({"after": request.after} if request.after else {}))
 
@@ -536,3 +547,14 @@ class ClipLoop:
         if self._is_waiting and plans:
             self._wait_for_all()
         return len(plans)
+
+
+def _hidden_in(update: MapUpdate) -> npt.NDArray[np.bool_] | None:
+    """(H, W) bool, where something of known depth moves in a clip's last frame; None if the clip gave no frame."""
+    if not update.keyframes:
+        return None
+    last = update.keyframes[-1]
+    shape = (last.pinhole.height, last.pinhole.width)
+    if last.moving is None:
+        return np.zeros(shape, bool)
+    return last.moving if last.depth_m is None else last.moving & (last.depth_m > 0)

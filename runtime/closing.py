@@ -24,7 +24,8 @@ from ..world.slam.closure import Closure, KeyView, Loop, find_closure, key_view
 from ..world.slam.correction import Correction, stage_correction
 from ..world.transforms import Transform
 from ..world.updates import MapUpdate
-from .director import Director, Settled, Tail
+from .director import Director, Tail
+from .settled import Settled
 
 if TYPE_CHECKING:
     from .world import World

@@ -5,7 +5,7 @@ a decision, and asks for what is missing: first ahead of the walker, then in a r
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 import numpy as np
@@ -17,6 +17,7 @@ from ..renderer.software import SoftwareRenderer
 from ..world.camera import Pinhole
 from ..world.memory import MemorySnapshot
 from ..world.transforms import Transform, interpolate, invert, level_frame, look, rotation_angle_rad
+from .settled import Settled, is_near, settle
 
 LOOK_AHEAD_S = (0.0, 0.4, 0.9, 1.5, 2.2, 3.0)
 MISSING_SHARE = 0.012
@@ -27,10 +28,6 @@ MAX_KEY_VIEW_WIDTH = 832
 KEY_VIEW_FOV_RAD = float(np.radians(72.0))
 RING: tuple[tuple[float, int], ...] = ((0.0, 8), (float(np.radians(-42.0)), 6), (float(np.radians(42.0)), 6))
 """Pitch and number of directions of each level of the ring; with 72° of view they overlap."""
-SETTLED_DISTANCE_M = 0.45
-SETTLED_ANGLE_RAD = float(np.radians(20.0))
-SETTLED_TOLERANCE = 0.02
-"""A settled direction is asked again only if it lacks this share more than its clip left behind."""
 CLIP_FRAMES_FIRST = 81
 CLIP_FRAMES_NEXT = 72
 MAX_TAILS = 6
@@ -66,9 +63,10 @@ class ClipPlan:
     Attributes:
         world_T_camera: (F, 4, 4) poses.
         pinhole: Size and intrinsics of the frames.
-        purpose: "way", "ring" or "reroll".
+        purpose: "way", "again" (where something moved in front), "ring" or "reroll".
         missing_share: Share of pixels that memory lacks in the worst of the frames.
         tail: What the clip continues; its frames come before the plan's first pose. None in a first round.
+        hidden: (H, W) bool, where something moved in the last frame that came; None before, or if that is not known.
     """
 
     world_T_camera: npt.NDArray[np.float64]
@@ -76,15 +74,7 @@ class ClipPlan:
     purpose: str
     missing_share: float
     tail: Tail | None = None
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Settled:
-    """A direction that has been generated: from where, whither, and what stayed missing."""
-
-    request_id: int
-    world_T_camera: Transform
-    missing_share: float
+    hidden: npt.NDArray[np.bool_] | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -172,6 +162,7 @@ class Director:
         predict: Callable[[float], Transform],
         *,
         ring: bool = True,
+        now_s: float = 0.0,
     ) -> ClipPlan | None:
         """Find what is most needed now.
 
@@ -180,17 +171,19 @@ class Director:
             pinhole: The walker's view.
             predict: Pose in so many seconds, if the walker goes on like this.
             ring: Also close the ring around the walker when nothing lacks ahead.
+            now_s: Simulated time: what something that moved had hidden is asked for again after a while.
 
         Returns:
             A plan, or None if all that can be known nearby is known or asked for.
         """
         self._meter.update(snapshot)
-        self._measure_settled()
+        self._measure_settled(now_s)
         if not self.wants_key_views:
-            return self._plan_clip(pinhole, predict)
-        return self._plan_way(pinhole, predict) or (self._plan_ring(predict(0.0)) if ring else None)
+            return self._plan_clip(pinhole, predict, now_s)
+        plan = self._plan_way(pinhole, predict, now_s) or self._plan_again(predict, now_s)
+        return plan or (self._plan_ring(predict(0.0), now_s) if ring else None)
 
-    def _plan_way(self, pinhole: Pinhole, predict: Callable[[float], Transform]) -> ClipPlan | None:
+    def _plan_way(self, pinhole: Pinhole, predict: Callable[[float], Transform], now_s: float) -> ClipPlan | None:
         worst = 0.0
         for ahead_s in LOOK_AHEAD_S:
             pose = predict(ahead_s)
@@ -200,13 +193,27 @@ class Director:
             if share <= MISSING_SHARE:
                 continue
             aimed = _aim(pose, pinhole, missing)
-            if self._is_open(aimed, share):
+            there = float(self._meter.missing(aimed, self._key_pinhole).mean())  # by the view that settles it
+            if self._is_open(aimed, min(share, there), now_s):
                 self.coverage_ahead = 1.0 - worst
                 return ClipPlan(aimed[None], self._key_pinhole, "way", share)
         self.coverage_ahead = 1.0 - worst
         return None
 
-    def _plan_ring(self, world_T_camera: Transform) -> ClipPlan | None:
+    def _plan_again(self, predict: Callable[[float], Transform], now_s: float) -> ClipPlan | None:
+        """A view near by in which something that moved had hidden what memory still lacks."""
+        for seen in [s for s in self.settled if s.again_s <= now_s]:
+            plan = ClipPlan(seen.world_T_camera[None], self._key_pinhole, "again", seen.missing_share)
+            if not self.is_relevant(plan, predict):
+                continue
+            share = float(self._meter.missing(seen.world_T_camera, self._key_pinhole).mean())
+            if seen.explains(share, now_s):  # other views have shown it in the meantime
+                self.settled = [s.without_hidden() if s is seen else s for s in self.settled]
+            elif self._is_open(seen.world_T_camera, share, now_s):
+                return replace(plan, missing_share=share)
+        return None
+
+    def _plan_ring(self, world_T_camera: Transform, now_s: float) -> ClipPlan | None:
         pinhole = self._key_pinhole
         forward = self._world_R_level.T @ world_T_camera[:3, 2]
         heading = float(np.arctan2(forward[0], forward[2]))
@@ -214,15 +221,15 @@ class Director:
             for step in _nearest_first(num_directions):
                 yaw = heading + step * 2 * np.pi / num_directions
                 pose = look(world_T_camera[:3, 3], yaw, pitch, self._world_R_level)
-                if any(_is_near(pose, p.world_T_camera[-1]) for p in self.pending.values()):
+                if any(is_near(pose, p.world_T_camera[-1]) for p in self.pending.values()):
                     continue
                 missing = self._meter.missing(pose, pinhole)
                 share = float(missing.mean())
-                if share > MISSING_SHARE and self._is_open(pose, share):
+                if share > MISSING_SHARE and self._is_open(pose, share, now_s):
                     return ClipPlan(pose[None], pinhole, "ring", share)
         return None
 
-    def _plan_clip(self, pinhole: Pinhole, predict: Callable[[float], Transform]) -> ClipPlan | None:
+    def _plan_clip(self, pinhole: Pinhole, predict: Callable[[float], Transform], now_s: float) -> ClipPlan | None:
         tail, ahead_s = self._tail_ahead(predict)
         if tail is None:
             poses = retimed_path(predict, CLIP_FRAMES_FIRST, self._native_speed)
@@ -231,7 +238,7 @@ class Director:
             poses = retimed_path(ahead, CLIP_FRAMES_NEXT + 1, self._native_speed)[1:]
         shares = [float(self._meter.missing(pose, pinhole).mean()) for pose in poses[:: len(poses) // 5]]
         self.coverage_ahead = 1.0 - max(shares)
-        if max(shares) <= MISSING_SHARE or not self._is_open(poses[-1], max(shares)):
+        if max(shares) <= MISSING_SHARE or not self._is_open(poses[-1], max(shares), now_s):
             return None
         return ClipPlan(poses, pinhole, "way", max(shares), tail)
 
@@ -265,38 +272,38 @@ class Director:
                 return True
         return False
 
-    def _is_open(self, pose: Transform, missing_share: float) -> bool:
-        if any(_is_near(pose, p.world_T_camera[-1]) for p in self.pending.values()):
+    def _is_open(self, pose: Transform, missing_share: float, now_s: float) -> bool:
+        if any(is_near(pose, p.world_T_camera[-1]) for p in self.pending.values()):
             return False
-        if any(_is_near(pose, held.world_T_camera) for held in self.held):
+        if any(held.is_near(pose) for held in self.held):
             return False
-        near = [s.missing_share for s in self.settled if _is_near(pose, s.world_T_camera)]
-        return not near or missing_share > max(near) + SETTLED_TOLERANCE
+        return not any(s.explains(missing_share, now_s) for s in self.settled if s.is_near(pose))
 
     def submitted(self, request_id: int, plan: ClipPlan) -> None:
         """Remember that a plan is being generated."""
         self.pending = {**self.pending, request_id: plan}
 
-    def ended(self, request_id: int, *, is_settled: bool) -> None:
+    def ended(self, request_id: int, *, is_settled: bool, hidden: npt.NDArray[np.bool_] | None = None) -> None:
         """A request ended.
 
         Args:
             request_id: The request.
             is_settled: Its direction is settled with what it left missing (measured at the next plan); otherwise it may
                 be asked for again.
+            hidden: (H, W) bool, where something moved in its last frame: asked for again after a while, some times.
         """
         plan = self.pending.get(request_id)
         self.pending = {k: v for k, v in self.pending.items() if k != request_id}
         if plan is not None and is_settled:
-            self._unmeasured = (*self._unmeasured, (request_id, plan))
+            self._unmeasured = (*self._unmeasured, (request_id, replace(plan, hidden=hidden)))
 
-    def _measure_settled(self) -> None:
+    def _measure_settled(self, now_s: float) -> None:
         """Find out what the clips that ended since the last plan left missing."""
         measured, self._unmeasured = self._unmeasured, ()
         for request_id, plan in measured:
             pose = plan.world_T_camera[-1]
-            share = float(self._meter.missing(pose, plan.pinhole).mean())
-            self.settled = [*self.settled, Settled(request_id, pose, share)]
+            missing = self._meter.missing(pose, plan.pinhole)
+            self.settled = settle(self.settled, request_id, pose, missing, plan.hidden, now_s=now_s)
 
     def hold(self, request_id: int) -> None:
         """An undone request's region waits until it is re-rolled."""
@@ -407,12 +414,6 @@ def _aim(world_T_camera: Transform, pinhole: Pinhole, missing: npt.NDArray[np.bo
     turned = world_T_camera.copy()
     turned[:3, :3] = world_T_camera[:3, :3] @ look((0, 0, 0), yaw, pitch)[:3, :3]
     return turned
-
-
-def _is_near(a: Transform, b: Transform) -> bool:
-    if np.linalg.norm(a[:3, 3] - b[:3, 3]) > SETTLED_DISTANCE_M:
-        return False
-    return bool(a[:3, 2] @ b[:3, 2] > np.cos(SETTLED_ANGLE_RAD))
 
 
 def _nearest_first(num_steps: int) -> list[int]:

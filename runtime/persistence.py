@@ -1,6 +1,7 @@
 """Between a ``World`` and its file: what is written, and how a walk is found again where it was left."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,9 @@ from ..world.memory import SpatialMemory
 from ..world.paging import Pager
 from ..world.points import PointClass
 from ..world.transforms import as_rigid
-from .director import Settled, Tail
+from .director import Tail
 from .process import installed_bytes, release_free_memory
+from .settled import NEVER_S, Settled
 from .world import BANK_BYTES, WalkState, World, WorldInfo
 
 MAX_SHARE_IN_MEMORY = 0.5
@@ -201,11 +203,17 @@ def _pinhole_of(manifest: Manifest, loaded: WorldState) -> Pinhole:
 
 
 def _pack_settled(settled: Settled) -> dict[str, Any]:
-    return {"request": settled.request_id, "pose": settled.world_T_camera, "missing": settled.missing_share}
+    value = {"request": settled.request_id, "pose": settled.world_T_camera, "missing": settled.missing_share}
+    if settled.again_s < NEVER_S:  # what is worth another look is so as soon as the world is open again
+        value |= {"hidden": settled.hidden_share, "looks": settled.num_looks}
+    return value
 
 
 def _unpack_settled(value: Mapping[str, Any]) -> Settled:
-    return Settled(int(value["request"]), as_rigid(value["pose"], "settled pose"), float(value["missing"]))
+    settled = Settled(int(value["request"]), as_rigid(value["pose"], "settled pose"), float(value["missing"]))
+    if "hidden" not in value:
+        return settled
+    return replace(settled, hidden_share=float(value["hidden"]), num_looks=int(value["looks"]), again_s=0.0)
 
 
 def _unpack_tail(value: Mapping[str, Any]) -> Tail:

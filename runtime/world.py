@@ -26,8 +26,9 @@ from ..world.slam.learned.monocular import installed_monocular
 from ..world.slam.update import recommended_voxel_size_m, source_update
 from ..world.transforms import Transform, as_rigid
 from .checkpoint import copy_walk
-from .director import Settled, Tail
+from .director import Tail
 from .errors import UserError
+from .settled import Settled
 
 if TYPE_CHECKING:
     from ..saves.diff import WorldDiff

@@ -12,11 +12,12 @@ from spatia.generator.pipeline import ClipResult
 from spatia.generator.requests import ClipRequest
 from spatia.input.intents import Intent
 from spatia.runtime.closing import correction_from, move_director
-from spatia.runtime.director import ClipPlan, Settled
+from spatia.runtime.director import ClipPlan
 from spatia.runtime.drafting import moment_of
 from spatia.runtime.merging import Merge
 from spatia.runtime.record import RecordedClosure, RecordedMerge, RecordedTakeBack, Recorder, Recording
 from spatia.runtime.session import Session
+from spatia.runtime.settled import Settled
 from spatia.runtime.world import World, create
 from spatia.saves.sources import Source, SourceFrame
 from spatia.tests.world.slam.corner import view

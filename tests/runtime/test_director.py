@@ -2,9 +2,11 @@
 
 import numpy as np
 import pytest
-from spatia.runtime.director import Director, Tail, predict_along, retimed_path
+from spatia.runtime.director import ClipPlan, CoverageMeter, Director, Tail, predict_along, retimed_path
+from spatia.runtime.settled import LOOK_AGAIN_AFTER_S
 from spatia.tests.runtime.tiny import SIZE, tiny_world
-from spatia.world.points import PointClass, priority_of
+from spatia.world.camera import unproject
+from spatia.world.points import PointBatch, PointClass, priority_of
 from spatia.world.transforms import Transform, look
 
 UP = (0.0, -1.0, 0.0)
@@ -192,3 +194,77 @@ def test_a_clip_behind_the_walker_is_irrelevant() -> None:
     plan = director.plan(world.memory.snapshot(), world.info.pinhole, _turn_right, ring=False)
     assert director.is_relevant(plan, _turn_right)
     assert not director.is_relevant(plan, lambda s: look((0, 0, -9.0), np.pi, 0.0))
+
+
+class _Passing:
+    """A walker who turns right, and what a clip of the right shows: a mover over part of it, or the whole."""
+
+    def __init__(self) -> None:
+        self.world, self.director = tiny_world(), _director()
+        self.num_asked = 0
+
+    def plan(self, now_s: float) -> ClipPlan | None:
+        return self.director.plan(
+            self.world.memory.snapshot(), self.world.info.pinhole, _turn_right, ring=False, now_s=now_s
+        )
+
+    def look(self, plan: ClipPlan, *, is_hidden: bool) -> None:
+        """Merge a clip of a wall that fills the plan's view, but for a part at 45° where something moves."""
+        self.num_asked += 1
+        pinhole = plan.pinhole
+        rays = pinhole.rays() @ plan.world_T_camera[-1][:3, :3].T
+        azimuth = np.degrees(np.arctan2(rays[..., 0], rays[..., 2]))
+        hidden = (np.abs(azimuth - 45.0) < 4.0) & (np.abs(rays[..., 1]) < 0.4) & is_hidden
+        depth = np.where(hidden, 0, 1.5).astype(np.float32)
+        for z in (depth, depth * np.float32(1.02)):
+            points = unproject(z, pinhole, plan.world_T_camera[-1])
+            colors = np.full((len(points), 3), 90, np.uint8)
+            batch = PointBatch.uniform(points, colors, priority=priority_of(PointClass.INVENTED, 3), keyframe=9)
+            self.world.memory.insert(batch)
+        self.director.submitted(self.num_asked, plan)
+        self.director.ended(self.num_asked, is_settled=True, hidden=hidden)
+
+    def look_until_settled(self, now_s: float, *, is_hidden: bool) -> list[ClipPlan]:
+        """All that is asked for at one moment."""
+        plans = []
+        while (plan := self.plan(now_s)) is not None:
+            plans.append(plan)
+            self.look(plan, is_hidden=is_hidden)
+            assert len(plans) < 20, "it asks for ever"
+        return plans
+
+
+def _lacks(passing: _Passing, plan: ClipPlan) -> float:
+    meter = CoverageMeter(priority_of(PointClass.INVENTED, 2))
+    meter.update(passing.world.memory.snapshot())
+    lacking = meter.missing(plan.world_T_camera[-1], plan.pinhole)
+    meter.close()
+    return float(lacking.mean())
+
+
+def test_what_a_mover_hid_is_asked_for_again_once_it_had_time_to_go() -> None:
+    passing = _Passing()
+    first = passing.look_until_settled(0.0, is_hidden=True)
+    assert _lacks(passing, first[0]) > 0.02
+    assert passing.plan(1.0) is None
+    passing.look_until_settled(2.5, is_hidden=False)
+    assert _lacks(passing, first[0]) < 0.005
+    assert passing.plan(100.0) is None
+
+
+def test_a_mover_that_stays_is_looked_at_again_a_few_times_only() -> None:
+    passing = _Passing()
+    first = len(passing.look_until_settled(0.0, is_hidden=True))
+    for now_s in range(3, 300, 3):
+        passing.look_until_settled(float(now_s), is_hidden=True)
+    assert first < passing.num_asked <= first * (1 + len(LOOK_AGAIN_AFTER_S))
+
+
+def test_what_a_mover_hid_far_behind_the_walker_can_wait() -> None:
+    passing = _Passing()
+    passing.look_until_settled(0.0, is_hidden=True)
+    away = np.eye(4)
+    away[:3, 3] = (0.0, 0.0, 30.0)
+    snapshot, pinhole = passing.world.memory.snapshot(), passing.world.info.pinhole
+    plan = passing.director.plan(snapshot, pinhole, lambda s: away, ring=False, now_s=9.0)
+    assert plan is None or plan.purpose != "again"
