@@ -38,8 +38,8 @@ LEVEL_PX = 1.0
 COARSEST = 3.0
 """Or than so many times as much, the farthest in a picture that may not take its time."""
 
-SAME_SURFACE = 1.04
-"""Ratio of the depths of neighbouring dots of one surface, at most."""
+LARGE_SPLAT = 4
+"""Pixels a side from which splats leave gaps that are too wide for ``gaps.close_wide_gaps``."""
 
 f4, i4, u4, u8, u1 = np.float32, np.int32, np.uint32, np.uint64, np.uint8
 EMPTY = np.uint64(0x4E6E06B3_00000000)
@@ -302,6 +302,12 @@ def _scatter_round(scratch, words, colors, mask, stride, zbuffer, side, left):
                 zbuffer[o + u4(k)] = min(zbuffer[o + u4(k)], key | (u8(away) << u8(45)))
 
 
+@njit(**OPTIONS)
+def _splat_side(spacing_px):
+    """Side in pixels of the splats of points that lie so far apart."""
+    return min(max(int(np.ceil(spacing_px - 0.15)), 1), MAX_SPLAT)
+
+
 def centre_distances() -> npt.NDArray[np.uint64]:
     """(4, 64, 9) uint64: how far each pixel of a splat of 1, 2, 3 pixels is from the point, for each of 8x8 places.
 
@@ -320,7 +326,7 @@ def centre_distances() -> npt.NDArray[np.uint64]:
 @njit(**OPTIONS)
 def draw_points(
     pages, slots, found, m, focal, width, height, min_priority, max_full,
-    left_end, distance, zbuffer, tiles, is_stale, statistics,
+    left_end, distance, zbuffer, tiles, is_stale, large_m, statistics,
 ):  # fmt: skip
     """Draw chunks front to back into the z-buffer.
 
@@ -338,6 +344,8 @@ def draw_points(
         zbuffer: (planes,) uint64.
         tiles, is_stale: (ceil(H / 16), ceil(W / 16)) uint32 and uint8 scratch: farthest depth drawn in each tile, and
             whether something was drawn there since.
+        large_m: The same shape, float32, out: metres between the points of splats of ``LARGE_SPLAT`` pixels or more,
+            the largest in each tile; 0 where there are none.
         statistics: (3,) int64, out: points drawn, chunks in the frustum, chunks hidden.
     """
     stride = u4(width + 2 * PAD)
@@ -349,6 +357,7 @@ def draw_points(
     drawn, hidden = 0, 0
     tiles[:] = u4(0xFFFFFFFF)
     is_stale[:] = u1(0)
+    large_m[:] = f4(0)
     for k in range(found.slot.shape[0]):
         c = found.slot[k]
         if slots.prio_high[c] < min_priority:
@@ -376,6 +385,10 @@ def draw_points(
         while level < NUM_LEVELS - 1 and 2 * gap * focal <= level_px * found.near[k]:
             level += 1
             gap *= 2
+        if _splat_side(gap * focal / found.near[k]) >= LARGE_SPLAT:
+            for j in range(box[2], box[3] + 1):
+                for i in range(box[0], box[1] + 1):
+                    large_m[j, i] = max(large_m[j, i], f4(gap))
         left = slots.ends[c, level]
         while left > 0:
             n = min(PAGE, left)
@@ -388,8 +401,7 @@ def draw_points(
                     if pages.prio[s + i] < min_priority:
                         words[2 * PAGE + i] = u4(0xF0000000)
             if nearest < f4(1e9):
-                side = int(np.ceil(gap * focal / nearest - 0.15))
-                side = min(max(side, 1), MAX_SPLAT)
+                side = _splat_side(gap * focal / nearest)
                 colors, mask = pages.word[s : s + n], slots.mask[c]
                 if side == 1:
                     _place_1(scratch, words, n, stride)
@@ -419,134 +431,6 @@ def split_planes(zbuffer, depth, color):
         h = u4(q >> u8(32))
         bits[i] = (h & u4(0xFFFE0000)) | ((h & u4(0x1FFF)) << u4(4))
         color[i] = u4(q & u8(0xFFFFFFFF))
-
-
-@njit(**OPTIONS)
-def close_gaps(depth, color, width, height, flags, found, new_depth, new_color):
-    """Fill pixels that are seen through a nearer surface, and gaps of one pixel in it.
-
-    A pixel counts when 5 of its 8 neighbours are nearer by 4 %; an empty one is farther than all.
-
-    Args:
-        depth, color: Planes, changed in place.
-        flags: (W,) uint8 scratch.
-        found: (H * W,) int32 scratch.
-        new_depth, new_color: (H * W,) scratch.
-
-    Returns:
-        Number of pixels filled.
-    """
-    stride = width + 2 * PAD
-    eights = flags[: 8 * (width // 8)].view(np.uint64)
-    num = 0
-    for j in range(height):
-        o = (j + PAD) * stride + PAD
-        c = depth[o : o + width]
-        up, down = depth[o - stride - 1 : o - stride + width + 1], depth[o + stride - 1 : o + stride + width + 1]
-        mid = depth[o - 1 : o + width + 1]
-        for i in range(width):
-            z = c[i] * f4(0.96)
-            n = i4(up[i] < z) + i4(up[i + 1] < z) + i4(up[i + 2] < z) + i4(mid[i] < z) + i4(mid[i + 2] < z)
-            n += i4(down[i] < z) + i4(down[i + 1] < z) + i4(down[i + 2] < z)
-            flags[i] = u1(n >= 5)
-        for i in range(0, 8 * (width // 8), 8):
-            if eights[i >> 3] != u8(0):
-                for k in range(i, i + 8):
-                    found[num] = o + k
-                    num += i4(flags[k])
-        for i in range(8 * (width // 8), width):
-            found[num] = o + i
-            num += i4(flags[i])
-    _mend(depth, color, stride, found[:num], 1, new_depth, new_color)
-    return num
-
-
-@njit(**OPTIONS)
-def close_wide_gaps(depth, color, width, height, low, high, found, new_depth, new_color):
-    """Fill what shows between the dots of a sparse surface: gaps of 2 or 3 pixels, found at half the size.
-
-    A cell of 2x2 pixels counts when all 3x3 cells around it hold parts of one surface that is nearer by 4 % than its
-    farthest pixel.
-
-    Args:
-        depth, color: Planes, changed in place.
-        low, high: (ceil(H / 2) + 2, ceil(W / 2) + 2) float32 scratch, nearest and farthest depth of the cells.
-        found, new_depth, new_color: (H * W,) scratch.
-
-    Returns:
-        Number of pixels filled.
-    """
-    stride = width + 2 * PAD
-    for j in range(low.shape[0]):
-        o = (2 * j - 2 + PAD) * stride + PAD - 2
-        top, bottom = depth[o : o + 2 * low.shape[1]], depth[o + stride : o + stride + 2 * low.shape[1]]
-        lows, highs = low[j], high[j]
-        for i in range(low.shape[1]):
-            a, b, c, d = top[2 * i], top[2 * i + 1], bottom[2 * i], bottom[2 * i + 1]
-            lows[i] = min(min(a, b), min(c, d))
-            highs[i] = max(max(a, b), max(c, d))
-    num = 0
-    flags = np.empty(low.shape[1], np.uint8)
-    for j in range(1, low.shape[0] - 1):
-        up, here, down, highs = low[j - 1], low[j], low[j + 1], high[j]
-        for i in range(1, low.shape[1] - 1):
-            above, below = max(max(up[i - 1], up[i]), up[i + 1]), max(max(down[i - 1], down[i]), down[i + 1])
-            farthest = max(max(above, below), max(max(here[i - 1], here[i]), here[i + 1]))
-            above, below = min(min(up[i - 1], up[i]), up[i + 1]), min(min(down[i - 1], down[i]), down[i + 1])
-            nearest = min(min(above, below), min(min(here[i - 1], here[i]), here[i + 1]))
-            flags[i] = u1((farthest < highs[i] * f4(0.96)) & (farthest < nearest * f4(SAME_SURFACE)))
-        for i in range(1, low.shape[1] - 1):
-            if flags[i] == u1(0):
-                continue
-            nearest = min(min(up[i], down[i]), min(here[i - 1], min(here[i], here[i + 1])))
-            for y in range(2 * j - 2, min(2 * j, height)):
-                for x in range(2 * i - 2, min(2 * i, width)):
-                    at = (y + PAD) * stride + PAD + x
-                    if depth[at] * f4(0.96) > nearest and num < found.shape[0]:
-                        found[num] = at
-                        num += 1
-    _mend(depth, color, stride, found[:num], 2, new_depth, new_color)
-    return num
-
-
-@njit(**OPTIONS)
-def _mend(depth, color, stride, found, reach, new_depth, new_color):
-    """Give pixels the mean of the nearest surface within ``reach`` pixels, near ones counting more.
-
-    The sums of red, green and blue share one word, 20 bits each: weights of 5 x 5 pixels add up to 1240.
-    """
-    num = (2 * reach + 1) ** 2
-    places, weights = np.empty(num, np.int64), np.empty(num, np.uint32)
-    for k in range(num):
-        dy, dx = k // (2 * reach + 1) - reach, k % (2 * reach + 1) - reach
-        places[k] = dy * stride + dx
-        weights[k] = 180 // (dx * dx + dy * dy + 1)
-    for k in range(found.shape[0]):
-        p = found[k]
-        nearest = FAR
-        for t in range(num):
-            nearest = min(nearest, depth[p + places[t]])
-        if nearest >= FAR:
-            new_depth[k], new_color[k] = depth[p], color[p]
-            continue
-        limit = nearest * f4(1.04)
-        sums, z_sum, total, top = u8(0), f4(0), u4(0), u4(0)
-        for t in range(num):
-            z, v = depth[p + places[t]], color[p + places[t]]
-            w = weights[t] if z < limit else u4(0)
-            wide = u8(v & u4(0xFF)) | (u8(v & u4(0xFF00)) << u8(12)) | (u8(v & u4(0xFF0000)) << u8(24))
-            sums += wide * u8(w)
-            z_sum += f4(i4(w)) * z
-            total += w
-            top = max(top, v >> u4(24) if z < limit else u4(0))
-        s = f4(1) / f4(i4(total))
-        new_depth[k] = z_sum * s
-        red, green, blue = i4(sums & u8(0xFFFFF)), i4((sums >> u8(20)) & u8(0xFFFFF)), i4(sums >> u8(40))
-        packed = u4(i4(f4(red) * s + f4(0.5))) | (u4(i4(f4(green) * s + f4(0.5))) << u4(8))
-        new_color[k] = packed | (u4(i4(f4(blue) * s + f4(0.5))) << u4(16)) | (top << u4(24))
-    for k in range(found.shape[0]):
-        depth[found[k]] = new_depth[k]
-        color[found[k]] = new_color[k]
 
 
 @njit(**OPTIONS)

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from . import kernels, sampling
+from . import gaps, kernels, sampling
 from .fog import Fog
 from .interface import View
 
@@ -47,7 +47,9 @@ class Planes:
         self.tiles, self.is_stale = take("tiles", num_tiles, np.uint32), take("is_stale", num_tiles, np.uint8)
         self.flags = take("flags", width, np.uint8)
         self.found = take("found", width * height + 1, np.int32)
-        half = (-(-height // 2) + 2, -(-width // 2) + 2)
+        self.large_m = take("large_m", num_tiles, np.float32)
+        margin = 2 * gaps.CELL_MARGIN
+        half = (-(-height // 2) + margin, -(-width // 2) + margin)
         self.low, self.high = take("low", half, np.float32), take("high", half, np.float32)
         self.new_depth = take("new_depth", width * height, np.float32)
         self.new_color = take("new_color", width * height, np.uint32)

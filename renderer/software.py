@@ -11,7 +11,7 @@ from ..world.keyframes import Keyframe
 from ..world.memory import MemorySnapshot
 from ..world.points import priority_of
 from ..world.transforms import Transform, apply, invert
-from . import kernels, sampling
+from . import gaps, kernels, sampling
 from .extract import ChunkExtractor
 from .interface import DrawOptions, DrawStatistics, View
 from .pages import find_candidates
@@ -214,16 +214,22 @@ class SoftwareRenderer:
         """Points with their small gaps closed, in ``planes.depth`` and ``planes.color``."""
         self._draw_points(planes, world_T_camera, pinhole, options)
         kernels.split_planes(planes.zbuffer, planes.depth, planes.color)
-        kernels.close_wide_gaps(
-            planes.depth, planes.color, pinhole.width, pinhole.height,
+        width, height = pinhole.size
+        gaps.find_cells(planes.depth, width, height, planes.low, planes.high)
+        gaps.close_wide_gaps(
+            planes.depth, planes.color, width, height,
             planes.low, planes.high, planes.found, planes.new_depth, planes.new_color,
         )  # fmt: skip
+        gaps.close_large_gaps(
+            planes.depth, planes.color, width, height, np.float32(max(pinhole.fx, pinhole.fy)), planes.large_m,
+            planes.low,
+        )  # fmt: skip
         for _ in range(GAP_PASSES):
-            closed = kernels.close_gaps(
-                planes.depth, planes.color, pinhole.width, pinhole.height,
+            closed = gaps.close_gaps(
+                planes.depth, planes.color, width, height,
                 planes.flags, planes.found, planes.new_depth, planes.new_color,
             )  # fmt: skip
-            if closed < MANY_GAPS * pinhole.width * pinhole.height:
+            if closed < MANY_GAPS * width * height:
                 break
 
     def _choose_photos(
@@ -330,7 +336,8 @@ class SoftwareRenderer:
             pool.pages, pool.slots, kernels.Found(seen[order], near[order], box[order]),
             matrix, max(pinhole.fx, pinhole.fy), pinhole.width, pinhole.height, options.min_priority,
             float(options.max_full_points or np.inf),
-            self._left_end, self._distance, planes.zbuffer, planes.tiles, planes.is_stale, counts,
+            self._left_end, self._distance, planes.zbuffer, planes.tiles, planes.is_stale, planes.large_m,
+            counts,
         )  # fmt: skip
         self._statistics = DrawStatistics(
             int(counts[0]), int(counts[1]), int(counts[2]), self._uploaded, self._extractor.num_pending

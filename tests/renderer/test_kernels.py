@@ -56,38 +56,3 @@ def test_a_tile_is_looked_at_again_only_where_its_bound_does_not_do():
     assert not kernels._is_hidden(everywhere, np.uint32(6), zbuffer, 32, 32, tiles, stale)
     assert tiles.tolist() == [[5, 9], [5, 9]]
     assert stale.tolist() == [[0, 0], [0, 1]]
-
-
-def mended(depth: np.ndarray, color: np.ndarray, row: int, column: int) -> tuple[float, np.ndarray]:
-    """Depth and colour of the nearest surface around a pixel, weighted by 1 / (squared distance + 1)."""
-    part = np.s_[row - 1 : row + 2, column - 1 : column + 2]
-    y, x = np.mgrid[-1:2, -1:2]
-    weight = np.where(depth[part] < 1.04 * depth[part].min(), 1.0 / (x * x + y * y + 1), 0.0)
-    channels = np.stack([(color[part] >> (8 * c)) & 255 for c in range(3)], axis=-1)
-    total = weight.sum()
-    return (weight * depth[part]).sum() / total, (weight[..., None] * channels).sum((0, 1)) / total
-
-
-def test_holes_of_a_pixel_take_the_weighted_mean_of_the_surface_around():
-    rng = np.random.default_rng(2)
-    width, height = 44, 12
-    depth = (2.0 + 0.01 * rng.random((height, width))).astype(np.float32)
-    color = rng.integers(0, 1 << 24, (height, width), dtype=np.uint32) | np.uint32(3 << 30)
-    holes = [(5, 6), (5, 41), (8, 17), (0, 30)]
-    for hole in holes:
-        depth[hole] = 3.0
-    flat_depth, flat_color = plane(depth, kernels.FAR), plane(color, 0)
-    found, new_depth = np.empty(width * height + 1, np.int32), np.empty(width * height, np.float32)
-    num = kernels.close_gaps(
-        flat_depth, flat_color, width, height, np.empty(width, np.uint8), found, new_depth, np.empty_like(found, "u4")
-    )
-    got_depth, got_color = (p.reshape(height + 2 * PAD, -1)[PAD:-PAD, PAD:-PAD] for p in (flat_depth, flat_color))
-    assert num == len(holes)
-    for row, column in holes[:3]:
-        expected_depth, expected = mended(depth, color, row, column)
-        got = [int(got_color[row, column] >> (8 * c)) & 255 for c in range(4)]
-        assert abs(got_depth[row, column] - expected_depth) < 1e-4
-        assert np.abs(got[:3] - expected).max() < 0.6
-        assert got[3] == 192
-    depth[0, 30] = got_depth[0, 30]
-    np.testing.assert_array_equal(np.delete(got_depth.ravel(), 0)[100:200], got_depth.ravel()[101:201])
