@@ -134,7 +134,12 @@ def has_compiler() -> bool:
 def filled(module: nn.Module, device: torch.device, dtype: torch.dtype | None) -> Any:
     """A module of the meta device with random weights; ``dtype`` None keeps the types."""
     generator = torch.Generator(device).manual_seed(0)
-    for name, parameter in module.named_parameters():
+    made: dict[int, nn.Parameter] = {}
+    for name, parameter in list(module.named_parameters(remove_duplicate=False)):
+        owner, _, leaf = name.rpartition(".")
+        if id(parameter) in made:  # one tensor under two names, such as the text encoder's embedding
+            setattr(module.get_submodule(owner), leaf, made[id(parameter)])
+            continue
         kind = dtype or parameter.dtype
         value = torch.empty(parameter.shape, device=device, dtype=torch.float32 if parameter.ndim < 2 else kind)
         if parameter.ndim < 2:
@@ -144,8 +149,8 @@ def filled(module: nn.Module, device: torch.device, dtype: torch.dtype | None) -
             value = block.repeat(-(-value.numel() // RANDOM_BLOCK))[: value.numel()].view(value.shape)
         else:
             value.normal_(0.0, 0.02, generator=generator)
-        owner, _, leaf = name.rpartition(".")
-        setattr(module.get_submodule(owner), leaf, nn.Parameter(value, requires_grad=False))
+        made[id(parameter)] = nn.Parameter(value, requires_grad=False)
+        setattr(module.get_submodule(owner), leaf, made[id(parameter)])
     return module.eval()
 
 

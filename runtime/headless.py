@@ -13,11 +13,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..renderer.capture import VideoWriter, contact_sheet, write_png
+from ..renderer.capture import contact_sheet, write_png
 from ..world.images import cover
 from ..world.points import PointClass
 from ..world.transforms import Transform, invert, rotation_angle_rad
 from .errors import UserError
+from .resuming import RolloutLog, Unfinished
 from .session import ROLLOUT_RATE_HZ, Frame, Session
 from .world import World
 
@@ -44,6 +45,8 @@ class Rollout:
         seed: Of the walk, or None for the world's.
         quality: "draft", "balanced" or "best".
         opened_s: How long opening and tracking the source took; counts among the report's seconds.
+        key: Of the command, see ``resuming``; without one nothing is saved before the end.
+        unfinished: What is gone on from, the world being as it was saved then; or None.
     """
 
     poses: npt.NDArray[np.float64]
@@ -53,6 +56,8 @@ class Rollout:
     seed: int | None = None
     quality: str = "best"
     opened_s: float = 0.0
+    key: str = ""
+    unfinished: Unfinished | None = None
 
 
 def prepare_output(out: Path) -> None:
@@ -80,6 +85,8 @@ def _is_ours(path: Path) -> bool:
 def run_rollout(world: World, rollout: Rollout, report: Report) -> dict[str, Any]:
     """Walk the poses, waiting for every clip, and write video, contact sheet, world and report.
 
+    What an exception or a kill leaves in the folder can be gone on from.
+
     Args:
         world: Changed by the walk and saved in the folder.
         rollout: Path, size, generator and folder.
@@ -90,7 +97,9 @@ def run_rollout(world: World, rollout: Rollout, report: Report) -> dict[str, Any
     """
     rollout.out.mkdir(parents=True, exist_ok=True)
     started = time.perf_counter()
+    log = RolloutLog(rollout.out, rollout.key, world, rollout.size, rollout.unfinished)
     with (
+        log,
         saved_on_interrupt(world, rollout.out / "world.spatia"),
         Session(
             world,
@@ -102,13 +111,20 @@ def run_rollout(world: World, rollout: Rollout, report: Report) -> dict[str, Any
             quality=rollout.quality,
         ) as session,
     ):
-        tiles = _walk(session, rollout, report)
+        tiles = _walk(session, rollout, log, report)
         seconds = rollout.opened_s + time.perf_counter() - started
         facts = session_facts(session, "rollout", rollout.size, seconds)
-    write_contact_sheet(rollout.out / "contact.png", tiles)
-    report("saving", 0.99)
-    world.save(rollout.out / "world.spatia")
-    write_report(rollout.out / "report.json", facts)
+        if rollout.unfinished is not None:
+            facts["resumed_at_frame"] = rollout.unfinished.next_frame
+        report("saving", 0.99)
+        log.finish()
+        lacking = sorted(tiled_frames(len(rollout.poses)) - tiles.keys())
+        tiles |= log.frames(lacking) if lacking else {}
+        labelled = [(f"frame {i}", tiles[i]) for i in sorted(tiles)]
+        write_contact_sheet(rollout.out / "contact.png", labelled)
+        world.save(rollout.out / "world.spatia")
+        write_report(rollout.out / "report.json", facts)
+        log.forget()
     return facts
 
 
@@ -122,25 +138,33 @@ def saved_on_interrupt(world: World, path: Path) -> Iterator[None]:
         raise
 
 
-def _walk(session: Session, rollout: Rollout, report: Report) -> list[tuple[str, npt.NDArray[np.uint8]]]:
+def _walk(session: Session, rollout: Rollout, log: RolloutLog, report: Report) -> dict[int, npt.NDArray[np.uint8]]:
+    """Walk what is left of the way; the pictures of it that the contact sheet shows."""
     poses = list(rollout.poses)
     keep = tiled_frames(len(poses))
-    tiles = []
-    with VideoWriter(rollout.out / "video.mp4", rollout.size, fps=int(ROLLOUT_RATE_HZ)) as video:
-        for i in range(len(poses)):
-            begin = time.perf_counter()
+    tiles = {}
+    if rollout.unfinished is not None:
+        rollout.unfinished.recall(session)
+    for i in range(log.next_frame, len(poses)):
+        begin = time.perf_counter()
+        try:
             frame = session.follow(poses[i : i + LOOK_AHEAD_FRAMES])
-            color = opening_photo(session.world, frame, rollout.size) if i == 0 else frame.color
-            video.write(color)
-            session.metrics.frame(
-                work_s=time.perf_counter() - begin,
-                interval_s=None,
-                void_share=void_share(frame),
-                dt_s=1.0 / ROLLOUT_RATE_HZ,
-            )
-            if i in keep:
-                tiles.append((f"frame {i}", color))
-            report(f"frame {i + 1} of {len(poses)}", (i + 1) / len(poses))
+        except KeyboardInterrupt:
+            session.world.walk.tick -= 1  # this frame comes again
+            log.save(session)
+            raise
+        color = opening_photo(session.world, frame, rollout.size) if i == 0 else frame.color
+        log.write(color)
+        session.metrics.frame(
+            work_s=time.perf_counter() - begin,
+            interval_s=None,
+            void_share=void_share(frame),
+            dt_s=1.0 / ROLLOUT_RATE_HZ,
+        )
+        if i in keep:
+            tiles[i] = color
+        report(f"frame {i + 1} of {len(poses)}", (i + 1) / len(poses))
+        log.save_if_due(session)
     return tiles
 
 

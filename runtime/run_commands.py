@@ -14,6 +14,7 @@ from .persistence import damage_text
 from .progress import progress_bar
 from .record import Recording
 from .replay import run_replay
+from .resuming import WORLD_FILE, find_unfinished, key_of
 from .sources import make_world
 from .world import Progress, World
 from .world import open as open_world
@@ -55,18 +56,25 @@ def rollout(command: commands.Rollout) -> int:
     except ValueError as error:
         raise UserError("--actions such as w-20,right-10", str(error).replace("\n", " "), "see docs/cli.md") from None
     recording = None if command.replay is None else Recording.read(command.replay)
+    key = "" if recording is not None else key_of(command)
+    found = find_unfinished(command.out, key)
     with progress_bar("opening") as report:
         started = time.perf_counter()
-        world = _world_of(command, report)
+        if found is None:
+            world = _world_of(command, report)
+        else:
+            world = open_world(command.out / WORLD_FILE)
+            print(f"going on from frame {found.next_frame} of what was left in {command.out}", file=sys.stderr)
         opened_s = time.perf_counter() - started
         if recording is not None:
             run_replay(command, world, recording, report)
             print(command.out / "video.mp4")
             return 0
-        poses = action_poses(actions, world.walk.world_T_camera, world.info.up_world) if path is None else path
+        start = world.walk.world_T_camera if found is None else found.world_T_start
+        poses = action_poses(actions, start, world.info.up_world) if path is None else path
         poses = select_frames(poses, command.frames)
-        size = size or world.default_size
-        job = Rollout(poses, command.out, size, command.generator, command.seed, command.quality, opened_s)
+        size = (size or world.default_size) if found is None else found.size
+        job = Rollout(poses, command.out, size, command.generator, command.seed, command.quality, opened_s, key, found)
         run_rollout(world, job, report)
     print(command.out / "video.mp4")
     return 0
