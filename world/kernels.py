@@ -83,8 +83,7 @@ def _add_point(typing_context, address, point, keyframe, keep, use):
         place = builder.inttoptr(address, row_type.as_pointer())
         row = builder.load(place, align=4)
         values = builder.zext(builder.bitcast(point, byte_type), row_type)
-        weight = builder.extract_element(values, ir.Constant(word, 3))
-        factor = builder.insert_element(splat(builder, weight), ir.Constant(word, 1), ir.Constant(word, 3))
+        factor = builder.shuffle_vector(values, constant([1] * 8), constant([3, 3, 3, 8, 3, 3, 3, 8]))
         values = builder.insert_element(builder.mul(values, factor), keyframe, ir.Constant(word, 7))
         kept, used = splat(builder, keep), splat(builder, use)
         total = builder.add(builder.and_(row, kept), builder.and_(values, used))
@@ -305,8 +304,7 @@ def merge_records(counts, first_page, next_page, records, old_counts, old_addres
             evidence[r, 0], evidence[r, 1] = old_evidence[j, 0], old_evidence[j, 1]
             heaviest = max(heaviest, old_rows[j, 1] >> SHIFT_32)
         address = np.uint64(buffer.ctypes.data)
-        any_used = np.uint64(0)
-        lowest, highest = np.uint64(255), np.uint64(0)
+        num_below, any_above = ZERO, ZERO
         for run in range(len(counts)):
             page, left = first_page[run, c], counts[run, c]
             while left > 0:
@@ -319,12 +317,14 @@ def merge_records(counts, first_page, next_page, records, old_counts, old_addres
                     row = address + r * np.uint64(ROW_BYTES)
                     _add_point(row, b, np.uint32(a >> SHIFT_18), np.uint32(keep), np.uint32(use))
                     top[r] = np.uint8(max(p, had))
-                    any_used |= use
-                    lowest, highest = min(lowest, p), max(highest, p)
+                    num_below += np.uint64(p < had)
+                    any_above |= had & (ZERO - np.uint64(p > had))
                 page, left = next_page[page], left - PAGE
-        if any_used == 0:
+        if num_below == np.uint64(num_points):
             status[c] = UNCHANGED
-        if num_old > 0 or lowest != highest:
+        if any_above == ZERO:
+            report[OUTRANKED] += np.int64(num_below)
+        else:  # there may be more: points that came before one of higher priority
             report[OUTRANKED] += _count_outranked(counts, first_page, next_page, records, c, bitmap, before, top)
         may_overflow = heaviest + np.uint64(num_points) * np.uint64(255) > np.uint64(max_weight)
         report[ADDED] += n - num_old
