@@ -7,6 +7,8 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 # Torch is pinned: this release has CPU builds small enough for a test machine.
 TORCH := torch==2.13.0
+# Tests share the cores; worksteal keeps neighbours together, which share fixtures. Empty for one process: make unit PARALLEL=
+PARALLEL := --numprocesses auto --maxprocesses 4 --dist worksteal
 
 .PHONY: walk test lint types unit bench soak system-packages clean
 
@@ -25,7 +27,7 @@ types: $(VENV)/test-ready
 	$(BIN)/pyright
 
 unit: $(VENV)/test-ready
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest $(PARALLEL) $(ARGS)
 
 soak: $(VENV)/test-ready
 	SPATIA_SOAK=1 $(BIN)/python -m pytest tests/saves tests/fuzz --timeout 3600 $(ARGS)

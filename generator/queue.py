@@ -3,10 +3,12 @@
 A submission may be refused; what was submitted ends exactly once, as done, failed, cancelled, stale or rejected.
 """
 
+import os
 import time
 import weakref
 from typing import Literal
 
+from .cores import niceness_from
 from .ledger import Clock, Ended, Ledger, Made, Outcome, Preview, ProgressReport, State
 from .registry import check_generator_name
 from .requests import ClipRequest, GenerationCancelledError
@@ -109,7 +111,7 @@ class GenerationQueue:
             and inline, where the first request waits for what it needs.
 
     Raises:
-        ValueError: Unknown generator or backend, or a capacity below 1.
+        ValueError: Unknown generator or backend, a capacity below 1, or a ``SPATIA_NICENESS`` that is none.
     """
 
     def __init__(
@@ -125,6 +127,7 @@ class GenerationQueue:
         preparation: ClipRequest | None = None,
     ) -> None:
         check_generator_name(generator)
+        niceness_from(os.environ)  # the worker would only find it in its log
         if capacity < 1:
             raise ValueError(f"capacity: expected 1 or more, got {capacity}")
         self._ledger = Ledger(capacity=capacity, clock=clock or _WallClock(), epoch=epoch)

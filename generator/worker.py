@@ -12,7 +12,6 @@ After "made" the session may send the next request: its clip is made while the s
 another thread. At most one is made and one lifted at a time, and they end in the order that they were sent in.
 """
 
-import contextlib
 import ctypes
 import faulthandler
 import math
@@ -32,6 +31,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from .cores import lower_priority, niceness_from
 from .errors import ChannelClosedError, GarbageClipError, MissingExtraError, TransportError, UnusableModelError
 from .learned import LearnedTools
 from .lifting import LiftThread
@@ -41,8 +41,6 @@ from .requests import ClipRequest, GenerationCancelledError, Generator, Progress
 from .sequel import Sequels
 from .transport import Channel
 
-NICENESS = 10
-"""The walk comes first."""
 OOM_SCORE = 800
 """When memory runs out the kernel should take the worker, not the walk; its range is ±1000."""
 PROGRESS_INTERVAL_S = 0.05
@@ -316,18 +314,11 @@ class Worker:
             os._exit(1)
 
 
-def _lower_priority() -> None:
-    """Be nice, also as a session of its own: Linux shares time among sessions first (sched_autogroup, sched(7))."""
-    os.nice(NICENESS)
-    with contextlib.suppress(OSError), open("/proc/self/autogroup", "w", encoding="ascii") as file:
-        file.write(str(NICENESS))
-
-
 def _prepare_process(parent_pid: int) -> None:
     """Lower the priority, leave Ctrl-C to the parent, and make sure never to outlive it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     faulthandler.enable()
-    _lower_priority()
+    lower_priority(niceness_from(os.environ))
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL))
         try:

@@ -235,7 +235,7 @@ def is_main_ours() -> bool:
     """True where the process runs the worker and not the user's script."""
     import __main__
 
-    return str(__main__.__file__).endswith("worker.py")
+    return str(getattr(__main__, "__file__", "")).endswith("worker.py")
 
 
 def leave_child_behind() -> None:

@@ -109,7 +109,9 @@ def test_an_enum_inside_a_value_stays_one() -> None:
     assert received.point_class is PointClass.ESTIMATED
 
 
-@pytest.mark.parametrize("value", [object(), Path("x"), {1, 2}, np.array([None]), 1j], ids=str)
+@pytest.mark.parametrize(
+    "value", [object(), Path("x"), {1, 2}, np.array([None]), 1j], ids=lambda value: type(value).__name__
+)
 def test_what_is_not_known_cannot_be_sent(value: object) -> None:
     with pytest.raises(TransportError, match="cannot be sent"):
         pack("value", value)

@@ -322,7 +322,8 @@ def test_a_queue_that_is_forgotten_takes_its_worker_along() -> None:
     assert set(children()) <= before
 
 
-def test_the_worker_is_polite_and_imports_neither_window_nor_gl() -> None:
+def test_the_worker_is_polite_and_imports_neither_window_nor_gl(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SPATIA_NICENESS")
     with queue_of() as queue:
         queue.submit(make_request(1, prompt="settings"))
         settings = wait_for(queue)[1].reason
