@@ -3,6 +3,13 @@
 from ..world.updates import UpdateReport
 
 REJECTED_BY = "rejected_by_"
+TOLD_BY = (
+    ("moving_marked", "marked"),
+    ("moving_by_space", "by space"),
+    ("moving_by_color", "by colour"),
+    ("refuted_by_evidence", "wrong depth by evidence"),
+)
+"""Shares of a clip that stay out of memory, by what told so."""
 
 
 def fit_rows(report: UpdateReport) -> list[tuple[str, str]]:
@@ -21,7 +28,7 @@ def fit_rows(report: UpdateReport) -> list[tuple[str, str]]:
 
 def _moving(report: UpdateReport) -> str:
     parts = [f"{100 * report.moving_share:.1f} %"]
-    for name, text in (("moving_marked", "marked"), ("moving_by_space", "by space"), ("moving_by_color", "by colour")):
+    for name, text in TOLD_BY:
         if report.tests.get(name, 0.0) > 0:
             parts.append(f"{100 * report.tests[name]:.1f} {text}")
     return ", ".join(parts)

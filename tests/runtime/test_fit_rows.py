@@ -11,6 +11,11 @@ def test_scale_and_what_moved_are_told_by_what_found_it():
     assert rows["moving"] == "2.1 %, 2.0 by space, 0.5 by colour"
 
 
+def test_depth_that_memory_refutes_is_told():
+    rows = dict(fit_rows(UpdateReport("given", moving_share=0.04, tests={"refuted_by_evidence": 0.04})))
+    assert rows["moving"] == "4.0 %, 4.0 wrong depth by evidence"
+
+
 def test_a_rejection_names_its_test():
     report = UpdateReport("given", "does not fit memory: it would move", tests={"rejected_by_translation": 1.0})
     assert ("rejected by translation", "does not fit memory: it would move") in fit_rows(report)

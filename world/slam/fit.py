@@ -55,8 +55,7 @@ def settle_motion(
         alignments = align_frames(frames, estimate, moving | coarse, memory)
     poses = np.stack([a.world_T_camera for a in alignments])
     found = find_motion(estimate.depth_m, pinhole, poses, memory, color=frames.color)
-    fits = np.array([not a.rejected for a in alignments])[:, None, None]
-    return Motion(found.by_space & fits, found.by_color & fits), alignments
+    return found.where(np.array([not a.rejected for a in alignments])), alignments
 
 
 def why_all_moves(estimate: GeometryEstimate, found: npt.NDArray[np.bool_]) -> str:

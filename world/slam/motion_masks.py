@@ -10,6 +10,7 @@ from ..camera import Pinhole
 from ..memory import MemorySnapshot
 from ..transforms import Transform, invert
 from ..visibility import DepthBuffer, render_depth
+from .evidence import Witness, apart, refuted
 from .given import clean_depth
 from .photometric import LEAST_DIFFERENCE, color_difference, color_range, match_exposure
 
@@ -39,20 +40,30 @@ class Motion:
     Attributes:
         by_space: (F, H, W) bool, where memory or other frames saw free space.
         by_color: (F, H, W) bool, where memory or other frames saw another colour.
+        by_evidence: (F, H, W) bool, where nothing moves but the depth is wrong: well observed surface refutes it.
+        refuted_share: (F,) that part of the well observed surface in view.
     """
 
     by_space: npt.NDArray[np.bool_]
     by_color: npt.NDArray[np.bool_]
+    by_evidence: npt.NDArray[np.bool_]
+    refuted_share: npt.NDArray[np.float64]
 
     @property
     def moving(self) -> npt.NDArray[np.bool_]:
-        """(F, H, W) bool, both joined. Fresh memory."""
-        return self.by_space | self.by_color
+        """(F, H, W) bool, all that must stay out of memory. Fresh memory."""
+        return self.by_space | self.by_color | self.by_evidence
+
+    def where(self, fits: npt.NDArray[np.bool_]) -> "Motion":
+        """The same with nothing in frames, (F,), that do not fit memory."""
+        rows = fits[:, None, None]
+        share = np.where(fits, self.refuted_share, 0.0)
+        return Motion(self.by_space & rows, self.by_color & rows, self.by_evidence & rows, share)
 
 
 def no_motion(shape: tuple[int, ...]) -> Motion:
     """Nothing moves, in (F, H, W) frames."""
-    return Motion(np.zeros(shape, bool), np.zeros(shape, bool))
+    return Motion(np.zeros(shape, bool), np.zeros(shape, bool), np.zeros(shape, bool), np.zeros(shape[0]))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -79,7 +90,8 @@ def find_motion(
     """Find what moves: by free space, nearer than memory's surface or seen through by other frames; and by colour.
 
     Each alone may raise a region. Colour is compared with memory's where memory shows something, and with that of the
-    other frames elsewhere; what lies behind memory's surface is memory's fault, not the clip's.
+    other frames elsewhere; what lies behind memory's surface is memory's fault, not the clip's, unless that surface is
+    well observed and the clip shows its picture (``evidence``).
 
     Args:
         depth_m: (F, H, W) float32 metres; 0, negative, not finite: unknown, never marked.
@@ -93,7 +105,8 @@ def find_motion(
         Masks. Fresh memory.
     """
     frames = _frames(depth_m, pinhole, world_T_camera, None if is_coarse else color)
-    space, other = np.zeros(depth_m.shape, bool), np.zeros(depth_m.shape, bool)
+    space, other, wrong = (np.zeros(depth_m.shape, bool) for _ in range(3))
+    share, witness = np.zeros(len(depth_m)), Witness(memory)
     for k, depth in enumerate(frames.depths):
         if not (depth > 0).any():
             continue
@@ -101,9 +114,11 @@ def find_motion(
             surface, _ = _surface(memory, frames.pinhole, frames.poses[k])
             space[k] = _enlarged(_cleaned(_is_nearer(depth, surface, (COARSE_M, COARSE_SHARE))), pinhole)
             continue
-        by_space, by_color = _look(k, frames, memory)
+        by_space, by_color, by_evidence, share[k] = _look(k, frames, memory, witness)
         space[k], other[k] = _enlarged(by_space, pinhole), _enlarged(by_color, pinhole)
-    return Motion(space, other)
+        if by_evidence.any():
+            wrong[k] = _enlarged(by_evidence, pinhole)
+    return Motion(space, other, wrong, share)
 
 
 def _frames(
@@ -122,8 +137,10 @@ def _frames(
     return _Frames(small, depths, eroded, colors, [color_range(c) for c in colors], world_T_camera)
 
 
-def _look(k: int, frames: _Frames, memory: MemorySnapshot) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
-    """(h, w) bool each: what moves in the k-th frame by free space, and by colour."""
+def _look(
+    k: int, frames: _Frames, memory: MemorySnapshot, witness: Witness
+) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_], npt.NDArray[np.bool_], float]:
+    """(h, w) bool each: what moves in the k-th frame by free space and by colour, what is refuted, and its share."""
     depth = frames.depths[k]
     surface, shown = _surface(memory, frames.pinhole, frames.poses[k], with_color=bool(frames.colors))
     through, recolored = _asked_around(k, frames, (depth > 0) & (surface <= 0))
@@ -134,9 +151,23 @@ def _look(k: int, frames: _Frames, memory: MemorySnapshot) -> tuple[npt.NDArray[
     if by_space.any():
         by_space = _grown(by_space, depth, surface, still)
     if not frames.colors:
-        return by_space, np.zeros_like(by_space)
+        return by_space, np.zeros_like(by_space), np.zeros_like(by_space), 0.0
     differs = color_difference(frames.colors[k], shown.color, known, still) > 1
-    return by_space, _cleaned(differs | recolored, MIN_COLOR_AREA_SHARE)
+    by_color = _cleaned(differs | recolored, MIN_COLOR_AREA_SHARE)
+    wrong, share = _refuted(k, frames, shown, witness)
+    return by_space & ~wrong, by_color & ~wrong, wrong, share
+
+
+def _refuted(k: int, frames: _Frames, shown: DepthBuffer, witness: Witness) -> tuple[npt.NDArray[np.bool_], float]:
+    """(h, w) bool, where well observed surface refutes the k-th frame's depth; and which share of that surface."""
+    depth = frames.depths[k]
+    candidates = apart(depth, shown.depth_m)
+    if not candidates.any():
+        return candidates, 0.0
+    firm = witness.surface_m(frames.pinhole, frames.poses[k], FRONT_M)
+    wrong = refuted(candidates, depth, shown.depth_m, firm, frames.colors[k], shown.color)
+    share = float(wrong.sum() / max(((firm > 0) & (depth > 0)).sum(), 1))
+    return cv2.dilate(wrong.astype(np.uint8), np.ones((ERODED_PX + 2, ERODED_PX + 2), np.uint8)) > 0, share
 
 
 def _enlarged(mask: npt.NDArray[np.bool_], pinhole: Pinhole) -> npt.NDArray[np.bool_]:

@@ -16,9 +16,10 @@ from ..visibility import render_depth
 from .alignment import Alignment
 from .completion import complete_depth
 from .estimators import FrameStack, GeometryEstimate, GeometryEstimator, make_estimator
+from .evidence import why_refuted
 from .fit import settle_motion, settle_poses, why_all_moves
 from .given import clean_depth
-from .intrinsics import estimate_focal, why_focal
+from .intrinsics import estimate_camera, why_camera
 from .lift import choose_frames, lift_pixels
 from .lifter import Lifter, Origin
 from .masks import join_moving
@@ -124,11 +125,11 @@ def build_update(
     masks = motion.moving | moving
     shares = _moving_shares(motion, moving)
     if not reason and looks:
-        reason = why_all_moves(estimate, motion.by_space & ~moving)
+        reason = why_refuted(motion.refuted_share) or why_all_moves(estimate, motion.by_space & ~moving)
     if looks and not estimate.poses_fit_together:
-        focal = estimate_focal(estimate, moving, masks & ~moving, part.pinhole, alignments, memory)
-        shares["focal_factor"] = focal
-        reason = why_focal(focal) or reason
+        camera = estimate_camera(estimate, moving, masks & ~moving, part.pinhole, alignments, memory)
+        shares |= {"focal_factor": camera.factor_x, "principal_x": camera.shift_x, "principal_y": camera.shift_y}
+        reason = why_camera(camera) or reason
     if reason:
         return _rejected(frames, engine.name, reason, alignments, shares)
     marked, moving = moving, masks
@@ -202,9 +203,10 @@ def _moving_shares(motion: Motion, marked: npt.NDArray[np.bool_]) -> dict[str, f
     """Shares of the pixels that were marked, and that residuals found beyond, by what told so; both may."""
     return {
         "moving_marked": float(marked.mean()),
-        "moving_found": float((motion.moving & ~marked).mean()),
+        "moving_found": float(((motion.by_space | motion.by_color) & ~marked).mean()),
         "moving_by_space": float((motion.by_space & ~marked).mean()),
         "moving_by_color": float((motion.by_color & ~marked).mean()),
+        "refuted_by_evidence": float((motion.by_evidence & ~marked).mean()),
     }
 
 
@@ -408,6 +410,7 @@ def _test_of(reason: str) -> str:
         "blank": "blank",
         "intrinsics": "intrinsics",
         "nothing stands still": "motion",
+        "contradicts": "evidence",
         "scale": "scale",
         "median residual": "residual",
         "would move": "translation",

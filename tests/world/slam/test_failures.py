@@ -11,6 +11,7 @@ from spatia.world.memory import SpatialMemory
 from spatia.world.merge import stage_update
 from spatia.world.points import PointBatch, PointClass, priority_of
 from spatia.world.slam.estimators import FrameStack
+from spatia.world.slam.lift import free_space_view
 from spatia.world.slam.update import build_update
 from spatia.world.transforms import look
 from spatia.world.updates import MapUpdate
@@ -127,6 +128,65 @@ def test_a_false_near_surface_stays_out_of_memory(size: int):
         z = PINHOLE.project(points, POSES[0])[1]
         assert not (np.abs(z - 0.6) < 0.05).any()
     assert update.report.rejected or update.report.tests["moving_by_space"] > 0.01
+    _check_unharmed(memory, update)
+
+
+def _well_observed() -> SpatialMemory:
+    """The same memory after three looks that confirm it."""
+    memory = _memory()
+    for pose, seen in zip(POSES[::3], VIEWS, strict=True):
+        memory.carve([free_space_view(seen.depth_m, PINHOLE, pose, priority_of(PointClass.INVENTED, 30))] * 2)
+    return memory
+
+
+def _with_false_depth(frames: FrameStack, size: int, factor: float) -> FrameStack:
+    """Depth of a square of pixels times a factor; the picture stays as it is."""
+    depth = frames.depth_m.copy()
+    depth[:, 40 : 40 + size, 60 : 60 + size] *= np.float32(factor)
+    return replace(frames, depth_m=depth)
+
+
+def test_a_moved_centre_harms_nothing_where_depth_is_found_from_motion():
+    memory, frames = _memory(), _clip(POSES[:4])
+    p = frames.pinhole
+    moved = replace(frames, pinhole=replace(p, cx=p.cx + 0.12 * p.width), depth_m=None)
+    _check_unharmed(memory, _lift(moved, memory, "multiview"))
+
+
+NEAR, FAR = 0.6, 1.3
+
+
+@pytest.mark.parametrize("factor", [NEAR, FAR])
+def test_false_depth_on_well_observed_surface_is_refuted_by_it_and_left_out(factor: float):
+    memory = _well_observed()
+    update = _lift(_with_false_depth(_clip(POSES[:4]), 60, factor), memory)
+    assert update.report.rejected == ""
+    assert 0.03 < update.report.tests["refuted_by_evidence"] < 0.1
+    assert update.report.tests["moving_found"] < 0.02
+    _check_unharmed(memory, update)
+
+
+@pytest.mark.parametrize("factor", [NEAR, FAR])
+def test_a_clip_that_well_observed_surface_refutes_widely_is_rejected_by_evidence(factor: float):
+    memory = _well_observed()
+    update = _lift(_with_false_depth(_clip(POSES[:4]), 170, factor), memory)
+    assert "well observed" in update.report.rejected
+    _check_rejected(memory, update, "evidence")
+
+
+def test_surface_that_was_seen_once_refutes_nothing():
+    memory = _memory()
+    update = _lift(_with_false_depth(_clip(POSES[:4]), 60, FAR), memory)
+    assert update.report.tests["refuted_by_evidence"] == 0.0
+
+
+def test_what_moves_before_well_observed_surface_is_no_false_depth():
+    memory, frames = _well_observed(), _with_false_depth(_clip(POSES[:4]), 60, NEAR)
+    color = frames.color.copy()
+    color[:, 40:100, 60:120] = np.repeat(noise((60, 60), 77)[..., None], 3, axis=2)
+    update = _lift(replace(frames, color=color), memory)
+    assert update.report.tests["refuted_by_evidence"] == 0.0
+    assert update.report.tests["moving_by_space"] > 0.03
     _check_unharmed(memory, update)
 
 

@@ -1,4 +1,4 @@
-"""A clip with a wrong focal length is rejected by that name where the surface tells it."""
+"""A clip with a wrong camera is rejected by that name where the surface tells it, and changes nothing otherwise."""
 
 from dataclasses import replace
 
@@ -39,7 +39,43 @@ def test_a_wrong_focal_length_is_named_and_changes_nothing(room, memory_of, fact
     assert memory.content_hash() == digest
 
 
+WRONG = {
+    "principal point 10 % right": (lambda p: replace(p, cx=p.cx + 0.1 * p.width), "principal_x", -0.1),
+    "principal point 15 % left": (lambda p: replace(p, cx=p.cx - 0.15 * p.width), "principal_x", 0.15),
+    "principal point 12 % down": (lambda p: replace(p, cy=p.cy + 0.12 * p.height), "principal_y", -0.12),
+    "centre swapped": (lambda p: replace(p, cx=p.cy, cy=p.cx), "principal_x", 0.125),
+    "normalised by the other side": (
+        lambda p: replace(p, fx=p.fx * p.height / p.width, fy=p.fy * p.width / p.height),
+        "focal_factor",
+        4 / 3,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_a_wrong_centre_or_aspect_is_named_and_changes_nothing(room, memory_of, name: str):
+    change, figure, expected = WRONG[name]
+    frames = room(POSES)
+    memory = SpatialMemory(0.01)
+    memory.insert(memory_of(frames).points())
+    update = _lift(replace(frames, pinhole=change(frames.pinhole)), memory.snapshot())
+    assert "wrong intrinsics" in update.report.rejected
+    assert update.report.tests["rejected_by_intrinsics"] == 1.0
+    assert update.report.tests[figure] == pytest.approx(expected, abs=0.06)
+    digest = memory.content_hash()
+    memory.apply(stage_update(memory.snapshot(), update))
+    assert memory.content_hash() == digest
+
+
+def test_a_camera_of_another_size_than_the_pictures_is_refused(room):
+    frames = room(POSES)
+    p = frames.pinhole
+    with pytest.raises(ValueError, match="expected"):
+        replace(frames, pinhole=Pinhole(p.height, p.width, p.fx, p.fy, p.cy, p.cx))
+
+
 def test_the_right_focal_length_is_not_suspected(room, memory_of):
     update = _lift(room(POSES), memory_of(room(POSES[:1])))
     assert update.report.rejected == ""
     assert update.report.tests["focal_factor"] == 1.0
+    assert update.report.tests["principal_x"] == update.report.tests["principal_y"] == 0.0

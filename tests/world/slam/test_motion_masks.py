@@ -21,7 +21,8 @@ def _with_box(frames: FrameStack, columns: list[slice], z: float = 1.0) -> tuple
     for k, part in enumerate(columns):
         mask[k, 30:100, part] = True
     depth[mask] = z
-    return FrameStack(frames.color, depth, None, None, None, frames.world_T_camera, frames.pinhole), mask
+    color = np.where(mask[..., None], np.array([200, 60, 60], np.uint8), frames.color)
+    return FrameStack(color, depth, None, None, None, frames.world_T_camera, frames.pinhole), mask
 
 
 def _iou(a: np.ndarray, b: np.ndarray) -> float:
