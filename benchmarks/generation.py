@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 import torch
 from comparison import Result, describe_machine, options_parser, report, within
+from spatia.generator.lifting import LiftThread
 from spatia.generator.spatia.accounting import Work, meta_network, meta_text, meta_vae, need_of, stages_of
 from spatia.generator.spatia.config import PRESETS, TEXT_TOKENS
 from spatia.generator.spatia.memory_plans import PLANS, cast_to_fp8, stream_network, stream_text
@@ -41,6 +42,7 @@ from transformers import UMT5Config, UMT5EncoderModel
 PEAK_FLOPS = {"H100": 989.4e12, "H200": 989.4e12, "A100": 311.9e12}
 """Dense bfloat16, from the makers' data sheets; other machines' peak is that of a large matrix product."""
 HISTORY, GUIDANCE, CACHE_STEPS, CACHE_THRESHOLD = 9, 3.5, 12, 0.1
+OVERLAP_ROUNDS = 4
 LIMIT_S, LEAST_MFU, LEAST_GAIN = 3.0, 0.55, 1.5
 WALK = Work(832, 480, 81, 7)
 AUTHORS = Work(1248, 704, 81, 7)
@@ -205,7 +207,21 @@ class Stopwatch:
 
 def run_round(pipeline: SpatiaPipeline, setting: Setting) -> dict[str, float]:
     """Make one later round as the worker does; seconds by stage."""
-    work, watch = setting.work.padded, Stopwatch({})
+    watch = Stopwatch({})
+    stack = make_round(pipeline, setting, watch)
+    with watch.stage("estimate"):
+        estimate_round(stack)
+    return watch.seconds
+
+
+def estimate_round(stack: FrameStack) -> None:
+    """Depth of a round's frames, without weights: the longest part of lifting it."""
+    make_estimator("multiview").estimate(stack, SpatialMemory(0.05).snapshot())
+
+
+def make_round(pipeline: SpatiaPipeline, setting: Setting, watch: Stopwatch) -> FrameStack:
+    """Make one later round up to its frames."""
+    work = setting.work.padded
     dim = PRESETS[setting.preset].network.text_dim
     embedded = torch.randn(1, 512, dim, device=setting.device, dtype=pipeline.transformer.dtype)
     if pipeline.text_encoder is not None:
@@ -242,10 +258,32 @@ def run_round(pipeline: SpatiaPipeline, setting: Setting) -> dict[str, float]:
         watch.seconds.setdefault("first frames", done(time.perf_counter()) - start)
     watch.seconds["decode"] = time.perf_counter() - start
     poses[:, 0, 3] = np.linspace(0, 0.5, len(poses))
-    stack = FrameStack(np.concatenate(frames), None, None, None, None, poses, pinhole)
-    with watch.stage("estimate"):
-        make_estimator("multiview").estimate(stack, SpatialMemory(0.05).snapshot())
-    return watch.seconds
+    return FrameStack(np.concatenate(frames), None, None, None, None, poses, pinhole)
+
+
+def overlap_rows(pipeline: SpatiaPipeline, setting: Setting, repeats: int) -> list[Result]:
+    """A round with the one before it being lifted on the worker's second thread, and one after the other, in turns."""
+    times: dict[bool, list[float]] = {False: [], True: []}
+    for k in range(2 * repeats):
+        start = time.perf_counter()
+        rounds_in_a_row(pipeline, setting, is_overlapped=bool(k % 2))
+        times[bool(k % 2)].append((time.perf_counter() - start) / OVERLAP_ROUNDS)
+    apart, beside = (float(np.median(times[key])) for key in (False, True))
+    note = f"one after the other; median of {repeats} each, by the wall's clock"
+    name = "a round, the one before it lifted beside"
+    return [Result(name, "s", beside, apart, note, apart / beside, None, setting.machine)]
+
+
+def rounds_in_a_row(pipeline: SpatiaPipeline, setting: Setting, *, is_overlapped: bool) -> None:
+    """Make and lift some rounds, each lifted beside the next or before it."""
+    lifting = LiftThread()
+    for _ in range(OVERLAP_ROUNDS):
+        stack = make_round(pipeline, setting, Stopwatch({}))
+        lifting.wait(lambda: None)
+        lifting.start(lambda stack=stack: estimate_round(stack))
+        if not is_overlapped:
+            lifting.wait(lambda: None)
+    lifting.wait(lambda: None)
 
 
 def stage_rows(setting: Setting, seconds: dict[str, float]) -> list[Result]:
@@ -478,6 +516,8 @@ def main() -> None:
         rows += stage_rows(setting, run_round(pipeline, setting))
         if pipeline.text_encoder is None:
             rows.append(text_row(setting))
+        if is_gpu or setting.preset == "tiny" or not arguments.quick:
+            rows += overlap_rows(pipeline, setting, 3)
         work = setting.work if is_gpu else Work(160, 96, 13, 3)
         network = pipeline.transformer if is_gpu else narrow_network()
         compiles = is_gpu or ((arguments.compile or not arguments.quick) and has_compiler())

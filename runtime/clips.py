@@ -5,26 +5,22 @@ the session waits for its clips.
 """
 
 from collections.abc import Callable, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from ..generator.cores import leave_first_core
+from ..generator.pipeline import ClipResult
 from ..generator.queue import Ended, GenerationQueue, Made, Outcome
-from ..generator.registry import generator_class
 from ..generator.requests import ClipRequest
-from ..renderer.photos import Photo
 from ..renderer.software import SoftwareRenderer
 from ..saves.journal import JournalEntry
 from ..world.camera import Pinhole
 from ..world.changes import MergeReport
 from ..world.chunks import ChunkKey
-from ..world.memory import MemorySnapshot
-from ..world.paged_views import coverage_view
-from ..world.points import PointClass, priority_of
 from ..world.transforms import Transform
 from ..world.updates import MapUpdate
 from .checkpoint import UndoStep
@@ -32,28 +28,21 @@ from .clip_status import ClipStatus, notice_of
 from .clock import Clock
 from .director import ClipPlan, Director, Tail
 from .drafting import Moment, clicks_in, draft_request, moment_of
-from .fallback import Fallback, fallback_for, is_kill, why_give_up
+from .early_tail import EarlyTail
+from .fallback import Failures, Fallback, fallback_for
+from .makers import can_prepare, director_for, first_plan, note_of
 from .merging import Merge, MergeHooks, Merging
 from .metrics import Metrics
 from .pacer import Pacer
-from .process import release_free_memory
+from .planner import ClipPlanner
 from .record import RecordedRequest, Recorder, Recording
 from .replayed import ReplayedClips
 from .world import World
 
-PLAN_EVERY_S = 0.25
-MAX_OUTSTANDING = 2
 MAX_CLIPS_PER_PLAN = 6
 """A waiting session makes at most so many clips before it walks on."""
-MAX_PHOTOS_AT_ONCE = 2
-"""Photos unpacked in one go: some 20 ms each, for which staging a clip may have to wait."""
 MAX_MARKS = 8
 """More of a person's marks than this do not wait for a clip."""
-IRRELEVANT_S = 2.0
-MAX_FAILURE_PAUSE_S = 30.0
-"""A generator that keeps failing is asked ever more seldom, down to this."""
-TRIM_EVERY_DRAFTS = 8
-"""Freed memory is given back to the system every few plans, on the background thread."""
 
 
 class ClipLoop:
@@ -95,10 +84,9 @@ class ClipLoop:
         quality: str = "best",
     ) -> None:
         self.world, self.generator, self.seed = world, generator, seed
-        self._is_waiting, self._tick_s, self.pinhole = wait, tick_s, pinhole
+        self.is_waiting, self._tick_s, self.pinhole = wait, tick_s, pinhole
         self.clock, self.metrics = clock, metrics
-        self._prediction = prediction
-        self._recorder, self._memory_limit = recorder, memory_limit
+        self._recorder = recorder
         self.status = ClipStatus(notice=notice_of(world))
         if self.generator_note:
             self.status.notice = " · ".join(n for n in (self.status.notice, self.generator_note) if n)
@@ -107,51 +95,31 @@ class ClipLoop:
         self.director = self._new_director()
         self.queue = self._new_queue()
         self._background = ThreadPoolExecutor(1, "spatia-background", initializer=None if wait else leave_first_core)
-        hooks = MergeHooks(lambda: self.director, self._account, on_changed, self._forget_early)
+        self.early, self.failures = EarlyTail(lambda: self.director), Failures()
+        self._planner = ClipPlanner(self, self._background, prediction, tick_s=tick_s, memory_limit=memory_limit)
+        hooks = MergeHooks(lambda: self.director, self._account, on_changed, self.early.forget)
         self.merging = Merging(
             world, None if wait else self._background, hooks, metrics,
             recorder=recorder, is_replaying=recording is not None,
         )  # fmt: skip
         self._replayed = None if recording is None else ReplayedClips(self, recording)
-        self._planning: Future[tuple[ClipPlan, ClipRequest] | None] | None = None
-        self._photos: Future[list[Photo]] | None = None
         self._requests: dict[int, tuple[ClipRequest, ClipPlan]] = {}
-        self._early: Tail | None = None
-        self._irrelevant_since: tuple[int, int] | None = None
-        self._num_drafts = 0
-        self._failures_in_a_row = self._kills_in_a_row = 0
-        self._why_give_up = ""
-        self.last_plan_tick = -(10**9)
         self.is_paused = False
         """While True nothing new is asked for."""
-        self.ring_pause_s = 0.0
-        """Rest after a clip before the ring around the walker is closed further, where frames have no time to spare."""
-        self._last_end_tick = -(10**9)
+        self.on_made: Callable[[ClipResult], None] = lambda result: None
+        """Told of every clip that was made, before it is merged."""
+        self.last_end_tick = -(10**9)
 
     def _new_director(self) -> Director:
-        kind, walk = generator_class(self.generator), self.world.walk
-        director = Director(
-            wants_key_views=kind.wants_key_views,
-            native_speed=kind.native_speed,
-            min_priority=priority_of(PointClass.INVENTED, kind.rank),
-            up_world=self.world.info.up_world,
-            picture_width=self.pinhole.width,
-        )
-        director.settled, director.held, director.tails = list(walk.settled), list(walk.held), list(walk.tails)
-        return director
+        return director_for(self.generator, self.world, picture_width=self.pinhole.width)
 
     def _new_queue(self, epoch: int = 0) -> GenerationQueue:
-        backend: Literal["inline", "process"] = "inline" if self._is_waiting else "process"
-        gets_ready = not self._is_waiting and hasattr(generator_class(self.generator), "prepare")
-        preparation = self._preparation() if gets_ready else None
-        return GenerationQueue(self.generator, backend=backend, clock=self.clock, epoch=epoch, preparation=preparation)
-
-    def _preparation(self) -> ClipRequest:
-        """What a new worker gets ready for: a request from where the walker stands, without memory."""
-        moment = moment_of(self.world)
-        nothing = replace(moment, memory=MemorySnapshot(self.world.memory.voxel_size_m, 0, {}))
-        plan = ClipPlan(self.world.walk.world_T_camera[None].copy(), self.pinhole, "way", 1.0)
-        return self.request_of(plan, nothing)
+        if self.is_waiting:
+            return GenerationQueue(self.generator, backend="inline", clock=self.clock, epoch=epoch)
+        preparation = self.request_of(*first_plan(self.world, self.pinhole)) if can_prepare(self.generator) else None
+        return GenerationQueue(
+            self.generator, backend="process", clock=self.clock, epoch=epoch, preparation=preparation
+        )
 
     @property
     def _tick(self) -> int:
@@ -171,15 +139,42 @@ class ClipLoop:
     def undo_steps(self, steps: list[UndoStep]) -> None:
         self.merging.undo_steps = steps
 
+    @property
+    def num_outstanding(self) -> int:
+        """Clips that were asked for and are not merged yet."""
+        return len(self._requests)
+
+    def plan_of(self, request_id: int) -> ClipPlan | None:
+        """What was asked for; None if it ended."""
+        return self._requests[request_id][1] if request_id in self._requests else None
+
+    @property
+    def last_plan_tick(self) -> int:
+        """When a clip was last planned."""
+        return self._planner.last_plan_tick
+
+    @last_plan_tick.setter
+    def last_plan_tick(self, tick: int) -> None:
+        self._planner.last_plan_tick = tick
+
+    @property
+    def ring_pause_s(self) -> float:
+        """Rest after a clip before the ring around the walker is closed further."""
+        return self._planner.ring_pause_s
+
+    @ring_pause_s.setter
+    def ring_pause_s(self, pause_s: float) -> None:
+        self._planner.ring_pause_s = pause_s
+
     def plan_soon(self) -> None:
         """Plan in this tick even if it is not due yet."""
-        self.last_plan_tick = -(10**9)
+        self._planner.plan_soon()
 
     def forget_pending(self) -> None:
         """Drop what is under way, when the session goes back to another moment."""
         self._requests.clear()
         self.merging.forget()
-        self._forget_early()
+        self.early.forget()
 
     def close(self) -> None:
         """Stop generation and the background thread; safe to call twice."""
@@ -191,81 +186,23 @@ class ClipLoop:
         """Ask for the next clip if one is due; where the session waits, make and merge it at once."""
         if self._replayed is not None:
             self._replayed.tick(self._tick)
+        elif self.generator == "none" or self.is_paused:
             return
-        if self.generator == "none" or self.is_paused:
-            return
-        if self._is_waiting:
+        elif self.is_waiting:
             self._plan_and_wait()
-            return
-        self._cancel_irrelevant()
-        if self._planning is not None:
-            if self._planning.done():
-                drafted, self._planning = self._planning.result(), None
-                if drafted is not None and self._is_current(drafted[0].tail):
-                    self.submit(*drafted)
-            return
-        pause_s = min(MAX_FAILURE_PAUSE_S, PLAN_EVERY_S * 2**self._failures_in_a_row)
-        is_due = (self._tick - self.last_plan_tick) * self._tick_s >= pause_s
-        if is_due and len(self._requests) < MAX_OUTSTANDING and self.queue.state in ("idle", "busy"):
-            self.last_plan_tick = self._tick
-            ring = self._may_close_ring()
-            self._planning = self._background.submit(self._draft, moment_of(self.world), self._prediction(), ring)
-
-    def _may_close_ring(self) -> bool:
-        """Whether what is not needed for the way ahead may be asked for, too."""
-        if self.ring_pause_s == 0.0:
-            return True
-        return not self._requests and (self._tick - self._last_end_tick) * self._tick_s >= self.ring_pause_s
+        else:
+            self._planner.plan()
 
     def serve_photos(self, renderer: SoftwareRenderer) -> None:
         """Have the photos that a live loop's pictures lack unpacked on the background thread."""
-        if self._photos is not None and self._photos.done():
-            made, self._photos = self._photos.result(), None
-            renderer.take_photos(made)
-        if self._photos is None and (wanted := renderer.wanted_photos):
-            around = coverage_view(self.world.memory.snapshot(), self.world.walk.world_T_camera[:3, 3])
-            self._photos = self._background.submit(self.director.make_photos, around, wanted[:MAX_PHOTOS_AT_ONCE])
-
-    def _cancel_irrelevant(self) -> None:
-        """Give up a clip that has led nowhere for two seconds and is not yet half done."""
-        progress = self.queue.progress
-        if progress is None or progress.request_id not in self._requests:
-            return
-        plan = self._requests[progress.request_id][1]
-        if plan.purpose != "way" or self.director.is_relevant(plan, self._prediction()):
-            self._irrelevant_since = None
-            return
-        if self._irrelevant_since is None or self._irrelevant_since[0] != progress.request_id:
-            self._irrelevant_since = (progress.request_id, self._tick)
-        waited_s = (self._tick - self._irrelevant_since[1]) * self._tick_s
-        if waited_s > IRRELEVANT_S and progress.fraction < 0.5:
-            self.queue.cancel(progress.request_id)
-
-    def _draft(
-        self, moment: Moment, predict: Callable[[float], Transform], ring: bool
-    ) -> tuple[ClipPlan, ClipRequest] | None:
-        """Plan a clip and put together its request, all but its identity. Runs on any thread."""
-        if not self._is_waiting and self._num_drafts % TRIM_EVERY_DRAFTS == 0:
-            release_free_memory()
-        self._num_drafts += 1
-        if self._is_full(moment.memory):
-            self.status.notice = "the memory limit is reached: nothing more is generated"
-            return None
-        around = coverage_view(moment.memory, predict(0.0)[:3, 3])
-        plan = self.director.plan(around, self.pinhole, predict, ring=ring, now_s=moment.tick * self._tick_s)
-        return None if plan is None else (plan, self.request_of(plan, moment))
-
-    def _is_full(self, memory: MemorySnapshot) -> bool:
-        if self._memory_limit is None:
-            return False
-        return memory.held_bytes > self._memory_limit
+        self._planner.serve_photos(renderer)
 
     def _plan_and_wait(self) -> None:
-        if (self._tick - self.last_plan_tick) * self._tick_s < PLAN_EVERY_S - 1e-9:
+        if not self._planner.is_due():
             return
         self.last_plan_tick = self._tick
         for _ in range(MAX_CLIPS_PER_PLAN):
-            drafted = self._draft(moment_of(self.world), self._prediction(), False)
+            drafted = self._planner.draft_now()
             if drafted is None or not self.submit(*drafted):
                 return
             self._wait_for_all()
@@ -273,7 +210,7 @@ class ClipLoop:
     def generate_ring(self, max_clips: int = 64) -> int:
         """Close the ring around the walker, waiting for every clip; the number of clips made."""
         for done in range(max_clips):
-            drafted = self._draft(moment_of(self.world), self._prediction(), True)
+            drafted = self._planner.draft_now(ring=True)
             if drafted is None or not self.submit(*drafted):
                 return done
             self._wait_for_all()
@@ -347,32 +284,18 @@ class ClipLoop:
         self.status.show(preview, None if request is None else request[0])
 
     def _take_early(self, made: Made) -> None:
-        """Let the next clip go on from the last frames of one that memory does not hold yet."""
-        if made.tail is None or made.request_id not in self._requests or self.director.wants_key_views:
-            return
-        poses = self._requests[made.request_id][0].world_T_camera
-        self._early = Tail(made.request_id, made.tail, poses[-len(made.tail) :], is_early=True)
-        self.director.early = self._early
-
-    def _forget_early(self) -> None:
-        """Go on from no clip that is not merged, where places moved or the clip will never be."""
-        self._early = self.director.early = None
-
-    def _is_current(self, tail: Tail | None) -> bool:
-        """Whether a draft's tail still is what it was when the draft was made."""
-        return tail is None or not tail.is_early or tail is self._early
+        asked = self._requests.get(made.request_id)
+        self.early.take(made, None if asked is None else asked[0])
 
     def _receive(self, ended: Ended) -> None:
         name = ended.outcome.name.lower()
         self.status.outcomes[name] = self.status.outcomes.get(name, 0) + 1
         self.metrics.clip_ended(ended)
-        if ended.outcome in (Outcome.DONE, Outcome.FAILED):
-            self._failures_in_a_row = 0 if ended.outcome is Outcome.DONE else min(self._failures_in_a_row + 1, 10)
-            self._kills_in_a_row = self._kills_in_a_row + 1 if is_kill(ended) else 0
-            self._why_give_up = self._why_give_up or why_give_up(ended, self._kills_in_a_row)
+        self.failures.note(ended)
         if ended.outcome is Outcome.DONE and ended.result is not None:
             self._note_speed(ended)
             request = self._requests[ended.request_id][0]
+            self.on_made(ended.result)
             update = self.merging.closing.followed(ended.result.update, request)
             merge = Merge(ended, replace(ended.result, update=update), request.first_keyframe_id)
             self.merging.waiting.append(merge)
@@ -388,7 +311,7 @@ class ClipLoop:
 
     def _give_up_if_hopeless(self) -> None:
         """Let another generator take over where this one cannot go on."""
-        reason = self._why_give_up or (self.queue.last_error if self.queue.state == "failed" else "")
+        reason = self.failures.why_give_up or (self.queue.last_error if self.queue.state == "failed" else "")
         successor = fallback_for(self.generator, self.world.info.place)
         if not reason or not successor or self._replayed is not None:
             return
@@ -404,15 +327,14 @@ class ClipLoop:
         director, queue, epoch = self.director, self.queue, self.queue.epoch
         for request_id in self._requests:
             queue.cancel(request_id)
-        if not self._is_waiting:
+        if not self.is_waiting:
             for ended in queue.poll():
                 self._receive(ended)
         for request_id in [i for i in self._requests if not self.merging.holds(i)]:
             self._receive(Ended(request_id, Outcome.CANCELLED, f"{generator} took over"))
-        self.generator, self._planning = generator, None
-        self._failures_in_a_row = self._kills_in_a_row = 0
-        self._why_give_up = ""
-        self._forget_early()
+        self.generator, self.failures = generator, Failures()
+        self._planner.forget()
+        self.early.forget()
         self.director = self._new_director()
         self.director.settled, self.director.held = director.settled, director.held
         self.director.tails, self.director.coverage_ahead = director.tails, director.coverage_ahead
@@ -439,8 +361,8 @@ class ClipLoop:
         """
         if self.merging.waiting:
             return self.merging.await_first(timeout_s)
-        if not self._requests and self._planning is not None:
-            wait([self._planning], timeout_s)
+        if not self._requests and self._planner.pending is not None:
+            wait([self._planner.pending], timeout_s)
             return False
         ended = self.queue.wait(timeout_s) if self.queue.wait_for_start(timeout_s) else []
         for end in ended:
@@ -451,8 +373,7 @@ class ClipLoop:
     def _account(self, merge: Merge, report: MergeReport) -> None:
         """Tell everybody that a clip was merged."""
         update = merge.result.update
-        if self.director.early is not None and self.director.early.request_id == merge.request_id:
-            self.director.early = None  # its tail with the poses that it was merged with comes instead
+        self.early.merged(merge.request_id)
         if not self.director.wants_key_views and not update.report.rejected:
             tail = np.ascontiguousarray(merge.result.tail)
             tail.flags.writeable = False
@@ -480,7 +401,7 @@ class ClipLoop:
         hidden: npt.NDArray[np.bool_] | None = None,
     ) -> None:
         request, _ = self._requests.pop(request_id)
-        self._last_end_tick = self._tick
+        self.last_end_tick = self._tick
         if merged:
             self.world.walk.marks = [m for m in self.world.walk.marks if m not in request.clicks]
         else:
@@ -493,8 +414,7 @@ class ClipLoop:
 
     def _drop_sequels(self, request_id: int) -> None:
         """What goes on from a clip that never came to memory hangs in the air."""
-        if self._early is not None and self._early.request_id == request_id:
-            self._forget_early()
+        self.early.forget_of(request_id)
         for sequel in [i for i, (request, _) in self._requests.items() if request.after == request_id]:
             self.queue.cancel(sequel)
             if self.merging.drop(sequel):
@@ -504,8 +424,7 @@ class ClipLoop:
     @property
     def generator_note(self) -> str:
         """What a walker should know of the generator at work; empty if there is nothing."""
-        follows = getattr(generator_class(self.generator), "follows_poses", True)
-        return "" if follows else f"{self.generator} follows no path: its clips are placed where they are found to be"
+        return note_of(self.generator)
 
     def quality_facts(self) -> dict[str, Any]:
         """The setting, and the work that the next clip may take, as plain values."""
@@ -528,14 +447,14 @@ class ClipLoop:
     def abandon(self, reason: str) -> None:
         """End what is under way as stale, and begin another epoch: what it was built on is gone."""
         self.queue.bump_epoch()
-        self._forget_early()
+        self.early.forget()
         waiting, self.merging.waiting = self.merging.waiting, []
         for merge in waiting:
             if not merge.is_again and merge.request_id in self._requests:
                 self._finish(merge.request_id, merged=False, journal={"outcome": "stale", "reason": reason})
         for ended in self.queue.poll():
             self._receive(ended)
-        self._planning = None  # a draft that is being made is of another world
+        self._planner.forget()
 
     def reroll(self) -> int:
         """Generate the held regions anew, with other seeds; the number asked for."""
@@ -544,7 +463,7 @@ class ClipLoop:
             return len(plans)  # the log's own requests follow
         for plan in plans:
             self.submit(plan)
-        if self._is_waiting and plans:
+        if self.is_waiting and plans:
             self._wait_for_all()
         return len(plans)
 

@@ -14,6 +14,8 @@ LAST_RESORTS = ("none", DEFAULT_FALLBACK, PLACE_FALLBACK)
 """Generators without weights: nothing takes over from them."""
 KILLS_IN_A_ROW = 2
 """A worker that the system killed may have been unlucky once."""
+MAX_FAILURE_PAUSE_S = 30.0
+"""A generator that keeps failing is asked ever more seldom, down to this."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,3 +68,24 @@ def why_give_up(ended: Ended, kills_in_a_row: int) -> str:
 def is_kill(ended: Ended) -> bool:
     """True if the system killed the worker, as it does where memory runs out."""
     return ended.outcome is Outcome.FAILED and PERHAPS_OUT_OF_MEMORY in ended.reason
+
+
+class Failures:
+    """How often a generator failed since it last made a clip, and why it is given up."""
+
+    def __init__(self) -> None:
+        self._in_a_row = self._kills_in_a_row = 0
+        self.why_give_up = ""
+        """Empty while it is not."""
+
+    def note(self, ended: Ended) -> None:
+        """A request ended; cancelled and stale ones say nothing."""
+        if ended.outcome not in (Outcome.DONE, Outcome.FAILED):
+            return
+        self._in_a_row = 0 if ended.outcome is Outcome.DONE else min(self._in_a_row + 1, 10)
+        self._kills_in_a_row = self._kills_in_a_row + 1 if is_kill(ended) else 0
+        self.why_give_up = self.why_give_up or why_give_up(ended, self._kills_in_a_row)
+
+    def pause_s(self, usual_s: float) -> float:
+        """How long to wait before it is asked again."""
+        return min(MAX_FAILURE_PAUSE_S, usual_s * 2**self._in_a_row)

@@ -17,6 +17,7 @@ from ..renderer.capture import contact_sheet, write_png
 from ..world.images import cover
 from ..world.points import PointClass
 from ..world.transforms import Transform, invert, rotation_angle_rad
+from .clip_films import CLIPS_FOLDER, FILM_FILE, ClipFilms
 from .errors import UserError
 from .resuming import RolloutLog, Unfinished
 from .session import ROLLOUT_RATE_HZ, Frame, Session
@@ -29,7 +30,7 @@ SAME_ANGLE_RAD = float(np.radians(0.5))
 CONTACT_TILES = 12
 TRACKED_FILE = "tracked.png"
 """Contact sheet of a source that had to be tracked."""
-OUR_FILES = ("video.mp4", "world.spatia", "contact.png", "report.json", TRACKED_FILE)
+OUR_FILES = ("video.mp4", FILM_FILE, CLIPS_FOLDER, "world.spatia", "contact.png", "report.json", TRACKED_FILE)
 Report = Callable[[str, float], None]
 
 
@@ -111,6 +112,8 @@ def run_rollout(world: World, rollout: Rollout, report: Report) -> dict[str, Any
             quality=rollout.quality,
         ) as session,
     ):
+        films = ClipFilms(rollout.out, goes_on=rollout.unfinished is not None)
+        session.clips.on_made = lambda made: None if session.director.wants_key_views else films.take(made)
         tiles = _walk(session, rollout, log, report)
         seconds = rollout.opened_s + time.perf_counter() - started
         facts = session_facts(session, "rollout", rollout.size, seconds)
@@ -118,6 +121,7 @@ def run_rollout(world: World, rollout: Rollout, report: Report) -> dict[str, Any
             facts["resumed_at_frame"] = rollout.unfinished.next_frame
         report("saving", 0.99)
         log.finish()
+        films.finish()
         lacking = sorted(tiled_frames(len(rollout.poses)) - tiles.keys())
         tiles |= log.frames(lacking) if lacking else {}
         labelled = [(f"frame {i}", tiles[i]) for i in sorted(tiles)]

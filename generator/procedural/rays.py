@@ -53,6 +53,49 @@ def leaf_at(leaves, nx, ny, nz, scale, phase):
 
 
 @njit(**OPTIONS)
+def hit_foliage(rx, ry, rz, ex, ey, ez, scale, phase, leaves, limit):
+    """Ray against nested, pierced unit spheres: (distance, face), ``MISS`` for none before a limit.
+
+    Args:
+        rx, ry, rz: Origin of the ray, where the outermost sphere has radius 1.
+        ex, ey, ez: Its direction there.
+        scale, phase: How the leaves lie on the spheres.
+        leaves: Their mask.
+        limit: Distance of what is known to be nearer; foliage that begins behind it is not looked at.
+    """
+    a = ex * ex + ey * ey + ez * ez
+    b = rx * ex + ry * ey + rz * ez
+    r2 = rx * rx + ry * ry + rz * rz
+    d = b * b - a * (r2 - F(1.0))
+    if d <= 0 or (b >= 0 and r2 > F(1.0)):
+        return MISS, 0
+    inv = F(1.0) / a
+    if (-b - math.sqrt(d)) * inv >= limit:
+        return MISS, 0
+    for shell in range(SHELLS):
+        radius = F(1.0) - F(SHELL_GAP) * shell
+        d = b * b - a * (r2 - radius * radius)
+        if d <= 0:
+            break
+        if shell < SHELLS - 1 and d < F(GRAZING) * a * radius * radius:
+            continue
+        root = math.sqrt(d)
+        inner = radius - F(SHELL_GAP)
+        for way in range(2):
+            t = (-b + (root if way else -root)) * inv
+            if t <= NEAR or (way == 1 and (shell == SHELLS - 1 or b * b - a * (r2 - inner * inner) > 0)):
+                continue
+            if shell == SHELLS - 1:
+                return t, 6 + shell
+            px, py, pz = rx + t * ex, ry + t * ey, rz + t * ez
+            # The outermost surface carries the fewest leaves, so that the outline is ragged.
+            is_leaf = leaf_at(leaves, px, py, pz, scale, phase + F(0.37) * F(shell))
+            if is_leaf and (shell > 0 or leaf_at(leaves, px, py, pz, scale * F(0.61), phase + F(0.5))):
+                return t, 6 + shell
+    return MISS, 0
+
+
+@njit(**OPTIONS)
 def hit_round(floats, k, kind, ox, oy, oz, dx, dy, dz, leaves):
     """Ray against anything but a box that is not turned; returns (distance, face)."""
     ax, ay, az = ox - floats[k, PX], oy - floats[k, PY], oz - floats[k, PZ]
@@ -82,38 +125,15 @@ def hit_round(floats, k, kind, ox, oy, oz, dx, dy, dz, leaves):
     ia, ib, ic = F(1.0) / floats[k, HX], F(1.0) / floats[k, HY], F(1.0) / floats[k, HZ]
     rx, ry, rz = rx * ia, ry * ib, az * ic
     ex, ey, ez = ex * ia, ey * ib, dz * ic
-    a = ex * ex + ey * ey + ez * ez
-    b = rx * ex + ry * ey + rz * ez
-    r2 = rx * rx + ry * ry + rz * rz
-    inv = F(1.0) / a
     if kind == ELLIPSOID:
-        d = b * b - a * (r2 - F(1.0))
+        a = ex * ex + ey * ey + ez * ez
+        b = rx * ex + ry * ey + rz * ez
+        d = b * b - a * (rx * rx + ry * ry + rz * rz - F(1.0))
         if d <= 0:
             return MISS, 0
-        t = (-b - math.sqrt(d)) * inv
+        t = (-b - math.sqrt(d)) / a
         return (t, 6) if t > NEAR else (MISS, 0)
-    scale = floats[k, AX]
-    for shell in range(SHELLS):
-        radius = F(1.0) - F(SHELL_GAP) * shell
-        d = b * b - a * (r2 - radius * radius)
-        if d <= 0:
-            break
-        if shell < SHELLS - 1 and d < F(GRAZING) * a * radius * radius:
-            continue
-        root = math.sqrt(d)
-        inner = radius - F(SHELL_GAP)
-        for way in range(2):
-            t = (-b + (root if way else -root)) * inv
-            if t <= NEAR or (way == 1 and (shell == SHELLS - 1 or b * b - a * (r2 - inner * inner) > 0)):
-                continue
-            if shell == SHELLS - 1:
-                return t, 6 + shell
-            px, py, pz = rx + t * ex, ry + t * ey, rz + t * ez
-            # The outermost surface carries the fewest leaves, so that the outline is ragged.
-            is_leaf = leaf_at(leaves, px, py, pz, scale, floats[k, AY] + F(0.37) * F(shell))
-            if is_leaf and (shell > 0 or leaf_at(leaves, px, py, pz, scale * F(0.61), floats[k, AY] + F(0.5))):
-                return t, 6 + shell
-    return MISS, 0
+    return hit_foliage(rx, ry, rz, ex, ey, ez, floats[k, AX], floats[k, AY], leaves, MISS)
 
 
 @njit(**OPTIONS)

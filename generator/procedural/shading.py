@@ -104,7 +104,7 @@ def shade(seen, eye, cells, movers, light, tex, row0, row1, depth, index, color,
     wall_of = -1
     for by in range(row0, row1, 2):
         for bx in range(0, width, 2):
-            last_key, stain = -2, F(1.0)
+            last_key, stain = -2, F(1.0)  # of what the four pixels share
             ar, ag, ab = F(0.0), F(0.0), F(0.0)
             for part in range(4):
                 x, y = bx + (part & 1), by + (part >> 1)
@@ -151,8 +151,10 @@ def shade(seen, eye, cells, movers, light, tex, row0, row1, depth, index, color,
                     mx, my, mz = mx * s, my * s, mz * s
                     inner = F(1.0) - F(0.28) * (face - 6)
                     r, g, bl = r * inner, g * inner, bl * inner
-                if last_key != this_key or (face >= 5 and not is_leaf):
-                    last_key = this_key
+                # A plant's leaves in the block share the light around it; a ball's normals turn too fast for that.
+                shared_key = k * 16 if is_leaf else this_key
+                if last_key != shared_key or (face >= 5 and not is_leaf):
+                    last_key = shared_key
                     off = F(0.1)
                     stain = F(1.0)
                     if ints[k, UV] == UV_PLACE:

@@ -3,9 +3,12 @@
 import numpy as np
 from numba import njit
 
-from .rays import MISS, NEAR, OPTIONS, F, hit_round
+from .rays import MISS, NEAR, OPTIONS, F, hit_foliage, hit_round
 from .scene import (
+    AX,
+    AY,
     BOX,
+    CO,
     HX,
     HY,
     HZ,
@@ -13,6 +16,7 @@ from .scene import (
     PX,
     PY,
     PZ,
+    SI,
     TYPE,
 )
 
@@ -28,10 +32,12 @@ def trace(seen, eye, leaves, row0, row1, depth, index):
     ixs, iys, izs = np.empty(width, np.float32), np.empty(width, np.float32), np.empty(width, np.float32)
     here = np.empty(seen.num, np.int64)
     num_here = 0
-    for k in range(seen.num):
-        if seen.rects[k, 2] < row1 and seen.rects[k, 3] > row0:
-            here[num_here] = k
-            num_here += 1
+    # Foliage costs most and comes last, so that what stands before it spares it.
+    for is_foliage in (False, True):
+        for k in range(seen.num):
+            if (seen.ints[k, TYPE] == LEAVES) == is_foliage and seen.rects[k, 2] < row1 and seen.rects[k, 3] > row0:
+                here[num_here] = k
+                num_here += 1
     axes = eye.axes
     for y in range(row0, row1):
         b = F((y + 0.5 - eye.cy) / eye.fy)
@@ -64,6 +70,17 @@ def trace(seen, eye, leaves, row0, row1, depth, index):
                     is_hit = (t0 < t1) & (t0 < z[x]) & (t0 > NEAR)
                     z[x] = t0 if is_hit else z[x]
                     ids[x] = k32 if is_hit else ids[x]
+            elif kind == LEAVES:
+                c, s = floats[k, CO], floats[k, SI]
+                ia, ib, ic = F(1.0) / floats[k, HX], F(1.0) / floats[k, HY], F(1.0) / floats[k, HZ]
+                rx = -(c * floats[k, PX] + s * floats[k, PY]) * ia
+                ry = (s * floats[k, PX] - c * floats[k, PY]) * ib
+                rz = -floats[k, PZ] * ic
+                for x in range(x0, x1):
+                    ex, ey, ez = (c * dxs[x] + s * dys[x]) * ia, (c * dys[x] - s * dxs[x]) * ib, dzs[x] * ic
+                    t, _ = hit_foliage(rx, ry, rz, ex, ey, ez, floats[k, AX], floats[k, AY], leaves, z[x])
+                    if t < z[x]:
+                        z[x], ids[x] = t, k32
             else:
                 for x in range(x0, x1):
                     t, _ = hit_round(floats, k, kind, zero, zero, zero, dxs[x], dys[x], dzs[x], leaves)
@@ -71,9 +88,27 @@ def trace(seen, eye, leaves, row0, row1, depth, index):
                         z[x], ids[x] = t, k32
 
 
+@njit(inline="always", **OPTIONS)
+def _is_leaf(ints, key):
+    """Whether a pixel of this key shows foliage."""
+    return key >= 0 and ints[key >> 4, TYPE] == LEAVES
+
+
+@njit(**OPTIONS)
+def _hit_leaves(floats, k, dx, dy, dz, leaves, limit):
+    """Ray from the eye against foliage, see ``hit_foliage``."""
+    c, s, px, py = floats[k, CO], floats[k, SI], floats[k, PX], floats[k, PY]
+    ia, ib, ic = F(1.0) / floats[k, HX], F(1.0) / floats[k, HY], F(1.0) / floats[k, HZ]
+    rx, ry, rz = -(c * px + s * py) * ia, (s * px - c * py) * ib, -floats[k, PZ] * ic
+    ex, ey, ez = (c * dx + s * dy) * ia, (c * dy - s * dx) * ib, dz * ic
+    return hit_foliage(rx, ry, rz, ex, ey, ez, floats[k, AX], floats[k, AY], leaves, limit)
+
+
 @njit(**OPTIONS)
 def smooth_edges(seen, eye, leaves, row0, row1, key, color, out):
     """Blend pixels on edges by how much of them each neighbouring surface covers, from eight rays each.
+
+    Where there are leaves four do.
 
     Args:
         seen: Primitives in view.
@@ -87,9 +122,10 @@ def smooth_edges(seen, eye, leaves, row0, row1, key, color, out):
     width, height = eye.width, eye.height
     floats, ints, zero = seen.floats, seen.ints, F(0.0)
     offsets = np.array(
-        [-0.4375, -0.0625, -0.3125, 0.3125, -0.1875, -0.3125, -0.0625, 0.1875,
-         0.0625, -0.4375, 0.1875, 0.4375, 0.3125, -0.1875, 0.4375, 0.0625], np.float32
+        [-0.3125, 0.3125, -0.4375, -0.0625, -0.1875, -0.3125, -0.0625, 0.1875,
+         0.1875, 0.4375, 0.0625, -0.4375, 0.3125, -0.1875, 0.4375, 0.0625], np.float32
     )  # fmt: skip
+    # every other one of them is spread over the pixel as well
     keys, xs, ys = np.empty(9, np.int64), np.empty(9, np.int64), np.empty(9, np.int64)
     prims, weights = np.empty(9, np.int64), np.empty(9, np.int64)
     axes = eye.axes
@@ -104,9 +140,20 @@ def smooth_edges(seen, eye, leaves, row0, row1, key, color, out):
             ):  # fmt: skip
                 out[y, x, 0], out[y, x, 1], out[y, x, 2] = color[y, x, 0], color[y, x, 1], color[y, x, 2]
                 continue
+            if (
+                _is_leaf(ints, here) and _is_leaf(ints, key[y, xa]) and _is_leaf(ints, key[y, xb])
+                and _is_leaf(ints, key[ya, x]) and _is_leaf(ints, key[yb, x]) and _is_leaf(ints, key[ya, xa])
+                and _is_leaf(ints, key[yb, xb]) and _is_leaf(ints, key[ya, xb]) and _is_leaf(ints, key[yb, xa])
+            ):  # fmt: skip
+                # Among leaves there is an edge everywhere; a mean of neighbours does for them.
+                for c in range(3):
+                    total = 8 + 4 * np.int64(color[y, x, c])
+                    total += 2 * (np.int64(color[y, xa, c]) + color[y, xb, c] + color[ya, x, c] + color[yb, x, c])
+                    total += np.int64(color[ya, xa, c]) + color[ya, xb, c] + color[yb, xa, c] + color[yb, xb, c]
+                    out[y, x, c] = total >> 4
+                continue
             num, num_prims = 1, 0
             keys[0], xs[0], ys[0] = here, x, y
-            is_foliage = here >= 0 and ints[here >> 4, TYPE] == LEAVES
             for side in range(8):
                 nx = x + (1, -1, 0, 0, 1, -1, 1, -1)[side]
                 ny = y + (0, 0, 1, -1, 1, -1, -1, 1)[side]
@@ -118,7 +165,6 @@ def smooth_edges(seen, eye, leaves, row0, row1, key, color, out):
                 if not known:
                     keys[num], xs[num], ys[num] = other, nx, ny
                     num += 1
-                    is_foliage = is_foliage and other >= 0 and ints[other >> 4, TYPE] == LEAVES
             contrast = 0
             for q in range(1, num):
                 for c in range(3):
@@ -126,23 +172,18 @@ def smooth_edges(seen, eye, leaves, row0, row1, key, color, out):
             if contrast < MIN_CONTRAST:
                 out[y, x, 0], out[y, x, 1], out[y, x, 2] = color[y, x, 0], color[y, x, 1], color[y, x, 2]
                 continue
-            if is_foliage:
-                # Among leaves there is an edge everywhere; a mean of neighbours does for them.
-                for c in range(3):
-                    total = 8 + 4 * np.int64(color[y, x, c])
-                    total += 2 * (np.int64(color[y, xa, c]) + color[y, xb, c] + color[ya, x, c] + color[yb, x, c])
-                    total += np.int64(color[ya, xa, c]) + color[ya, xb, c] + color[yb, xa, c] + color[yb, xb, c]
-                    out[y, x, c] = total >> 4
-                continue
+            step = 1
             for q in range(num):
                 weights[q] = 0
+                if _is_leaf(ints, keys[q]):
+                    step = 2  # a ragged outline needs fewer rays than a straight one, and each costs more
                 p, known = keys[q] >> 4, keys[q] < 0
                 for r in range(num_prims):
                     known = known or prims[r] == p
                 if not known:
                     prims[num_prims] = p
                     num_prims += 1
-            for s in range(8):
+            for s in range(0, 8, step):
                 a = F((x + 0.5 + offsets[2 * s] - eye.cx) / eye.fx)
                 b = F((y + 0.5 + offsets[2 * s + 1] - eye.cy) / eye.fy)
                 dx = axes[2, 0] + a * axes[0, 0] + b * axes[1, 0]
@@ -162,14 +203,17 @@ def smooth_edges(seen, eye, leaves, row0, row1, key, color, out):
                         if t < best and t > NEAR and t < min(min(mx + hx, my + hy), mz + hz):
                             best, best_key = t, k * 16 + (0 if t == tx else (1 if t == ty else 2))
                     else:
-                        t, face = hit_round(floats, k, kind, zero, zero, zero, dx, dy, dz, leaves)
+                        if kind == LEAVES:
+                            t, face = _hit_leaves(floats, k, dx, dy, dz, leaves, best)
+                        else:
+                            t, face = hit_round(floats, k, kind, zero, zero, zero, dx, dy, dz, leaves)
                         if t < best:
                             best, best_key = t, k * 16 + face
                 which = 0
                 for q in range(num):
                     if keys[q] == best_key:
                         which = q
-                weights[which] += 1
+                weights[which] += step
             red, green, blue = 4, 4, 4
             for q in range(num):
                 w = weights[q]

@@ -104,10 +104,10 @@ def test_an_early_end_is_forgotten_where_places_move_or_the_clip_is_undone() -> 
             clips._take_early(Made(number, np.zeros((9, 8, 8, 3), np.uint8)))
             tail = clips.director.early
             assert tail is not None
-            assert clips._is_current(tail)
+            assert clips.early.is_current(tail)
             forget()
             assert clips.director.early is None
-            assert not clips._is_current(tail)
+            assert not clips.early.is_current(tail)
             clips._requests.clear()
 
 

@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 from spatia.renderer.capture import read_video
 from spatia.runtime import commands, resuming, run_commands
+from spatia.runtime.clip_films import CLIPS_FOLDER, FILM_FILE
 from spatia.runtime.run_commands import rollout
 from spatia.runtime.session import Session
 from spatia.runtime.world import open as open_world
-from spatia.tests.fakes import MODULE
+from spatia.saves.trajectories import read_trajectory
+from spatia.tests.fakes import MODULE, InstantGenerator
 from spatia.tests.runtime.tiny import SIZE, tiny_world
 
 ACTIONS, NUM_FRAMES = "right-24", 25
@@ -96,3 +98,26 @@ def test_a_source_that_was_written_anew_is_another_command(tmp_path: Path) -> No
     assert before == resuming.key_of(command)
     photo.write_bytes(b"22")
     assert resuming.key_of(command) != before
+
+
+def test_a_film_holds_every_clip_as_it_was_made_before_and_after_the_cut(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(InstantGenerator, "wants_key_views", False)
+    rollout(_command(tmp_path / "whole"))
+    _cut_off(monkeypatch, tmp_path / "cut", MemoryError)
+    rollout(_command(tmp_path / "cut"))
+    for out in (tmp_path / "whole", tmp_path / "cut"):
+        clips = sorted((out / CLIPS_FOLDER).glob("*.mp4"))
+        lengths = [len(read_video(clip)) for clip in clips]
+        assert len(read_video(out / FILM_FILE)) == sum(lengths) > 0
+        for clip, length in zip(clips, lengths, strict=True):
+            assert len(read_trajectory(clip.with_suffix(".w2c.txt"))) == length
+
+
+def test_an_earlier_rollouts_film_goes_when_another_begins(tmp_path: Path) -> None:
+    (tmp_path / CLIPS_FOLDER).mkdir()
+    (tmp_path / CLIPS_FOLDER / "0009.mp4").write_bytes(b"")
+    (tmp_path / FILM_FILE).write_bytes(b"")
+    rollout(_command(tmp_path, "stay-1"))
+    assert _names(tmp_path) == RESULTS

@@ -14,11 +14,14 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from ...errors import MissingLibraryError
 from ..segmenters import Prompt
 from .weights import find_file, find_weights, find_weights_if_any, has_file
 
 CHECKPOINT_REPOSITORY, CHECKPOINT_FILE = "facebook/sam2.1-hiera-large", "sam2.1_hiera_large.pt"
 CONFIG_NAME = "configs/sam2.1/sam2.1_hiera_l.yaml"
+TRANSFORMERS_NEEDS = ("torch", "transformers", "torchvision")
+"""Transformers prepares SAM2's pictures by torchvision alone."""
 JPEG_QUALITY = 98
 """The package reads a video from a folder of JPEG files; this is as good as they get without wasting room."""
 
@@ -129,10 +132,17 @@ class TransformersPredictor:
     """transformers' ``Sam2VideoModel`` behind the package's interface.
 
     Raises:
-        MissingLibraryError: No weights, or torch or transformers is missing.
+        MissingLibraryError: No weights, or a library is missing.
     """
 
     def __init__(self) -> None:
+        lacking = [name for name in TRANSFORMERS_NEEDS if find_spec(name) is None]
+        if lacking:
+            raise MissingLibraryError(
+                f"SAM2 by transformers needs {', '.join(lacking)}, which is not installed: "
+                f"pip install {' '.join(lacking)}, or pip install 'spatia[sam2]' for its authors' package",
+                name=lacking[0],
+            )
         import torch
         from transformers import Sam2VideoModel, Sam2VideoProcessor
 
@@ -184,4 +194,5 @@ def is_sam2_installed() -> bool:
         return False
     if find_spec("sam2") is not None:
         return has_file(CHECKPOINT_REPOSITORY, CHECKPOINT_FILE)
-    return find_spec("transformers") is not None and find_weights_if_any(CHECKPOINT_REPOSITORY) is not None
+    has_libraries = all(find_spec(name) is not None for name in TRANSFORMERS_NEEDS)
+    return has_libraries and find_weights_if_any(CHECKPOINT_REPOSITORY) is not None
