@@ -12,6 +12,7 @@ from ..saves.check import check_world, repair_world
 from ..saves.diff import WorldDiff, diff_trees, iter_chunk_diffs
 from ..saves.errors import MergeConflictError
 from ..saves.history import PRESENT, SnapshotInfo, Tree
+from ..saves.merging import Merged
 from ..saves.packing import unpack_value
 from ..saves.store import WorldFile
 from ..world.transforms import as_rigid
@@ -104,11 +105,13 @@ def merge(command: commands.Merge) -> int:
                 print(line)
             raise
     merged = report.merged
-    counts = {"added": merged.added, "changed": merged.changed, "removed": merged.removed}
-    print(
-        ", ".join(f"{len(keys)} chunks {what}" for what, keys in counts.items())
-        + f", {len(merged.keyframes)} keyframes"
-    )
+    if merged == Merged():
+        print(f"nothing to merge: all of {command.branch} is here already")
+        return 0
+    chunks = {"added": merged.added, "changed": merged.changed, "removed": merged.removed}
+    counts = [f"{len(keys)} chunks {what}" for what, keys in chunks.items() if keys]
+    counts += [f"{len(merged.keyframes)} keyframes added"] if merged.keyframes else []
+    print(", ".join(counts) or "no chunk differs")
     for conflict in _first(merged.conflicts):
         print(f"{prefer} taken: {conflict}")
     print(_line_of(report.snapshot))

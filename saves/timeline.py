@@ -58,7 +58,7 @@ class MergeReport:
     """What a merge did.
 
     Attributes:
-        snapshot: The merged world; the last snapshot if there was nothing to merge.
+        snapshot: The merged world; the last snapshot if there was nothing to merge, so that nothing was written.
         merged: Chunks and keyframes that were taken over, and conflicts that were settled.
         changed: Keys of the chunks that differ from before.
     """
@@ -195,6 +195,9 @@ class Timeline(HistoryReader):
         with self._transaction() as db:
             snapshots, branches = self.snapshots(), self.branches()
             theirs = resolve(self._path, reference, snapshots, branches)
+            last = next((s for s in snapshots if s.identity == branches.tip), None)
+            if last is not None and merge_base(last.identity, theirs.identity, snapshots) == theirs.identity:
+                return MergeReport(last, Merged(), ())
             present, _ = self.present()
             ours, secured = self._secure(db, branches, note=f"before merge of {reference}", when=when)
             branches = branches.moved(ours.identity)
@@ -204,9 +207,6 @@ class Timeline(HistoryReader):
                 do = "only branches of one world can be merged"
                 got = "nothing in common"
                 raise WorldHistoryError(explain(self._path, expected="a common past", got=got, do=do))
-            if base == theirs.identity:
-                self._write_branches(db, branches)
-                return MergeReport(ours, Merged(), ())
             base_tree = present if base == ours.identity else self._read_tree(base)[1]
             their_tree = self._read_tree(theirs.identity)[1]
             merged, tree = merge_trees(self._path, base_tree, present, their_tree, self.required_object, prefer)

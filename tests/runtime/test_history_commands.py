@@ -85,6 +85,7 @@ def test_branches_are_made_listed_and_merged(path: Path, capsys: pytest.CaptureF
     edit(path, 9.0)
     assert output(capsys, "branch", path).splitlines()[1].startswith("* main")
     assert " added" in output(capsys, "merge", path, "left")
+    assert "nothing to merge" in output(capsys, "merge", path, "left")
     world = spatia.open(path, read_only=True)
     assert world.memory.num_points == tiny_world().memory.num_points + 250
 

@@ -190,6 +190,19 @@ def test_merging_twice_merges_what_came_since(path: Path) -> None:
         assert world.merge("other").merged.changed == ((7, 0, 0),)
 
 
+def test_merging_what_is_here_already_keeps_no_snapshot_of_it(path: Path) -> None:
+    base = make_state()
+    with branched(path, base, base, base) as world:
+        world.snapshot("last")
+        world.save(with_chunk(base, (7, 0, 0)))
+        before = world.snapshots()
+        first = next(s for s in before if s.identity == min(s.identity for s in before))
+        report = world.merge(f"#{first.identity}")
+        assert report.snapshot.name == "last"
+        assert report.changed == ()
+        assert world.snapshots() == before
+
+
 def test_gc_removes_what_only_a_removed_branch_named(path: Path) -> None:
     base = make_state()
     big = replace(base, chunks={**base.chunks, (9, 9, 9): make_chunk((9, 9, 9), num_points=5000)})
