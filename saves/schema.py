@@ -91,6 +91,8 @@ def check_identity(db: sqlite3.Connection, path: Path) -> None:
         if _name_of(error) == "SQLITE_NOTADB":
             raise WorldFileError(explain(path, expected=_EXPECTED, got="a file of another kind")) from error
         raise _damaged(path, error) from error
+    except UnicodeDecodeError as error:  # SQLite complains of a table by its spoilt name
+        raise _damaged(path) from error
     if application_id != APPLICATION_ID:
         raise WorldFileError(explain(path, expected=_EXPECTED, got="another program's database"))
     if version not in READABLE_VERSIONS:
@@ -101,8 +103,8 @@ def check_identity(db: sqlite3.Connection, path: Path) -> None:
         raise WorldFileError(explain(path, expected=_EXPECTED, got="a database with other tables"))
 
 
-def _damaged(path: Path, error: sqlite3.Error) -> WorldFileError:
-    if _name_of(error).startswith("SQLITE_CORRUPT"):
+def _damaged(path: Path, error: sqlite3.Error | None = None) -> WorldFileError:
+    if error is None or _name_of(error).startswith("SQLITE_CORRUPT"):
         return WorldDamagedError(
             explain(path, expected="a whole world", got="a damaged or cut-off one", do=_DAMAGED_DO)
         )

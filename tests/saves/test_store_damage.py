@@ -208,3 +208,13 @@ def test_damage_anywhere_never_gives_wrong_chunks(
     if back is not None:
         for key, chunk in back.chunks.items():
             assert_same_chunk(chunk, state.chunks[key])
+
+
+@pytest.mark.parametrize("read_only", [True, False])
+def test_a_table_whose_name_is_no_text_is_refused(path: Path, read_only: bool) -> None:
+    WorldFile.create(path, make_state()).close()
+    data, name = path.read_bytes(), b"CREATE TABLE journal"
+    assert name in data
+    path.write_bytes(data.replace(name, b"CREATE TABLE\xec\x8c\xe3\xfb\xc1D7\xed"))
+    with pytest.raises(WorldFileError):
+        WorldFile.open(path, read_only=read_only)
