@@ -1,73 +1,66 @@
-"""A world larger than memory, walked from its file, beside one that fits.
+"""A world larger than memory, walked from its file, beside the same world held whole.
 
-    python benchmarks/stream.py [--quick] [--json FILE]
+    python benchmarks/stream.py [--quick] [--json FILE] [--folder FOLDER] [--parts world,walks,pictures]
 
-The kitchen recording, levelled and merged at 1 cm, is tiled on both sides of aisles: 200 million voxels (quick: 10)
-that are written to disk through the save file's writer and never held at once. A child process walks along the aisles
-for 60 s (quick: 6) at 60 frames a second with ``--memory-limit``'s pager and nothing generated; its resident set is
-sampled from outside. Another child walks the same way through the same world, all of it in memory, so that both show
-the same; they walk in turns, the one that does not walk being stopped. Frames are measured by the clock and by the time
-that their thread had the processor, which other programs disturb less. Then the picture is compared with the one that
-draws everything in full, from places along the way, and each coarser level with all points where it takes over.
-
-Where the recording is absent, rooms with waves on their walls are tiled.
+A room is tiled on both sides of aisles (``tiles``): 200 million voxels (quick: 10) that are written to disk through the
+save file's writer and never held at once. A child process walks along the aisles for 60 s (quick: 6) at 60 frames a
+second with ``--memory-limit``'s pager and nothing generated; its resident set is sampled from outside. Another child
+walks the same way through the same world, all of it in memory, so that both show the same; they walk in turns, the one
+that does not walk being stopped. Frames are measured by the clock and by the time that their thread had the processor,
+which other programs disturb less. Then pictures are compared with those that draw everything in full, from places along
+the way when all that is wanted has arrived and while turning there, and each coarser level with all points where it
+takes over. With a folder the world is kept, so that the parts can be run one by one.
 """
 
 import argparse
 import json
 import signal
-import sqlite3
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import closing
 from dataclasses import asdict, dataclass, replace
-from itertools import pairwise
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from comparison import Result, describe_machine, report, within
-from draw import kitchen_points, room_points
 from spatia.renderer.interface import DrawOptions, View
-from spatia.renderer.software import SoftwareRenderer
 from spatia.runtime.persistence import open_world, world_from
 from spatia.runtime.process import peak_resident_bytes, resident_bytes
 from spatia.runtime.session import Session
 from spatia.runtime.window import SWITCH_INTERVAL_S, UPLOAD_BUDGET_S
 from spatia.saves.manifest import Manifest
 from spatia.saves.state import WorldState
-from spatia.saves.store import WorldFile
-from spatia.world.blocks import block_of, coarse_block, far_block
 from spatia.world.camera import Pinhole
-from spatia.world.chunks import CHUNK_SIDE, Chunk, ChunkKey
-from spatia.world.coarse import COARSE_LEVEL, FAR_LEVEL, coarsen, far_words
-from spatia.world.drawn import DrawChange
-from spatia.world.ground import fit_floor
-from spatia.world.memory import SpatialMemory
-from spatia.world.paging_plan import COARSE_PX
-from spatia.world.points import PointBatch, PointClass, priority_of
-from spatia.world.spacing import spacing_voxels
-from spatia.world.transforms import Transform, interpolate, look
+from spatia.world.coarse import COARSE_LEVEL, FAR_LEVEL
+from spatia.world.transforms import Transform, look
+from tiles import (
+    FOV_RAD,
+    SIZE,
+    VOXEL_M,
+    Likeness,
+    TiledChunks,
+    WholePictures,
+    large_world,
+    level_share,
+    pose_at,
+    switch_psnr_db,
+    write_world,
+)  # fmt: skip
 
-VOXEL_M = 0.01
-AISLE_CHUNKS = 2
-SIZE, FOV_RAD = (832, 480), float(np.radians(75.0))
-SPEED_M_S, EYE_UP_M = 1.4, 0.1
 RATE_HZ = 60.0
 RESIDENT_TARGET_MB = 1024.0
 FRAME_TARGET = 1.0 / 1.10
 PSNR_TARGET_DB = 35.0
 SAMPLE_S = 0.05
 FIRST_VIEW_S, SETTLE_S = 2.0, 60.0
-PSNR_PLACES = 3
+PLACES = 3
+TURN_RAD, TURN_S, TURN_PICTURES = np.pi / 2, 1.0, 4
 LEVELS = (("coarser", COARSE_LEVEL), ("far", FAR_LEVEL))
 LEVELS_TARGET_PERCENT = 5.0
-FACTS_BYTES = 52
-"""Of a chunk's facts without its far level."""
+PARTS = ("world", "walks", "pictures")
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,119 +84,7 @@ FULL = Scale(200_000_000, 600 << 20, 60.0, 10.0)
 QUICK = Scale(10_000_000, 60 << 20, 6.0, 2.0)
 
 
-# ------------------------------------------------------------------------------------------------ worlds
-
-
-class TiledChunks(Mapping[ChunkKey, Chunk]):
-    """Copies of some chunks side by side, made when they are looked up: two rows of tiles along each aisle.
-
-    Args:
-        tile: The chunks that are repeated.
-        columns: Tiles along an aisle.
-        rows: Tiles across, two for each aisle.
-    """
-
-    def __init__(self, tile: Mapping[ChunkKey, Chunk], columns: int, rows: int) -> None:
-        self.tile, self.columns, self.rows = tile, columns, rows
-        keys = np.array(list(tile), np.int64)
-        self._low = keys.min(0)
-        self._extent = keys.max(0) - self._low + 1
-
-    @classmethod
-    def of_size(cls, tile: Mapping[ChunkKey, Chunk], num_points: int) -> "TiledChunks":
-        """At least so many points, about as long as wide."""
-        keys = np.array(list(tile), np.int64)
-        extent = keys.max(0) - keys.min(0) + 1
-        copies = -(-num_points // sum(chunk.num_points for chunk in tile.values()))
-        columns = max(2, round(float(np.sqrt(copies * extent[2] / extent[0]))))
-        return cls(tile, columns, 2 * -(-copies // (2 * columns)))
-
-    def _shift(self, column: int, row: int) -> tuple[int, int]:
-        """Chunks along x and z from the tile's own place."""
-        return column * int(self._extent[0]), row * int(self._extent[2]) + (row + 1) // 2 * AISLE_CHUNKS
-
-    def __iter__(self) -> Iterator[ChunkKey]:
-        for row in range(self.rows):
-            for column in range(self.columns):
-                dx, dz = self._shift(column, row)
-                yield from ((x + dx, y, z + dz) for x, y, z in self.tile)
-
-    def __len__(self) -> int:
-        return self.rows * self.columns * len(self.tile)
-
-    def __getitem__(self, key: ChunkKey) -> Chunk:
-        column = (key[0] - int(self._low[0])) // int(self._extent[0])
-        pair = 2 * int(self._extent[2]) + AISLE_CHUNKS
-        z = key[2] - int(self._low[2])
-        row = 2 * (z // pair) if z % pair < self._extent[2] else 2 * (z // pair) + 1
-        dx, dz = self._shift(column, row)
-        chunk = self.tile[key[0] - dx, key[1], key[2] - dz]
-        return Chunk(key, 1, chunk.codes, chunk.rows, chunk.priority, chunk.evidence)
-
-    @property
-    def num_points(self) -> int:
-        """Of all copies."""
-        return self.rows * self.columns * sum(chunk.num_points for chunk in self.tile.values())
-
-    def waypoints(self) -> list[Transform]:
-        """Along each aisle to its end and on to the next one, metres."""
-        side = CHUNK_SIDE * VOXEL_M
-        left, right = float(self._low[0]) * side + 1.0, (self._low[0] + self.columns * self._extent[0]) * side - 1.0
-        poses: list[Transform] = []
-        for aisle in range(self.rows // 2):
-            z = (self._low[2] + self._shift(0, 2 * aisle)[1] + self._extent[2] + AISLE_CHUNKS / 2) * side
-            ends = (left, right) if aisle % 2 == 0 else (right, left)
-            yaw = np.pi / 2 if aisle % 2 == 0 else -np.pi / 2
-            poses += [look(np.array([x, -EYE_UP_M, z]), yaw, 0.0) for x in ends]
-        return poses
-
-
-def levelled_tile() -> dict[ChunkKey, Chunk]:
-    """The chunks of one room, its floor level."""
-    points, colors = kitchen_points(3) or room_points(700_000)
-    floor = fit_floor(points, up_hint=(0.0, -1.0, 0.0), camera_position=(0.0, 0.0, 0.0), seed=0)
-    if floor is not None:
-        points = (points @ _turn_to_up(np.array(floor.plane.normal)).T).astype(np.float32)
-    memory = SpatialMemory(VOXEL_M)
-    memory.insert(PointBatch.uniform(points, colors, priority=priority_of(PointClass.OBSERVED), keyframe=1))
-    return dict(memory.chunks)
-
-
-def _turn_to_up(normal: np.ndarray) -> np.ndarray:
-    """(3, 3) rotation that takes a floor's normal to -Y (Rodrigues)."""
-    up = np.array([0.0, -1.0, 0.0])
-    v = np.cross(normal, up)
-    k = np.array([[0, -v[2], v[1]], [v[2], 0, -v[0]], [-v[1], v[0], 0]])
-    return np.eye(3) + k + k @ k / (1.0 + normal @ up)
-
-
-def write_world(path: Path, chunks: TiledChunks) -> float | None:
-    """Through the writer, a chunk at a time; seconds, or None if it is there already."""
-    if path.exists():
-        return None
-    start = time.perf_counter()
-    manifest = Manifest(path.stem, VOXEL_M, start_pose=tuple(chunks.waypoints()[0].ravel().tolist()))
-    WorldFile.create(path, WorldState(chunks, (), manifest, {})).close()
-    return time.perf_counter() - start
-
-
 # ------------------------------------------------------------------------------------------------ the walk
-
-
-def pose_at(waypoints: list[Transform], seconds: float) -> tuple[Transform, np.ndarray]:
-    """Pose and velocity on the way, to and fro if it is short; corners are turned at while walking."""
-    lengths = [float(np.linalg.norm(b[:3, 3] - a[:3, 3])) for a, b in pairwise(waypoints)]
-    total = sum(lengths)
-    at = (seconds * SPEED_M_S) % (2 * total)
-    sign = 1.0 if at < total else -1.0
-    at = at if at < total else 2 * total - at
-    for (a, b), length in zip(pairwise(waypoints), lengths, strict=True):
-        if at <= length:
-            pose = interpolate(a, b, at / length)
-            sway = 0.5 * np.sin(seconds * 0.9)  # looks left and right while walking
-            return pose @ look(np.zeros(3), sway, 0.0), sign * SPEED_M_S * (b[:3, 3] - a[:3, 3]) / length
-        at -= length
-    return waypoints[-1], np.zeros(3)
 
 
 def paged_session(path: Path, budget_bytes: int) -> Session:
@@ -324,7 +205,7 @@ class Walker:
 def walks(scale: Scale, path: Path, large: TiledChunks, machine: str) -> list[Result]:
     """Rows of the walk from the disk beside the walk through the same world held whole, in turns."""
     paged = Walker({"path": str(path), "budget": scale.budget_bytes, "points": scale.num_points})
-    whole = Walker({"points": scale.num_points})
+    whole = Walker({"path": str(path), "points": scale.num_points})
     for begin_s in np.arange(0.0, scale.seconds, scale.part_s).tolist():
         for walker in (paged, whole) if round(begin_s / scale.part_s) % 2 == 0 else (whole, paged):
             walker.walk(begin_s, scale.part_s)
@@ -359,122 +240,94 @@ def walks(scale: Scale, path: Path, large: TiledChunks, machine: str) -> list[Re
 # ---------------------------------------------------------------------------------------------- pictures
 
 
-def picture_psnr_db(path: Path, budget_bytes: int, waypoints: list[Transform], seconds: float) -> list[float]:
-    """PSNR of the paged picture to the one with all chunks in view in full, at places along the way."""
-    pinhole = Pinhole.from_fov(*SIZE, FOV_RAD)
-    world = open_world(path, read_only=True, budget_bytes=budget_bytes)
-    values = []
+def picture_likeness(scale: Scale, path: Path, large: TiledChunks) -> tuple[list[Likeness], list[Likeness]]:
+    """Paged pictures against those of all points: once all that is wanted has arrived, and while turning by 90°."""
+    pinhole, options = Pinhole.from_fov(*SIZE, FOV_RAD), DrawOptions(use_keyframes=False)
+    standing, turning = [], []
+    world = open_world(path, read_only=True, budget_bytes=scale.budget_bytes)
     with Session(world, "none", wait=False, size=SIZE) as session:
-        for moment in np.linspace(0.1, 0.9, PSNR_PLACES) * seconds:
-            pose, _ = pose_at(waypoints, float(moment))
+        pager = world.memory.pager
+        assert pager is not None
+        for moment in np.linspace(0.1, 0.9, PLACES) * scale.seconds:
+            pose, _ = pose_at(large.waypoints(), float(moment))
+            turn = [pose @ look(np.zeros(3), TURN_RAD * (k + 1) / TURN_PICTURES, 0.0) for k in range(TURN_PICTURES)]
+            whole = WholePictures(large, pinhole, np.stack([pose, *turn]))
             _settle(session, pose, pinhole)
-            options = DrawOptions(use_keyframes=False)
-            paged = session.renderer.render(pose, pinhole, options)
-            snapshot = world.memory.snapshot()
-            full = SoftwareRenderer()
-            full.update(snapshot.subset(snapshot.chunks_in_frusta(pinhole, pose)))
-            truth = full.render(pose, pinhole, options)
-            known = (truth.depth_m > 0) | (paged.depth_m > 0)
-            if known.mean() < 0.05:
-                continue  # looks out of the world
-            values.append(_psnr_db(truth, paged))
-            full.close()
+            reach_m = pager.status().reach_m
+            standing.append(whole.likeness(pose, session.renderer.render(pose, pinhole, options), reach_m))
+            views = _turn(session, pose, pinhole)
+            turning += [whole.likeness(p, view, reach_m) for p, view in zip(turn, views, strict=True)]
+            whole.close()
     world.close()
-    return values
+    return standing, turning
 
 
-class _BlockScene:
-    """Gives a renderer every block of some chunks in one level."""
-
-    max_drawn_points, num_ready = 0, 0
-
-    def __init__(self, chunks: Mapping[ChunkKey, Chunk], level: int) -> None:
-        self._changes: list[DrawChange] = []
-        for key in sorted({block_of(k) for k in chunks}):
-            some = [c for c in chunks.values() if block_of(c.key) == key]
-            spacing = float(
-                np.average([spacing_voxels(c.local_q8()) for c in some], weights=[len(c.codes) for c in some])
-            )
-            if level == COARSE_LEVEL:
-                block = coarse_block(key, [coarsen(c) for c in some], spacing)
-            else:
-                block = far_block(key, [c.key for c in some], [far_words(c) for c in some], spacing)
-            self._changes.append(DrawChange(key, block))
-
-    def start_drawing(self, _: object) -> None:
-        """Nothing has to be prepared."""
-
-    def take(self) -> DrawChange | None:
-        """The next block."""
-        return self._changes.pop() if self._changes else None
-
-
-def switch_psnr_db(tile: Mapping[ChunkKey, Chunk], level: int) -> float:
-    """PSNR of a level to all points where the one takes the place of the other, over the pixels that either covers."""
-    memory = SpatialMemory(VOXEL_M)
-    memory.load(tile.values())
-    pinhole, spacing = Pinhole.from_fov(*SIZE, FOV_RAD), np.mean([spacing_voxels(c.local_q8()) for c in tile.values()])
-    low, high = memory.snapshot().extent() or (np.zeros(3), np.zeros(3))
-    away = float(spacing) * VOXEL_M * (1 << level) * pinhole.fx / COARSE_PX
-    pose = look(np.array([(low[0] + high[0]) / 2, -EYE_UP_M, low[2] - away]), 0.0, 0.0)
-    views = []
-    for snapshot in (memory.snapshot(), replace(memory.snapshot(), scene=cast(Any, _BlockScene(tile, level)))):
-        renderer = SoftwareRenderer()
-        renderer.update(snapshot)
-        views.append(renderer.render(pose, pinhole))
-        renderer.close()
-    return _psnr_db(views[0], views[1])
-
-
-def _psnr_db(truth: View, other: View) -> float:
-    known = (truth.depth_m > 0) | (other.depth_m > 0)
-    error = np.mean((other.color[known].astype(float) - truth.color[known]) ** 2)
-    return float(10 * np.log10(255**2 / max(error, 1e-3)))
-
-
-def level_share(path: Path) -> float:
-    """Bytes of the coarser levels over those of the chunks."""
-    with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as db:
-        chunks = db.execute("SELECT sum(length(data)) FROM chunks JOIN objects USING (digest)").fetchone()[0]
-        coarse = db.execute("SELECT sum(length(data)) FROM coarse").fetchone()[0]
-        far = db.execute(f"SELECT sum(length(facts) - {FACTS_BYTES}) FROM summaries").fetchone()[0]
-    return (coarse + far) / chunks
+def _turn(session: Session, pose: Transform, pinhole: Pinhole) -> list[View]:
+    """Turn right as a person does, a frame each 60th of a second; some of the pictures, the last one among them."""
+    views, num = [], round(TURN_S * RATE_HZ)
+    for k in range(1, num + 1):
+        begin = time.perf_counter()
+        turned = pose @ look(np.zeros(3), TURN_RAD * k / num, 0.0)
+        session.draw(turned, pinhole=pinhole, budget_s=UPLOAD_BUDGET_S, reuse=True)
+        if k * TURN_PICTURES % num == 0:
+            views.append(session.renderer.render(turned, pinhole, DrawOptions(use_keyframes=False)))
+        time.sleep(max(0.0, 1.0 / RATE_HZ - (time.perf_counter() - begin)))
+    return views
 
 
 def pictures(scale: Scale, path: Path, large: TiledChunks, machine: str) -> list[Result]:
     """Rows of the picture's quality, and of the file."""
-    psnr = picture_psnr_db(path, scale.budget_bytes, large.waypoints(), scale.seconds)
-    rows = [("paged picture to all in full, worst place", min(psnr))]
-    rows += [(f"at the switch to the {n} level", switch_psnr_db(large.tile, level)) for n, level in LEVELS]
+    standing, turning = picture_likeness(scale, path, large)
+    rows = []
+    for name, found, target in (("standing", standing, PSNR_TARGET_DB), ("turning", turning, None)):
+        worst = min(found, key=lambda likeness: likeness.whole)
+        label = f"paged picture to all in full, {name}, worst of {len(found)}"
+        if target is None:
+            rows.append(Result(label, "dB", worst.whole, None, "", None, None, machine))
+        else:
+            rows.append(within(label, "dB", worst.whole, target, machine, at_most=False))
+        rows += [
+            Result(f"  {what}", unit, value, None, "", None, None, machine)
+            for what, unit, value in (
+                ("where it is drawn in full", "dB", worst.near), ("elsewhere", "dB", worst.far),
+                ("that part of the pixels", "%", 100 * worst.far_share),
+                ("all in full there to itself, moved by 1/16 pixel", "dB", worst.moved),
+                ("averaged over 4x4 pixels", "dB", worst.blurred), ("visibly other then", "%", 100 * worst.other_share),
+            )
+        ]  # fmt: skip
+    for name, level in LEVELS:
+        value = switch_psnr_db(large.tile, level)
+        rows.append(within(f"at the switch to the {name} level", "dB", value, PSNR_TARGET_DB, machine, at_most=False))
+    share = 100 * level_share(path)
     return [
-        *(within(name, "dB", value, PSNR_TARGET_DB, machine, at_most=False) for name, value in rows),
-        within("coarser levels to chunks, bytes", "%", 100 * level_share(path), LEVELS_TARGET_PERCENT, machine),
+        *rows,
+        within("coarser levels to chunks, bytes", "%", share, LEVELS_TARGET_PERCENT, machine),
         Result("file", "B a voxel", path.stat().st_size / large.num_points, None, "", None, None, machine),
     ]
 
 
-def large_world(num_points: int) -> TiledChunks:
-    """The same for the same number."""
-    return TiledChunks.of_size(levelled_tile(), num_points)
-
-
-def compare(scale: Scale, folder: Path) -> list[Result]:
-    """All rows."""
-    machine, large, path = describe_machine(), large_world(scale.num_points), folder / "large.spatia"
-    written_s = write_world(path, large)
-    rows = walks(scale, path, large, machine) + pictures(scale, path, large, machine)
+def compare(scale: Scale, folder: Path, parts: list[str]) -> list[Result]:
+    """All rows of some parts."""
+    machine, large, path = describe_machine(), large_world(folder, scale.num_points), folder / "large.spatia"
+    written_s, rows = write_world(path, large), []
     if written_s is not None:
         rows.append(Result("writing", "M voxels/s", large.num_points / 1e6 / written_s, None, "", None, None, machine))
+    if "walks" in parts:
+        rows += walks(scale, path, large, machine)
+    if "pictures" in parts:
+        rows += pictures(scale, path, large, machine)
     return rows
 
 
 def run_child(job: dict[str, Any]) -> None:
     """One of the walks."""
-    facts, large, started = {"base_mb": resident_bytes() / 2**20}, large_world(job["points"]), time.perf_counter()
+    facts = {"base_mb": resident_bytes() / 2**20}
+    path = Path(job["path"])
+    large, started = large_world(path.parent, job["points"]), time.perf_counter()
     waypoints = large.waypoints()
-    if "path" in job:
+    if "budget" in job:
         del large
-        session = paged_session(Path(job["path"]), job["budget"])
+        session = paged_session(path, job["budget"])
     else:
         session = whole_session(large)
     serve_walks(session, waypoints, facts | {"open_s": time.perf_counter() - started})
@@ -486,14 +339,17 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="10 million voxels and 6 s, under 45 s")
     parser.add_argument("--json", type=Path, help="write the results to this file")
     parser.add_argument("--folder", type=Path, help="keep the world here, and use the one that is here")
+    parser.add_argument("--parts", default=",".join(PARTS), help=f"some of {', '.join(PARTS)}")
     parser.add_argument("--child", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child:
         run_child(json.loads(options.child))
         return
-    scale = QUICK if options.quick else FULL
+    scale, parts = QUICK if options.quick else FULL, options.parts.split(",")
+    if unknown := set(parts) - set(PARTS):
+        parser.error(f"expected some of {', '.join(PARTS)}, got {', '.join(sorted(unknown))}")
     with tempfile.TemporaryDirectory(prefix="spatia-stream-") as folder:
-        report(compare(scale, options.folder or Path(folder)), options.json)
+        report(compare(scale, options.folder or Path(folder), parts), options.json)
 
 
 if __name__ == "__main__":

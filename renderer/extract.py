@@ -3,7 +3,7 @@
 import time
 import weakref
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -14,9 +14,13 @@ from ..world.coarse import COARSE_LEVEL
 from ..world.drawn import DrawChange
 from ..world.memory import MemorySnapshot
 from ..world.paging import Pager
+from ..world.points import PointClass, priority_of
 from ..world.spacing import spacing_voxels
 from ..world.stored import StoredChunk, entries_of
 from .pages import unpack_chunk
+
+KNOWN = priority_of(PointClass.ESTIMATED)
+"""Priority from which points are known: what is below was invented."""
 
 COARSER = -1
 """Revision under which a block counts as held: that of no chunk."""
@@ -50,6 +54,7 @@ class ExtractedChunk:
         level: Level of detail that its points are: one in a block of 2^level voxels' or cells' side.
         is_new: Whether points that were not drawn before may fade in; False for those that were merely not in memory.
         place: Where they are stored already, or None.
+        parts: Itself as ``split_classes`` gives it, stored already; none where it is not.
     """
 
     key: DrawKey
@@ -66,6 +71,7 @@ class ExtractedChunk:
     level: int = 0
     is_new: bool = True
     place: Place | None = None
+    parts: tuple["ExtractedChunk", ...] = ()
 
     @property
     def num_points(self) -> int:
@@ -108,6 +114,28 @@ def extract_block(block: Block, voxel_size_m: float) -> ExtractedChunk:
     return ExtractedChunk(
         block.key, COARSER, origin, step, block.local_q8, block.color_rgba, block.priority, block.spacing * cell_m,
         low, high, np.zeros(0, np.uint32), block.level - COARSE_LEVEL, False,
+    )  # fmt: skip
+
+
+def split_classes(chunk: ExtractedChunk) -> tuple[ExtractedChunk, ...]:
+    """What is known of a chunk and what was invented, each by itself; the chunk as it is where it has but one of them.
+
+    Known points are as far apart as before anything was invented beside them, invented ones at most as all together.
+    """
+    is_known = chunk.priority >= KNOWN
+    if is_known.all() or not is_known.any():
+        return (chunk,)
+    return _part(chunk, is_known, np.inf), _part(chunk, ~is_known, chunk.spacing_m)
+
+
+def _part(chunk: ExtractedChunk, mask: npt.NDArray[np.bool_], max_spacing_m: float) -> ExtractedChunk:
+    local, is_block = chunk.local_q8[mask], chunk.revision == COARSER
+    low, high = ((edge + 0.5) * chunk.step_m + chunk.origin_world for edge in (local.min(0), local.max(0)))
+    spacing_m = chunk.spacing_m if is_block else spacing_voxels(local) * OFFSET_STEPS * chunk.step_m
+    return replace(
+        chunk, local_q8=local, color_rgba=chunk.color_rgba[mask], priority=chunk.priority[mask],
+        spacing_m=min(spacing_m, max_spacing_m), low_world=low, high_world=high,
+        codes=chunk.codes if is_block else chunk.codes[mask],
     )  # fmt: skip
 
 

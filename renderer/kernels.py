@@ -41,6 +41,9 @@ COARSEST = 3.0
 LARGE_SPLAT = 4
 """Pixels a side from which splats leave gaps that are too wide for ``gaps.close_wide_gaps``."""
 
+KNOWN_CLASS = 2
+"""Class from which a point is known, in a colour word's highest two bits; what is below was invented."""
+
 f4, i4, u4, u8, u1 = np.float32, np.int32, np.uint32, np.uint64, np.uint8
 EMPTY = np.uint64(0x4E6E06B3_00000000)
 """Z-buffer word of an empty pixel: depth ``FAR``, no colour."""
@@ -73,7 +76,7 @@ class Slots(NamedTuple):
 
 
 class Found(NamedTuple):
-    """Chunks in the frustum, front to back.
+    """Chunks in the frustum, front to back; those of invented points after all others.
 
     Attributes:
         slot: Their slots. near: Depth of the nearest corner. box: (C, 4) tiles covered, as in ``cull_chunks``.
@@ -326,7 +329,7 @@ def centre_distances() -> npt.NDArray[np.uint64]:
 @njit(**OPTIONS)
 def draw_points(
     pages, slots, found, m, focal, width, height, min_priority, max_full,
-    left_end, distance, zbuffer, tiles, is_stale, large_m, statistics,
+    left_end, distance, zbuffer, tiles, is_stale, large_m, beside_px, behind, statistics,
 ):  # fmt: skip
     """Draw chunks front to back into the z-buffer.
 
@@ -344,8 +347,11 @@ def draw_points(
         zbuffer: (planes,) uint64.
         tiles, is_stale: (ceil(H / 16), ceil(W / 16)) uint32 and uint8 scratch: farthest depth drawn in each tile, and
             whether something was drawn there since.
-        large_m: The same shape, float32, out: metres between the points of splats of ``LARGE_SPLAT`` pixels or more,
-            the largest in each tile; 0 where there are none.
+        large_m: (2, rows, columns) float32, out: metres between known and between invented points whose splats have
+            ``LARGE_SPLAT`` pixels or more, the largest in each tile; 0 where there are none.
+        beside_px: (rows, columns) uint8, out: side of the invented points' splats where known surface may be behind,
+            the largest in each tile; 1 where there are none.
+        behind: The z-buffer before the first of these was drawn, out; left alone where there are none.
         statistics: (3,) int64, out: points drawn, chunks in the frustum, chunks hidden.
     """
     stride = u4(width + 2 * PAD)
@@ -357,6 +363,8 @@ def draw_points(
     drawn, hidden = 0, 0
     tiles[:] = u4(0xFFFFFFFF)
     is_stale[:] = u1(0)
+    beside_px[:] = u1(0)
+    is_kept = False
     large_m[:] = f4(0)
     for k in range(found.slot.shape[0]):
         c = found.slot[k]
@@ -385,10 +393,18 @@ def draw_points(
         while level < NUM_LEVELS - 1 and 2 * gap * focal <= level_px * found.near[k]:
             level += 1
             gap *= 2
-        if _splat_side(gap * focal / found.near[k]) >= LARGE_SPLAT:
-            for j in range(box[2], box[3] + 1):
-                for i in range(box[0], box[1] + 1):
-                    large_m[j, i] = max(large_m[j, i], f4(gap))
+        kind, side = int(slots.prio_high[c] < KNOWN_CLASS << 6), _splat_side(gap * focal / found.near[k])
+        for j in range(max(box[2] - 1, 0), min(box[3] + 2, beside_px.shape[0])):  # splats reach beyond their points
+            for i in range(max(box[0] - 1, 0), min(box[1] + 2, beside_px.shape[1])):
+                if side >= LARGE_SPLAT:
+                    large_m[kind, j, i] = max(large_m[kind, j, i], f4(gap))
+                if kind == 0:
+                    beside_px[j, i] = u1(1)
+                elif beside_px[j, i] > u1(0) and side > 1:
+                    beside_px[j, i] = max(beside_px[j, i], u1(side))
+                    if not is_kept:
+                        behind[:] = zbuffer
+                        is_kept = True
         left = slots.ends[c, level]
         while left > 0:
             n = min(PAGE, left)

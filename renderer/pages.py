@@ -159,19 +159,21 @@ def _page_codes(page, count, pages, codes):
 
 
 @njit(cache=True, nogil=True)
-def mark_fresh(old_page, old_count, page, count, pages):
+def mark_fresh(old_pages, old_counts, page, count, pages):
     """Set the freshness bits of points whose voxel was empty in the chunk's last revision.
 
     Args:
-        old_page: First page of the last revision. old_count: Its points; 0 where there was none.
-        page, count: The same of the new one.
+        old_pages: (K,) int64 first pages of the last revision's slots. old_counts: (K,) int64 their points.
+        page, count: First page and points of a slot of the new one.
         pages: ``Pages``, changed.
     """
+    old_count = old_counts.sum()
     occupied = np.zeros((1 << 18) // 32 if old_count else 0, np.uint32)
-    old_codes = np.empty(old_count, np.uint32)
-    _page_codes(old_page, old_count, pages, old_codes)
-    for i in range(old_count):
-        occupied[old_codes[i] >> u4(5)] |= u4(1) << (old_codes[i] & u4(31))
+    for k in range(old_pages.shape[0]):
+        old_codes = np.empty(old_counts[k], np.uint32)
+        _page_codes(old_pages[k], old_counts[k], pages, old_codes)
+        for i in range(old_counts[k]):
+            occupied[old_codes[i] >> u4(5)] |= u4(1) << (old_codes[i] & u4(31))
     codes = np.empty(count, np.uint32)
     _page_codes(page, count, pages, codes)
     for i in range(count):

@@ -47,7 +47,8 @@ class Planes:
         self.tiles, self.is_stale = take("tiles", num_tiles, np.uint32), take("is_stale", num_tiles, np.uint8)
         self.flags = take("flags", width, np.uint8)
         self.found = take("found", width * height + 1, np.int32)
-        self.large_m = take("large_m", num_tiles, np.float32)
+        self.beside_px, self.behind = take("beside_px", num_tiles, np.uint8), take("behind", num, np.uint64)
+        self.large_m = take("large_m", (2, *num_tiles), np.float32)
         margin = 2 * gaps.CELL_MARGIN
         half = (-(-height // 2) + margin, -(-width // 2) + margin)
         self.low, self.high = take("low", half, np.float32), take("high", half, np.float32)

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..world.blocks import DrawKey
-from .extract import ExtractedChunk, Place
+from .extract import ExtractedChunk, Place, split_classes
 from .kernels import Slots
 from .pages import NUM_LEVELS, PAGE, Pages, mark_fresh, store_chunk
 
@@ -25,13 +25,15 @@ SPARE_PAGES = 8192
 class PointPool:
     """Points of all chunks as structure of arrays. Replacing a chunk moves no other chunk.
 
+    What is known of a chunk and what was invented take a slot each, since they are drawn differently.
+
     One thread uses it, but ``stage`` may be called by another one beside it.
 
     Attributes:
         pages, slots: What ``kernels.draw_points`` reads.
         low, high: (C, 3) float64 boxes of the slots in the world.
         arrival_s: (C,) float64, when each slot's content came.
-        slot_of: Slot of each chunk.
+        slots_of: Slots of each chunk, one or two.
 
     Args:
         finest: Finest level of detail that is kept: 1 keeps one point in a block of 2 voxels' side.
@@ -39,7 +41,7 @@ class PointPool:
 
     def __init__(self, finest: int = 0) -> None:
         self._finest = finest
-        self.slot_of: dict[DrawKey, int] = {}
+        self.slots_of: dict[DrawKey, list[int]] = {}
         self._free_slots: list[int] = []
         self._free_pages: list[int] = []
         self._returned: deque[list[int]] = deque()
@@ -78,7 +80,7 @@ class PointPool:
 
     def stage(self, chunk: ExtractedChunk) -> ExtractedChunk:
         """Store a chunk's points where nothing draws them yet; ``put`` then only swaps. Any thread."""
-        return chunk if chunk.num_points == 0 else replace(chunk, place=self._store(chunk))
+        return chunk if chunk.num_points == 0 else replace(chunk, parts=self._store_parts(chunk))
 
     def put(self, chunk: ExtractedChunk, arrival_s: float) -> None:
         """Store a chunk in place of its older revision.
@@ -90,11 +92,14 @@ class PointPool:
         if chunk.num_points == 0:
             self.remove(chunk.key)
             return
-        place = chunk.place or self._store(chunk)
+        parts = chunk.parts or self._store_parts(chunk)
         if chunk.is_new:
-            self._mark_fresh(chunk.key, place.head, int(place.ends[0]))
+            self._mark_fresh(chunk.key, parts)
         self.remove(chunk.key)
-        self._fill_slot(self._take_slot(), chunk, place.head, place.ends, arrival_s)
+        self.slots_of[chunk.key] = [self._fill_slot(part, arrival_s) for part in parts]
+
+    def _store_parts(self, chunk: ExtractedChunk) -> tuple[ExtractedChunk, ...]:
+        return tuple(replace(part, place=self._store(part)) for part in split_classes(chunk))
 
     def _store(self, chunk: ExtractedChunk) -> Place:
         finest = max(0, self._finest - chunk.level)
@@ -109,31 +114,30 @@ class PointPool:
             self.pages.next_page[numbers[-1]] = -1
         return Place(int(numbers[0]), ends)
 
-    def _fill_slot(
-        self, slot: int, chunk: ExtractedChunk, head: int, ends: npt.NDArray[np.int32], arrival_s: float
-    ) -> None:
-        self.slot_of[chunk.key] = slot
-        slots = self.slots
-        slots.head[slot], slots.count[slot], slots.ends[slot] = head, int(ends[0]), ends
-        slots.origin[slot], slots.step[slot], slots.spacing[slot] = chunk.origin_world, chunk.step_m, chunk.spacing_m
-        slots.prio_low[slot], slots.prio_high[slot] = chunk.priority.min(), chunk.priority.max()
-        slots.base[slot] = max(chunk.level, self._finest)
-        self.low[slot], self.high[slot] = chunk.low_world, chunk.high_world
+    def _fill_slot(self, part: ExtractedChunk, arrival_s: float) -> int:
+        slot, slots, place = self._take_slot(), self.slots, part.place
+        assert place is not None
+        slots.head[slot], slots.count[slot], slots.ends[slot] = place.head, int(place.ends[0]), place.ends
+        slots.origin[slot], slots.step[slot], slots.spacing[slot] = part.origin_world, part.step_m, part.spacing_m
+        slots.prio_low[slot], slots.prio_high[slot] = part.priority.min(), part.priority.max()
+        slots.base[slot] = max(part.level, self._finest)
+        self.low[slot], self.high[slot] = part.low_world, part.high_world
         self.arrival_s[slot] = arrival_s
+        return slot
 
-    def _mark_fresh(self, key: DrawKey, page: int, count: int) -> None:
-        slot = self.slot_of.get(key)
-        old_page, old_count = (0, 0) if slot is None else (int(self.slots.head[slot]), int(self.slots.count[slot]))
-        mark_fresh(old_page, old_count, page, count, self.pages)
+    def _mark_fresh(self, key: DrawKey, parts: tuple[ExtractedChunk, ...]) -> None:
+        old = self.slots_of.get(key, [])
+        pages, counts = self.slots.head[old].astype(np.int64), self.slots.count[old].astype(np.int64)
+        for part in parts:
+            assert part.place is not None
+            mark_fresh(pages, counts, part.place.head, int(part.place.ends[0]), self.pages)
 
     def remove(self, key: DrawKey) -> None:
         """Forget a chunk; unknown keys are passed over."""
-        slot = self.slot_of.pop(key, None)
-        if slot is None:
-            return
-        self._returned.append(self._pages(slot))  # without the lock: whoever draws does not wait for who stores
-        self.slots.count[slot] = 0
-        self._free_slots.append(slot)
+        for slot in self.slots_of.pop(key, ()):
+            self._returned.append(self._pages(slot))  # without the lock: whoever draws does not wait for who stores
+            self.slots.count[slot] = 0
+            self._free_slots.append(slot)
 
     def _pages(self, slot: int) -> list[int]:
         pages, page = [], int(self.slots.head[slot])

@@ -12,7 +12,7 @@ from ..world.memory import MemorySnapshot
 from ..world.points import priority_of
 from ..world.transforms import Transform, apply, invert
 from . import gaps, kernels, sampling
-from .extract import ChunkExtractor
+from .extract import KNOWN, ChunkExtractor
 from .interface import DrawOptions, DrawStatistics, View
 from .pages import find_candidates
 from .photos import GRID, Photo, PhotoShelf, Wanted, pixel_map, unpack_photo
@@ -231,6 +231,10 @@ class SoftwareRenderer:
             )  # fmt: skip
             if closed < MANY_GAPS * width * height:
                 break
+        gaps.uncover_known(
+            planes.depth, planes.color, width, height, planes.zbuffer, planes.behind, planes.beside_px,
+            planes.flags, planes.found,
+        )  # fmt: skip
 
     def _choose_photos(
         self, planes: Planes, world_T_camera: Transform, pinhole: Pinhole, options: DrawOptions
@@ -328,7 +332,8 @@ class SoftwareRenderer:
             near, seen, box,
         )  # fmt: skip
         seen = some[seen[:num]].astype(np.int32)
-        order = np.argsort(near[:num], kind="stable")
+        is_invented = pool.slots.prio_high[seen] < KNOWN
+        order = np.lexsort((near[:num], is_invented))
         pool.slots.mask[seen] = self._fade_masks(seen, options)
         planes.zbuffer.fill(kernels.EMPTY)
         counts = np.zeros(3, np.int64)
@@ -337,7 +342,7 @@ class SoftwareRenderer:
             matrix, max(pinhole.fx, pinhole.fy), pinhole.width, pinhole.height, options.min_priority,
             float(options.max_full_points or np.inf),
             self._left_end, self._distance, planes.zbuffer, planes.tiles, planes.is_stale, planes.large_m,
-            counts,
+            planes.beside_px, planes.behind, counts,
         )  # fmt: skip
         self._statistics = DrawStatistics(
             int(counts[0]), int(counts[1]), int(counts[2]), self._uploaded, self._extractor.num_pending

@@ -64,7 +64,7 @@ def test_cells_enclosed_by_surface_in_all_directions_are_filled_and_no_others():
     flat, color = depth.ravel(), np.full(depth.size, 0xC0102030, np.uint32)
     low, high = np.empty(is_near.shape, np.float32), np.empty(is_near.shape, np.float32)
     gaps.find_cells(flat, width, height, low, high)
-    large_m = np.full((-(-height // TILE), -(-width // TILE)), 0.01, np.float32)
+    large_m = np.full((2, -(-height // TILE), -(-width // TILE)), 0.01, np.float32)
     focal = np.float32((reach + 0.5) * NEAR_M * 2 / (gaps.MAX_GAP * 0.01))
     num = gaps.close_large_gaps(flat, color, width, height, focal, large_m, low)
     filled = flat.reshape(depth.shape)[PAD:-PAD:2, PAD:-PAD:2] < 0.75

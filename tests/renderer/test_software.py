@@ -462,3 +462,49 @@ def dense_wall(z_m, half_m):
     """Points of a wall across the view, 8 mm apart."""
     x, y = np.meshgrid(np.arange(-half_m, half_m, 0.008), np.arange(-half_m, half_m, 0.008))
     return np.column_stack([x.ravel(), y.ravel(), np.full(x.size, z_m)])
+
+
+@pytest.mark.parametrize("spacing_px", [2.0, 3.0, 6.0])
+def test_splats_of_invented_points_do_not_hide_known_surface_beside_them(renderer, spacing_px):
+    near_m, behind_m, f = 2.0, 3.0, 600.0
+    side_m, camera = spacing_px / f * near_m, Pinhole(96, 72, f, f, 48.3, 36.4)
+    near, behind = wall(near_m, half_m=24 * near_m / f, step_m=side_m), wall(behind_m, half_m=0.4, step_m=side_m)
+    near = near[near[:, 0] < 0]
+    shown = []
+    for priority in (OBSERVED, INVENTED):
+        memory = memory_of(batch_of(near, (0, 255, 0), priority), batch_of(behind, (255, 0, 0)), voxel_size_m=side_m)
+        renderer.update(memory)
+        shown.append(renderer.render(IDENTITY, camera).depth_m < 2.5)
+    low, high = (edge(near[:, :2] / near_m * f + [48.3, 36.4], axis=0) for edge in (np.min, np.max))
+    v, u = np.indices((72, 96)) + 0.5
+    between = (u > low[0]) & (u < high[0]) & (v > low[1]) & (v < high[1])
+    assert shown[1][between].all()
+    known, invented = (np.count_nonzero(mask & ~between) for mask in shown)
+    assert invented < 0.6 * known
+
+
+def test_known_points_are_drawn_as_wide_as_before_others_were_invented_beside_them(renderer):
+    known = wall(2.0, half_m=0.3)
+    dense = wall(2.02, half_m=0.3, step_m=0.02)[:, [0, 1, 2]]
+    renderer.update(memory_of(batch_of(known)))
+    before = renderer._pool.slots.spacing[sorted(s for some in renderer._pool.slots_of.values() for s in some)].copy()
+    snapshot = memory_of(batch_of(known), batch_of(dense, (0, 255, 0), INVENTED))
+    renderer.update(snapshot)
+    pool = renderer._pool
+    slots = [s for some in pool.slots_of.values() for s in some if pool.slots.prio_high[s] >= OBSERVED]
+    assert len(slots) == len(before) < len([s for some in pool.slots_of.values() for s in some])
+    np.testing.assert_array_equal(np.sort(pool.slots.spacing[slots]), np.sort(before))
+    assert pool.num_points == snapshot.num_points
+
+
+def test_a_voxel_that_was_invented_before_it_was_seen_does_not_fade_in_again(renderer):
+    invented = memory_of(batch_of(wall(2.0, half_m=0.3), (0, 255, 0), INVENTED))
+    renderer.update(invented, now_s=0.0)
+    memory = SpatialMemory(0.01)
+    memory.load(invented.chunks.values())
+    some = wall(2.0, half_m=0.3)[::2]
+    memory.insert(batch_of(some, (255, 0, 0)))
+    renderer.update(memory.snapshot(), now_s=10.0)
+    fresh = renderer.render(IDENTITY, CAMERA, DrawOptions(fade_tick=600, fill=True)).color
+    later = renderer.render(IDENTITY, CAMERA, DrawOptions(fade_tick=9000, fill=True)).color
+    np.testing.assert_array_equal(fresh, later)
