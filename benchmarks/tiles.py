@@ -213,7 +213,9 @@ class WholePictures:
         aside = replace(p, cx=p.cx + JITTER_PX, cy=p.cy + JITTER_PX)
         moved = self._renderer.render(pose, aside, options)
         known = (truth.depth_m > 0) | (paged.depth_m > 0)
-        far = known & ((truth.depth_m > reach_m) | (paged.depth_m > reach_m))
+        u, v = np.meshgrid((np.arange(p.width) + 0.5 - p.cx) / p.fx, (np.arange(p.height) + 0.5 - p.cy) / p.fy)
+        along = np.sqrt(1.0 + u * u + v * v)  # a pixel's distance over its depth
+        far = known & (np.maximum(truth.depth_m, paged.depth_m) * along > reach_m)
         small = (p.width // BLUR_PX, p.height // BLUR_PX)
         a, b = (cv2.resize(v.color, small, interpolation=cv2.INTER_AREA) for v in (truth, paged))
         other = np.abs(a.astype(int) - b).max(2) > 24

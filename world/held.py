@@ -2,11 +2,14 @@
 
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
+import numpy.typing as npt
 
+from .blocks import Block, BlockKey, coarse_block, far_block
 from .chunks import Chunk, ChunkKey
+from .coarse import COARSE_LEVEL, far_words
 from .stored import ChunkSource, StoredChunk
 
 
@@ -110,6 +113,24 @@ class HeldChunks:
     def counts(self) -> tuple[int, int]:
         """Chunks read, and evicted for others, so far."""
         return self._loads, self._evictions
+
+    def block(self, key: BlockKey, stored: Sequence[StoredChunk], level: int) -> Block:
+        """A block of chunks as one, in the coarser or in the far level; what the latter needs is read only if need be.
+
+        Args:
+            key: Of the block.
+            stored: Its chunks, one or more.
+            level: ``COARSE_LEVEL`` or ``FAR_LEVEL``.
+        """
+        spacing = float(np.average([s.facts.spacing for s in stored], weights=[s.num_points for s in stored]))
+        if level == COARSE_LEVEL:
+            return coarse_block(key, [self.coarse(s) for s in stored], spacing)
+        return far_block(key, [s.key for s in stored], [self._far_words(s) for s in stored], spacing)
+
+    def _far_words(self, stored: StoredChunk) -> npt.NDArray[np.uint32]:
+        if stored.facts.far is None:
+            return far_words(self.coarse(stored))
+        return np.frombuffer(stored.facts.far, "<u4")
 
     def _put(self, name: tuple[bytes, int], chunk: Chunk) -> None:
         before = self._held.pop(name, None)

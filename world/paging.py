@@ -10,18 +10,16 @@ Lock order: none is held while another is taken, nor during reading.
 import logging
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from .blocks import Block, BlockKey, coarse_block, far_block
 from .chunks import Chunk, ChunkKey
-from .coarse import COARSE_LEVEL, FAR_LEVEL, far_words
 from .drawn import DrawChange, DrawQueue
 from .held import HeldChunks
 from .paging_plan import DRAWN_PAGE_BYTES, DRAWN_PAGE_POINTS, Budget, Step, StepKind, Viewpoint, plan_paging
+from .paging_status import PagingStatus, status_of
 from .paging_table import ABSENT, PagedTable
 from .stored import ChunkSource, StoredChunk
 
@@ -46,44 +44,6 @@ some hundred times, and each time would wait for what a step does at a stretch."
 
 JOIN_TIMEOUT_S = 5.0
 """Reading one chunk takes milliseconds; a slow disk seconds."""
-
-
-@dataclass(frozen=True, slots=True)
-class PagingStatus:
-    """Where paging stands.
-
-    Attributes:
-        num_chunks, num_points: Of the world.
-        held_points: Held for working on.
-        full_chunks, full_points: Given to the renderer in full.
-        blocks: Blocks of chunks given to it as one.
-        coarse_points, far_points: Of those, in the coarser and in the far level.
-        reach_m: Up to this distance ahead, what is drawn is drawn in full.
-        loads, evictions: Chunks read, and dropped for others, so far.
-        num_damaged: Chunks that could not be read.
-        is_complete: All that the plan asks for is there.
-        failure: Why nothing is read ahead any more, or empty.
-    """
-
-    num_chunks: int
-    num_points: int
-    held_points: int
-    full_chunks: int
-    full_points: int
-    blocks: int
-    coarse_points: int
-    far_points: int
-    reach_m: float
-    loads: int
-    evictions: int
-    num_damaged: int
-    is_complete: bool
-    failure: str = ""
-
-    @property
-    def drawn_points(self) -> int:
-        """Given to the renderer in any level."""
-        return self.full_points + self.coarse_points + self.far_points
 
 
 class Pager:
@@ -254,27 +214,13 @@ class Pager:
 
     def status(self) -> PagingStatus:
         """Counts for the screen and for reports."""
-        held_points, (loads, evictions), num_damaged = self._held.num_points, self._held.counts, len(self.damage)
+        held_points, counts, num_damaged = self._held.num_points, self._held.counts, len(self.damage)
         with self._condition:
-            t = self._table
-            n, b = t.num_rows, t.num_blocks
-            level, drawn = t.block_level[:b], t.block_drawn[:b]
-            return PagingStatus(
-                num_chunks=int((t.num_points[:n] > 0).sum()),
-                num_points=int(t.num_points[:n].sum()),
-                held_points=held_points,
-                full_chunks=int((t.drawn[:n] > 0).sum()),
-                full_points=int(t.drawn[:n].sum()),
-                blocks=int((level != ABSENT).sum()),
-                coarse_points=int(drawn[level == COARSE_LEVEL].sum()),
-                far_points=int(drawn[level == FAR_LEVEL].sum()),
-                reach_m=self._reach_m,
-                loads=loads,
-                evictions=evictions,
-                num_damaged=num_damaged,
-                is_complete=self._is_complete,
-                failure="" if self._failure is None else f"{type(self._failure).__name__}: {self._failure}",
-            )
+            failure = "" if self._failure is None else f"{type(self._failure).__name__}: {self._failure}"
+            return status_of(
+                self._table, held_points=held_points, counts=counts, num_damaged=num_damaged, reach_m=self._reach_m,
+                is_complete=self._is_complete, failure=failure,
+            )  # fmt: skip
 
     # The background thread
 
@@ -381,22 +327,11 @@ class Pager:
             self._table.is_stale[block] = False
         change = DrawChange(key, None)
         if level != ABSENT and stored:
-            made = self._block_of(key, stored, level)
+            made = self._held.block(key, stored, level)
             change = self._prepared(DrawChange(key, made if made.num_points else None))
         with self._condition:
             if self._is_drawing and not self._table.is_stale[block]:  # otherwise a chunk changed meanwhile
                 self._show_block(block, level if stored else ABSENT, change)
-
-    def _block_of(self, key: BlockKey, stored: list[StoredChunk], level: int) -> Block:
-        spacing = float(np.average([s.facts.spacing for s in stored], weights=[s.num_points for s in stored]))
-        if level == COARSE_LEVEL:
-            return coarse_block(key, [self._held.coarse(s) for s in stored], spacing)
-        return far_block(key, [s.key for s in stored], [self._far_words(s) for s in stored], spacing)
-
-    def _far_words(self, stored: StoredChunk) -> npt.NDArray[np.uint32]:
-        if stored.facts.far is None:
-            return far_words(self._held.coarse(stored))
-        return np.frombuffer(stored.facts.far, "<u4")
 
     def _hide_block(self, block: int) -> None:
         """Leave a block's drawing to its chunks, if all of them are there."""
