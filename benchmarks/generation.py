@@ -517,7 +517,7 @@ def main() -> None:
         if pipeline.text_encoder is None:
             rows.append(text_row(setting))
         if is_gpu or setting.preset == "tiny" or not arguments.quick:
-            rows += overlap_rows(pipeline, setting, 3)
+            rows += overlap_rows(pipeline, setting, 3 if is_gpu or setting.preset == "tiny" else 1)
         work = setting.work if is_gpu else Work(160, 96, 13, 3)
         network = pipeline.transformer if is_gpu else narrow_network()
         compiles = is_gpu or ((arguments.compile or not arguments.quick) and has_compiler())

@@ -196,5 +196,10 @@ def _unpack(facts: dict[str, Any]) -> tuple[int, ClipPlan]:
 
 
 def _forget(out: Path) -> None:
-    for path in [out / NOTE_FILE, *out.glob(PART_NAME.format(0).replace("000", "*"))]:
+    parts = PART_NAME.format(0).replace("000", "*")
+    for path in [
+        out / NOTE_FILE,
+        *out.glob(parts),
+        *out.glob(f".{parts}.*.partial"),
+    ]:  # a kill leaves a part half-written
         path.unlink(missing_ok=True)

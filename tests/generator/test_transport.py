@@ -12,7 +12,7 @@ import pytest
 from spatia.generator.errors import ChannelClosedError, TransportError
 from spatia.generator.requests import ClipRequest, ReferenceFrame
 from spatia.generator.transport import Channel, make_block, pack, unpack
-from spatia.tests.fakes import make_request, wall_memory
+from spatia.tests.fakes import make_request, shared_memory, wall_memory
 from spatia.world.keyframes import Keyframe
 from spatia.world.moving_views import MovingView
 from spatia.world.points import PointClass
@@ -201,9 +201,9 @@ def test_messages_of_several_threads_do_not_mix() -> None:
 
 
 def test_nothing_stays_open_or_in_shared_memory_after_messages() -> None:
-    shared = set(os.listdir("/dev/shm"))
+    shared = shared_memory()
     before = len(os.listdir("/proc/self/fd"))
     for _ in range(20):
         cross(np.zeros((100, 100)))
     assert len(os.listdir("/proc/self/fd")) == before
-    assert set(os.listdir("/dev/shm")) <= shared
+    assert shared_memory() <= shared

@@ -23,6 +23,7 @@ from spatia.tests.fakes import (
     InstantGenerator,
     RecordingProgress,
     make_request,
+    shared_memory,
     wall_memory,
 )
 
@@ -34,14 +35,14 @@ QUICK = Patience(start_s=LONG_S, hang_s=LONG_S, first_hang_s=LONG_S, backoff_s=0
 
 @contextmanager
 def queue_of(generator: str = FAULTY, patience: Patience = QUICK, **options: Any) -> Iterator[GenerationQueue]:
-    shared, before = set(os.listdir("/dev/shm")), set(children())
+    shared, before = shared_memory(), set(children())
     queue = GenerationQueue(generator, patience=patience, **options)
     try:
         yield queue
     finally:
         assert queue.close()
         assert set(children()) <= before
-        assert set(os.listdir("/dev/shm")) <= shared
+        assert shared_memory() <= shared
 
 
 def children() -> list[int]:
@@ -355,7 +356,7 @@ def start_parent(tmp_path: Path, prompt: str, rest: str) -> subprocess.Popen:
 
 @pytest.mark.parametrize("prompt", ["hang", "step"])
 def test_a_parent_killed_by_force_leaves_no_process_and_no_shared_memory(prompt: str, tmp_path: Path) -> None:
-    shared = set(os.listdir("/dev/shm"))
+    shared = shared_memory()
     rest = """
     import threading
     while queue.progress is None or queue.progress.phase not in ("paint", "dream"):
@@ -369,7 +370,7 @@ def test_a_parent_killed_by_force_leaves_no_process_and_no_shared_memory(prompt:
     parent.communicate()
     if Path(f"/proc/{worker_pid}").exists():
         wait_for_end_of(worker_pid)
-    assert set(os.listdir("/dev/shm")) <= shared
+    assert shared_memory() <= shared
 
 
 def test_a_script_without_a_main_guard_that_forgets_to_close_ends_in_silence(tmp_path: Path) -> None:

@@ -59,6 +59,7 @@ def test_the_same_command_goes_on_and_ends_as_if_nothing_had_happened(
     rollout(_command(tmp_path / "whole"))
     _cut_off(monkeypatch, tmp_path / "cut", error)
     capsys.readouterr()
+    (tmp_path / "cut" / "..video-001.mp4.77.partial").write_bytes(b"a kill leaves this")
     rollout(_command(tmp_path / "cut"))
     assert "going on from frame" in capsys.readouterr().err
     assert _names(tmp_path / "cut") == _names(tmp_path / "whole") == RESULTS

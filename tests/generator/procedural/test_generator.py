@@ -1,6 +1,7 @@
 """The procedural generator keeps the contract of generators and gives the place's truth."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,7 +9,8 @@ from spatia.generator.pipeline import new_renderer, render_scene, run_request
 from spatia.generator.procedural.generator import SKY_M, ProceduralGenerator
 from spatia.generator.procedural.place import EYE_HEIGHT_M, Place, PlaceSpec
 from spatia.generator.procedural.plan import Plan
-from spatia.generator.procedural.textures import load_textures, make_textures
+from spatia.generator.procedural.scene import Textures
+from spatia.generator.procedural.textures import load_textures
 from spatia.generator.registry import generator_class
 from spatia.generator.requests import ClipRequest, SceneVideo
 from spatia.tests.contracts.generator_contract import GeneratorContract
@@ -88,27 +90,33 @@ def test_movers_are_never_new_surface() -> None:
     assert not (clip.new_surface & clip.moving).any()
 
 
+@pytest.fixture(scope="module")
+def baked(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Textures, list[float]]:
+    """Textures baked into a folder, and how far it said it was; baking them takes seconds."""
+    folder, steps = tmp_path_factory.mktemp("textures"), []
+    return folder, load_textures(lambda what, share: steps.append(share), folder), steps
+
+
 @pytest.mark.slow
-def test_textures_come_from_the_folder_once_they_lie_there(tmp_path) -> None:
-    made = load_textures(folder=tmp_path)
+def test_textures_come_from_the_folder_once_they_lie_there(baked: tuple[Path, Textures, list[float]]) -> None:
+    folder, made, _ = baked
     steps: list[str] = []
-    held = load_textures(lambda what, share: steps.append(what), tmp_path)
+    held = load_textures(lambda what, share: steps.append(what), folder)
     assert steps == []
     assert held.texels.tobytes() == made.texels.tobytes()
 
 
 @pytest.mark.slow
-def test_a_damaged_texture_file_is_made_anew(tmp_path) -> None:
-    made = load_textures(folder=tmp_path)
-    file = next(tmp_path.glob("*.npz"))
-    file.write_bytes(file.read_bytes()[:1000])
+def test_a_damaged_texture_file_is_made_anew(baked: tuple[Path, Textures, list[float]], tmp_path: Path) -> None:
+    folder, made, _ = baked
+    file = next(folder.glob("*.npz"))
+    (tmp_path / file.name).write_bytes(file.read_bytes()[:1000])
     assert load_textures(folder=tmp_path).texels.tobytes() == made.texels.tobytes()
 
 
 @pytest.mark.slow
-def test_textures_tell_how_far_they_are() -> None:
-    steps: list[float] = []
-    make_textures(lambda what, share: steps.append(share))
+def test_textures_tell_how_far_they_are(baked: tuple[Path, Textures, list[float]]) -> None:
+    _, _, steps = baked
     assert steps == sorted(steps)
     assert len(steps) > 10
 
