@@ -23,7 +23,7 @@ from comparison import Result, read_results, report
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
-NOT_ALONE = {"run_all", "comparison", "tiles"}
+NOT_ALONE = {"run_all", "comparison", "perturbed", "tiles"}
 STATED_S: dict[str, tuple[float, float]] = {
     "agents": (5, 15),
     "bf16_drift": (11, 40),

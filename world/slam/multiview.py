@@ -47,7 +47,8 @@ MAX_MATCH_COST, MAX_DISTINCT = 0.75, 0.98
 NEAR_RIM, FAR_RIM = 0.75, 1.4
 """Planes reach from this share of the nearest corner to this share of the farthest."""
 DEFAULT_RANGE_M = (0.6, 10.0)
-MIN_PLANES, MAX_PLANES, PAIR_MAX_PLANES = 64, 80, 96
+NUM_PLANES, PAIR_MAX_PLANES = 64, 96
+"""Of a sweep over hand-held views, and at most of a pair's. More find no better depth, since it is refined."""
 SPECKLE_PX = 60
 FILL_AGREES = 0.02
 SHADOW_SHARE, FILLED_CONFIDENCE = 0.12, 0.03
@@ -191,7 +192,7 @@ def _known_depth(
 
 
 def _planes(views: _Views, bundle: Bundle, memory: MemorySnapshot) -> npt.NDArray[np.float64]:
-    """(D,) inverse depths from far to near that hold what corners and memory show, a pixel apart or less."""
+    """(D,) inverse depths from far to near that hold what corners and memory show, about a pixel apart."""
     known = bundle.inverse_depths
     if len(known) >= 30:
         low, high = np.percentile(known, [1, 99])
@@ -210,9 +211,9 @@ def _planes(views: _Views, bundle: Bundle, memory: MemorySnapshot) -> npt.NDArra
         ),
         default=0.0,
     )
-    most = PAIR_MAX_PLANES if len(views.indices) <= 2 else MAX_PLANES
+    most = PAIR_MAX_PLANES if len(views.indices) <= 2 else NUM_PLANES
     span_px = views.pinhole.fx * baseline * (high - low)
-    return np.linspace(low, high, int(np.clip(np.ceil(span_px), MIN_PLANES, most)))
+    return np.linspace(low, high, int(np.clip(np.ceil(span_px), NUM_PLANES, most)))
 
 
 def _gray_view(views: _Views, bundle: Bundle, k: int) -> GrayView:
