@@ -29,6 +29,7 @@ VOXEL_SIZE_M = 0.01
 SIZES = (10**6, 5 * 10**6, 20 * 10**6)
 QUICK_SIZES = (500_000,)
 MOST_REPEATED = 5 * 10**6
+CLIP_POINTS = 10**6
 KITCHEN = DATA / "rgbd" / "kitchen"
 RANKS = np.array([priority_of(PointClass.OBSERVED), priority_of(PointClass.ESTIMATED)]
                  + [priority_of(PointClass.INVENTED, rank) for rank in (1, 40)], np.uint8)  # fmt: skip
@@ -293,11 +294,12 @@ def world_of(clip_points: int, num_voxels: int) -> SpatialMemory:
     place = 0
     while memory.num_points < num_voxels:
         place += 1
-        memory.load(_moved(chunk, (64 * place, 0, 0)) for chunk in other.chunks.values())  # 41 m further on
+        memory.load(moved(chunk, (64 * place, 0, 0)) for chunk in other.chunks.values())  # 41 m further on
     return memory
 
 
-def _moved(chunk: Chunk, offset: ChunkKey) -> Chunk:
+def moved(chunk: Chunk, offset: ChunkKey) -> Chunk:
+    """A copy some chunks further on."""
     key = tuple(k + o for k, o in zip(chunk.key, offset, strict=True))
     arrays = (chunk.codes.copy(), chunk.rows.copy(), chunk.priority.copy(), chunk.evidence.copy())
     return Chunk(cast(ChunkKey, key), chunk.revision, *arrays)
@@ -361,15 +363,18 @@ def main() -> None:
             orders = {"in frame order": slice(None), "shuffled": np.random.default_rng(2).permutation(size)}
             for order, index in orders.items():
                 label = f"{size / 1e6:g} M {source}, {order}"
+                start = time.perf_counter()
                 absent = compare_merging(results, label, as_batch(*(part[index] for part in points)),
                                          repetitions=repetitions)  # fmt: skip
+                print(f"{label}: {time.perf_counter() - start:.0f} s", flush=True)
     results += [
         Result("merge", "million points/s", 0.0, None, f"{name}: not installed", None, None, describe_machine())
         for name in absent
     ]
     large = 3_000_000 if options.quick else 50_000_000
-    compare_world_sizes(results, clip_points=sizes[0], small=1_000_000, large=large, repetitions=2 * repetitions)
-    measure_edits(results, num_points=sizes[0], repetitions=repetitions)
+    clip_points = min(sizes[0], CLIP_POINTS)
+    compare_world_sizes(results, clip_points=clip_points, small=1_000_000, large=large, repetitions=2 * repetitions)
+    measure_edits(results, num_points=clip_points, repetitions=repetitions)
     report(results, options.json)
 
 

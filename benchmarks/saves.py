@@ -15,31 +15,39 @@ from pathlib import Path
 
 import numpy as np
 from comparison import Result, compare_ms, describe_machine, measure_ms, parse_options, report
-from merge import VOXEL_SIZE_M, as_batch, kitchen, synthetic
+from merge import VOXEL_SIZE_M, as_batch, kitchen, moved, synthetic
 from spatia.runtime.comparisons import Store, bare, laz, points_of, zstd_arrays
 from spatia.saves.codec import BATCH_POINTS, decode_chunks, encode_chunks, num_points_of, warm_up
 from spatia.saves.manifest import Manifest
 from spatia.saves.parallel import map_batched
 from spatia.saves.state import WorldState
 from spatia.saves.store import WorldFile
-from spatia.world.chunks import Chunk
+from spatia.world.chunks import Chunk, ChunkKey
 from spatia.world.memory import SpatialMemory
 
 SIZE_TARGET_BYTES = 10.0
+MOST_POINTS = 10_000_000
+"""More of the recording adds few voxels; the rest are copies of it."""
 CHANGED_SHARE = 0.05
 NUM_SNAPSHOTS = 20
 
 
-def world_chunks(num_voxels: int) -> dict[tuple[int, int, int], Chunk]:
-    """Chunks of at least so many voxels: clips merged one after the other, as a walk does."""
-    memory, num_points = SpatialMemory(VOXEL_SIZE_M), num_voxels * 2
-    while memory.num_points < num_voxels:
+def world_chunks(num_voxels: int) -> dict[ChunkKey, Chunk]:
+    """Chunks of at least so many voxels: clips merged one after the other, as a walk does.
+
+    Of many voxels, ``MOST_POINTS`` points and copies of what they make: too far apart in a file to help compression.
+    """
+    memory, num_points = SpatialMemory(VOXEL_SIZE_M), min(num_voxels, MOST_POINTS // 2)
+    while memory.num_points < num_voxels and num_points < MOST_POINTS:
+        num_points = min(2 * num_points, MOST_POINTS)
         positions, colors = kitchen(num_points) or synthetic(num_points)
         memory = SpatialMemory(VOXEL_SIZE_M)
-        for start in range(0, len(positions), 2_000_000):
+        for start in range(0, num_points, 2_000_000):
             memory.insert(as_batch(positions[start : start + 2_000_000], colors[start : start + 2_000_000]))
-        num_points *= 2
-    return dict(memory.chunks)
+    chunks, first = {}, list(memory.chunks.values())
+    for place in range(-(-num_voxels // memory.num_points)):
+        chunks |= {copy.key: copy for copy in (moved(chunk, (64 * place, 0, 0)) for chunk in first)}
+    return chunks
 
 
 def ours(chunks: list[Chunk]) -> tuple[Callable[[], list[bytes]], Callable[[list[bytes]], object]]:

@@ -53,7 +53,8 @@ def decode_coarse(data: bytes, revision: int = 0) -> Chunk:
     body = data[_HEADER.size :]
     if checksum != checksum_of(data[: _HEADER.size], body):
         raise ChunkDecodeError("the checksum does not match: the coarser level is damaged")
-    if n > MAX_POINTS_PER_CHUNK or octree_bytes > _MAX_OCTREE_BYTES or max(abs(x), abs(y), abs(z)) > MAX_CHUNK_KEY:
+    is_in_range = all(-MAX_CHUNK_KEY <= k < MAX_CHUNK_KEY for k in (x, y, z))
+    if n > MAX_POINTS_PER_CHUNK or octree_bytes > _MAX_OCTREE_BYTES or not is_in_range:
         raise ChunkDecodeError("a size or key out of range")
     plain = _unpacked(body, octree_bytes + _PLANES * n)
     columns = np.frombuffer(plain, np.uint8, offset=octree_bytes).reshape(_PLANES, n)

@@ -9,6 +9,7 @@ import pytest
 import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from spatia.saves.coarse_codec import decode_coarse, encode_coarse
 from spatia.saves.codec import (
     MAX_CHUNK_WEIGHT,
     ChunkDecodeError,
@@ -18,7 +19,8 @@ from spatia.saves.codec import (
     encode_chunks,
 )
 from spatia.tests.saves.worlds import assert_same_chunk, make_chunk
-from spatia.world.chunks import Chunk, check_chunk, morton, unmorton
+from spatia.world.chunks import MAX_CHUNK_KEY, Chunk, check_chunk, morton, unmorton
+from spatia.world.coarse import coarsen
 
 
 @st.composite
@@ -270,3 +272,15 @@ def test_as_many_keyframes_as_two_bytes_hold_and_one_more_come_back() -> None:
     codes = np.arange(n, dtype=np.uint32)
     chunk = Chunk((0, 0, 0), 1, codes, rows, np.full(n, 192, np.uint8), np.zeros((n, 2), np.uint8))
     assert_same_chunk(decode_chunk(encode_chunk(chunk), 1), chunk)
+
+
+@pytest.mark.parametrize(
+    ("end", "is_read"), [(MAX_CHUNK_KEY - 1, True), (-MAX_CHUNK_KEY, True), (MAX_CHUNK_KEY, False)]
+)
+def test_a_coarser_level_lies_where_chunks_can(end: int, is_read: bool) -> None:
+    data = encode_coarse(replace(coarsen(make_chunk((0, 0, 0), num_points=20)), key=(0, end, 0)))
+    if is_read:
+        assert decode_coarse(data).key == (0, end, 0)
+    else:
+        with pytest.raises(ChunkDecodeError, match="key"):
+            decode_coarse(data)
