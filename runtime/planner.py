@@ -111,7 +111,8 @@ class ClipPlanner:
             clips.status.notice = "the memory limit is reached: nothing more is generated"
             return None
         around = coverage_view(moment.memory, predict(0.0)[:3, 3])
-        plan = clips.director.plan(around, clips.pinhole, predict, ring=ring)
+        now_s = moment.tick * self._tick_s
+        plan = clips.director.plan(around, clips.pinhole, predict, ring=ring, now_s=now_s)
         return None if plan is None else (plan, clips.request_of(plan, moment))
 
     def _may_close_ring(self) -> bool:
