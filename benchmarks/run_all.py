@@ -43,7 +43,7 @@ STATED_S: dict[str, tuple[float, float]] = {
 """About what each takes on two quiet cores: the short form and the full one, estimated for slam, stream and truth."""
 
 UNSTATED_S = (45.0, 300.0)
-PATIENCE, LEAST_PATIENCE_S = 4, 180
+PATIENCE, LEAST_PATIENCE_S = 4, 300
 """How many times what is stated a program may take on a slower or busier machine, and how long at least."""
 
 STOP_S = 5.0
