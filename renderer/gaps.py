@@ -17,6 +17,10 @@ CELL_MARGIN = 7
 MAX_GAP = 3.0
 """Widest gap between large splats that is closed, in distances of their points."""
 
+MOST_CELLS = 20
+"""Nor are gaps closed that are wider than so many cells of 2x2 pixels: among sparse points right before the eye looking
+farther costs milliseconds and finds little."""
+
 MAX_SLOPE = 1.5
 """Depth over width of the steepest surface whose gaps are closed; what is seen through them lies farther than that."""
 
@@ -176,7 +180,7 @@ def close_large_gaps(depth, color, width, height, focal, large_m, low):
                 continue
             t = min(max(2 * (i - first) // TILE, 0), known_m.shape[0] - 1)
             gap_m = max(known_m[t], invented_m[t])
-            reach = int(gap_m * focal * f4(0.5 * MAX_GAP) / near)
+            reach = min(int(gap_m * focal * f4(0.5 * MAX_GAP) / near), MOST_CELLS)
             known_reach = int(known_m[t] * focal * f4(0.5 * MAX_GAP) / near)
             ratio = f4(1) + min(max(f4(MAX_SLOPE * MAX_GAP) * gap_m / near, f4(0.04)), f4(0.2))
             far, k, end = near * ratio, i, min(i + reach, wide - 1)
