@@ -287,6 +287,7 @@ def lift(clip: Clip, request: ClipRequest, rank: int, tools: LearnedTools | None
         new_surface=new_surface,
         world_T_camera=poses,
         pinhole=request.pinhole,
+        is_exact=clip.is_exact,
     )
     has_history = request.tail is not None and request.tail.shape[1:] == clip.frames.shape[1:]
     return build_update(

@@ -139,6 +139,7 @@ class Clip:
         confidence: (F, H, W) float32 in [0, 1], or None.
         moving: (F, H, W) bool, True where something moves and must stay out of memory, or None.
         new_surface: (F, H, W) bool, True where the generator added something that memory lacked, or None (everywhere).
+        is_exact: Color and depth are those of one place that does not change, so that clips may overlap.
         seconds: Time by phase, such as {"condition": 0.1, "generate": 2.0}.
         world_T_camera: (F, 4, 4) float64 poses of the frames where they are not those asked for, or None.
         unplaced: Why the frames' poses are not known; the clip is then rejected with this reason.
@@ -149,6 +150,7 @@ class Clip:
     confidence: npt.NDArray[np.float32] | None = None
     moving: npt.NDArray[np.bool_] | None = None
     new_surface: npt.NDArray[np.bool_] | None = None
+    is_exact: bool = False
     seconds: dict[str, float] = field(default_factory=dict)
     world_T_camera: npt.NDArray[np.float64] | None = None
     unplaced: str = ""

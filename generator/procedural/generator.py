@@ -64,7 +64,7 @@ class ProceduralGenerator:
         differs = np.abs(scene.depth_m - depth_m) > TOLERANCE * depth_m
         is_new = ((scene.coverage < COVERED) | (differs & ~is_sky)) & ~moving
         confidence = np.where(is_sky, SKY_CONFIDENCE, 1.0).astype(np.float32)
-        return Clip(frames, depth_m, confidence, moving=moving, new_surface=is_new, seconds=seconds)
+        return Clip(frames, depth_m, confidence, moving=moving, new_surface=is_new, is_exact=True, seconds=seconds)
 
     def _place_of(self, request: ClipRequest, progress: Progress) -> Place:
         spec = PlaceSpec.parse(request.place) if request.place else PlaceSpec()

@@ -27,6 +27,7 @@ class FrameStack:
         new_surface: (F, H, W) bool, True where the frames show what memory lacks, or None.
         world_T_camera: (F, 4, 4) float64 poses that the frames were asked for or recorded at.
         pinhole: Intrinsics of every frame.
+        is_exact: Color and depth are those of one place that does not change.
 
     Raises:
         ValueError: A shape or dtype does not fit the others, or a pose is not rigid.
@@ -39,6 +40,7 @@ class FrameStack:
     new_surface: npt.NDArray[np.bool_] | None
     world_T_camera: npt.NDArray[np.float64]
     pinhole: Pinhole
+    is_exact: bool = False
 
     def __post_init__(self) -> None:
         image = (len(self.color), self.pinhole.height, self.pinhole.width)

@@ -55,6 +55,7 @@ def shows_new(
     depth_m: npt.NDArray[np.float32],
     new_surface: npt.NDArray[np.bool_] | None,
     surface_m: npt.NDArray[np.float32],
+    overhang_px: npt.NDArray[np.float32] | None,
 ) -> npt.NDArray[np.bool_]:
     """Where a frame may add invented points to what memory shows at its pose.
 
@@ -63,22 +64,47 @@ def shows_new(
         new_surface: (H, W) where its generator says that it added something; it may lie behind the rim of memory's
             surface, but neither on it nor before it. Without it, only pixels count where memory shows nothing.
         surface_m: (H, W) depth of memory's surface that must not change; 0 where there is none.
+        overhang_px: (H, W) float32, how far a splat reaches at each pixel: so far may points lie on memory's surface
+            where it ends. None for not at all.
 
     Returns:
         (H, W) bool.
     """
     seen = surface_m > 0
-    if new_surface is not None:
-        return new_surface & ~(seen & (depth_m < BEHIND * surface_m))
-    return cv2.morphologyEx(seen.astype(np.uint8), cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8)) == 0
+    closed = cv2.morphologyEx(seen.astype(np.uint8), cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8)) > 0
+    new = ~closed if new_surface is None else new_surface & ~(seen & (depth_m < BEHIND * surface_m))
+    if overhang_px is not None:
+        new |= is_rim(closed, overhang_px) & (np.abs(surface_m - depth_m) < SAME_SURFACE * depth_m)
+    return new
+
+
+def is_rim(seen: npt.NDArray[np.bool_], overhang_px: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
+    """Seen pixels so near to unseen ones that they may show only the overhang of splats, which are wider than points.
+
+    Without points there a seam would stay open between what was known and what is new.
+
+    Args:
+        seen: (H, W) bool.
+        overhang_px: (H, W) float32, how far a splat reaches at each pixel.
+
+    Returns:
+        (H, W) bool.
+    """
+    return seen & (cv2.distanceTransform(seen.astype(np.uint8), cv2.DIST_L2, 3) <= overhang_px)
 
 
 def lies_on_surface(
-    depth_m: npt.NDArray[np.float32], pinhole: Pinhole, world_T_camera: Transform, snapshot: MemorySnapshot
+    depth_m: npt.NDArray[np.float32],
+    pinhole: Pinhole,
+    world_T_camera: Transform,
+    snapshot: MemorySnapshot,
+    overhang_px: npt.NDArray[np.float32] | None,
 ) -> npt.NDArray[np.bool_]:
-    """(H, W) bool: where a frame's depth is within 2 % of the surface that memory shows there."""
+    """(H, W) bool: where a frame's depth is within 2 % of the surface that memory shows there, but for its rim."""
     surface = render_depth(snapshot, pinhole, world_T_camera).depth_m
-    return (surface > 0) & (np.abs(surface - depth_m) < SAME_SURFACE * depth_m)
+    seen = surface > 0
+    on_surface = seen & (np.abs(surface - depth_m) < SAME_SURFACE * depth_m)
+    return on_surface if overhang_px is None else on_surface & ~is_rim(seen, overhang_px)
 
 
 def hides_surface(points_world: npt.NDArray[np.floating], views: Sequence[DepthView]) -> npt.NDArray[np.bool_]:

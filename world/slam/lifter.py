@@ -101,9 +101,12 @@ class Lifter:
         pinhole, pose, depth = self._frames.pinhole, self._poses[k], self._estimate.depth_m[k]
         surface = render_depth(self._memory, pinhole, pose, self._origin.priority).depth_m
         new_surface = None if self._frames.new_surface is None else self._frames.new_surface[k]
-        new = use & shows_new(depth, new_surface, surface)
+        overhang = None
+        if self._frames.is_exact:
+            overhang = 1.0 + np.float32(self._memory.voxel_size_m * pinhole.fx) / np.maximum(depth, np.float32(1e-3))
+        new = use & shows_new(depth, new_surface, surface, overhang)
         if self._given.num_points:
-            new &= ~lies_on_surface(depth, pinhole, pose, self._given.snapshot())
+            new &= ~lies_on_surface(depth, pinhole, pose, self._given.snapshot(), overhang)
         self._counts["known_already"] += int(use.sum() - new.sum())
         return new
 

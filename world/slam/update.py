@@ -314,6 +314,7 @@ def _subset(frames: FrameStack, chosen: list[int]) -> FrameStack:
         _rows(frames.new_surface, chosen),
         frames.world_T_camera[chosen],
         frames.pinhole,
+        frames.is_exact,
     )
 
 

@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from spatia.world.camera import Pinhole
+from spatia.world.camera import Pinhole, unproject
 from spatia.world.keyframes import Keyframe
 from spatia.world.memory import MemorySnapshot, SpatialMemory
-from spatia.world.points import PointClass, priority_of
+from spatia.world.points import PointBatch, PointClass, priority_of
 from spatia.world.slam.estimators import FrameStack
 from spatia.world.slam.lift import choose_frames, free_space_view, hides_surface, push_behind
 from spatia.world.slam.update import build_update, recommended_voxel_size_m, source_update
@@ -144,6 +144,27 @@ def test_new_surface_may_lie_behind_a_rim_but_neither_on_it_nor_before_it(room, 
         counts.append((frames.pinhole.project(points, np.eye(4))[0][:, 0] < 98).sum())
     assert counts[0] == counts[1] == 0
     assert counts[2] > 0.8 * 8 * 120
+
+
+def test_an_exact_clip_leaves_no_seam_where_splats_reach_beyond_memory(room):
+    frames = room(np.eye(4)[None])
+    frames = _with(frames, depth_m=np.full_like(frames.depth_m, 2.0))
+    sparse = np.zeros_like(frames.depth_m[0])
+    sparse[3::4, 3:80:4] = 2.0  # a point a voxel, the last ones in column 79
+    points = unproject(sparse, frames.pinhole, np.eye(4))
+    memory = SpatialMemory(0.06)
+    color = np.zeros((len(points), 3), np.uint8)
+    memory.insert(PointBatch.uniform(points, color, priority=priority_of(PointClass.INVENTED, 3), keyframe=1))
+    new = render_depth(memory.snapshot(), frames.pinhole, np.eye(4)).depth_m[None] == 0
+    assert not new[0, 3:-3, 80].any()  # what memory draws reaches beyond its last point
+    beside = []
+    for is_exact in (True, False):
+        clip = _with(frames, new_surface=new, is_exact=is_exact)
+        added = _invent(clip, memory.snapshot(), align=False).points.positions_world
+        columns = frames.pinhole.project(added, np.eye(4))[0][:, 0]
+        beside.append(((columns >= 80) & (columns < 82)).sum())
+    assert beside[0] > 0.8 * 2 * frames.pinhole.height
+    assert beside[1] < 0.5 * beside[0]
 
 
 def test_clip_without_anything_new_is_empty_but_not_rejected(room):
