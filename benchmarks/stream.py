@@ -149,63 +149,7 @@ def _settle(session: Session, pose: Transform, pinhole: Pinhole) -> None:
         time.sleep(1.5 * REPLAN_S)
         before, status = shown, pager.status()
         shown = (status.full_points, status.coarse_points, status.far_points)
-        quiet = quiet + 1 if shown == before and status.is_complete else 0
-
-
-def _walk_part(
-    session: Session, waypoints: list[Transform], pinhole: Pinhole, begin_s: float, length_s: float
-) -> dict[str, list[float]]:
-    """Milliseconds of each frame, by the clock and of its thread's work alone."""
-    frames, work, start = [], [], time.perf_counter()
-    while (now := time.perf_counter() - start) < length_s:
-        pose, velocity = pose_at(waypoints, begin_s + now)
-        session.rig.state = replace(session.rig.state_of(pose), is_flying=True, velocity=tuple(velocity.tolist()))
-        begin, begin_work = time.perf_counter(), time.thread_time()
-        session.draw(pose, pinhole=pinhole, budget_s=UPLOAD_BUDGET_S, reuse=True)
-        frames.append(1e3 * (time.perf_counter() - begin))
-        work.append(1e3 * (time.thread_time() - begin_work))
-        time.sleep(max(0.0, 1.0 / RATE_HZ - (time.perf_counter() - begin)))
-    return {"frames": frames, "work": work}
-
-
-def _settle(session: Session, pose: Transform, pinhole: Pinhole) -> None:
-    """Let all that is wanted arrive. A plan knows more once an earlier one was followed: several must find nothing."""
-    pager, start, quiet, shown = session.world.memory.pager, time.perf_counter(), 0, ()
-    while quiet < QUIET_PLANS and time.perf_counter() - start < SETTLE_S:
-        session.draw(pose, pinhole=pinhole)
-        if pager is None:
-            return
-        pager.wait(SETTLE_S)
-        time.sleep(1.5 * REPLAN_S)
-        before, status = shown, pager.status()
-        shown = (status.full_points, status.coarse_points, status.far_points)
-        quiet = quiet + 1 if shown == before and pager.num_ready == 0 else 0
-
-
-def _walk_part(
-    session: Session, waypoints: list[Transform], pinhole: Pinhole, begin_s: float, length_s: float
-) -> dict[str, list[float]]:
-    """Milliseconds of each frame, by the clock and of its thread's work alone."""
-    frames, work, start = [], [], time.perf_counter()
-    while (now := time.perf_counter() - start) < length_s:
-        pose, velocity = pose_at(waypoints, begin_s + now)
-        session.rig.state = replace(session.rig.state_of(pose), is_flying=True, velocity=tuple(velocity.tolist()))
-        begin, begin_work = time.perf_counter(), time.thread_time()
-        session.draw(pose, pinhole=pinhole, budget_s=UPLOAD_BUDGET_S, reuse=True)
-        frames.append(1e3 * (time.perf_counter() - begin))
-        work.append(1e3 * (time.thread_time() - begin_work))
-        time.sleep(max(0.0, 1.0 / RATE_HZ - (time.perf_counter() - begin)))
-    return {"frames": frames, "work": work}
-
-
-def _settle(session: Session, pose: Transform, pinhole: Pinhole) -> None:
-    """Let all that is wanted at the start arrive."""
-    quiet, start = 0, time.perf_counter()
-    while quiet < 5 and time.perf_counter() - start < SETTLE_S:
-        session.draw(pose, pinhole=pinhole)
-        pager = session.world.memory.pager
-        is_there = pager is None or (pager.wait(SETTLE_S) and pager.num_ready == 0)
-        quiet = quiet + 1 if is_there else 0
+        quiet = quiet + 1 if shown == before and status.is_complete and not pager.num_ready else 0
 
 
 class Walker:
