@@ -240,11 +240,10 @@ class Session:
         walk = self.world.walk
         walk.world_T_camera = self.rig.world_T_camera
         walk.is_flying = self.rig.state.is_flying
-        walk.settled, walk.held = self.director.settled, self.director.held
-        walk.tails = self.director.tails
         self._trace()
         self.clips.drain()
         self.clips.plan()
+        walk.settled, walk.held, walk.tails = self.director.settled, self.director.held, self.director.tails
         self.rewinder.note()
         self._record(intent)
 

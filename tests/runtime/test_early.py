@@ -34,10 +34,13 @@ def lift(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _tick_until(session: Session, intent: Intent, is_true: Callable[[], bool]) -> None:
-    """Tick some hundred times a second until something is so."""
+    """Tick some hundred times a second until something is so, and stand still while a clip is planned.
+
+    A first plan takes long where code has to be compiled; meanwhile one would turn past everything.
+    """
     pace = threading.Event()
     for _ in range(int(LONG_S / 0.005)):
-        session.tick(intent, plan_now=True)
+        session.tick(intent if session.clips._planner.pending is None else Intent(), plan_now=True)
         if is_true():
             return
         pace.wait(0.005)

@@ -80,6 +80,16 @@ def test_no_direction_is_generated_twice() -> None:
     assert session.status.merged_clips > 0
 
 
+def test_a_world_saved_between_two_ticks_knows_what_is_settled_by_then() -> None:
+    world, counts = tiny_world(), set()
+    with Session(world, INSTANT, seed=1, wait=True, size=SIZE) as session:
+        for _ in range(40):
+            session.step(Intent(yaw=0.5))
+            assert world.walk.settled is session.director.settled
+            counts.add(len(world.walk.settled))
+    assert len(counts) > 1
+
+
 def test_undo_takes_back_the_last_clip_alone() -> None:
     world = tiny_world()
     with Session(world, INSTANT, wait=True, size=SIZE) as session:
