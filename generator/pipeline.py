@@ -7,7 +7,7 @@ clip is checked, and ``lift`` makes a ``MapUpdate`` of it. Renderer and SLAM are
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -56,7 +56,7 @@ class MadeClip:
     """A clip that was made and checked, but not lifted yet.
 
     Attributes:
-        request: What was asked for.
+        request: What was asked for, without padding.
         clip: What came.
         seconds: Time by phase so far.
     """
@@ -129,6 +129,8 @@ def make_clip(
         clip = generator.generate(request, scene, _Part(progress, CONDITION_SHARE, LIFT_START))
     with _timed("check", seconds, now_s):
         check_clip(clip, request)
+    if request.num_padded:
+        request, clip = without_padding(request, clip)
     return MadeClip(request, clip, seconds)
 
 
@@ -210,6 +212,14 @@ def keyframe_of(reference: ReferenceFrame) -> Keyframe:
         PointClass.OBSERVED if reference.is_observed else PointClass.INVENTED,
         depth_m=reference.depth_m,
     )
+
+
+def without_padding(request: ClipRequest, clip: Clip) -> tuple[ClipRequest, Clip]:
+    """Request and clip as if the poses that only fill the round had not been asked for."""
+    num = request.num_frames - request.num_padded
+    arrays = ("frames", "depth_m", "confidence", "moving", "new_surface", "world_T_camera")
+    kept = {name: None if (a := getattr(clip, name)) is None else a[:num] for name in arrays}
+    return replace(request, world_T_camera=request.world_T_camera[:num], num_padded=0), replace(clip, **kept)
 
 
 def check_clip(clip: Clip, request: ClipRequest) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 from ..world.points import MAX_RANK
 from ..world.slots import EXTRA_OF, find_at, places
 from .errors import MissingExtraError
+from .pipeline import TAIL_FRAMES
 from .requests import Generator
 
 GROUP = "spatia.generators"
@@ -123,6 +124,7 @@ def _check_class(name: str, found: Any) -> None:
             (f"rank: int in 0..{MAX_RANK}", _is_rank(getattr(found, "rank", None))),
             ("native_speed: (m/s, rad/s) or None", _is_speed(getattr(found, "native_speed", "missing"))),
             ("wants_key_views: bool", isinstance(getattr(found, "wants_key_views", None), bool)),
+            ("rounds: (first, later, history) in frames, or none", _are_rounds(getattr(found, "rounds", None))),
             ("a method generate", callable(getattr(found, "generate", None))),
         )
         if not is_right
@@ -133,6 +135,15 @@ def _check_class(name: str, found: Any) -> None:
 
 def _is_rank(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_RANK
+
+
+def _are_rounds(value: object) -> bool:
+    if value is None:
+        return True
+    if not (isinstance(value, tuple) and len(value) == 3 and all(isinstance(v, int) for v in value)):
+        return False
+    first, later, history = value
+    return 0 < history <= TAIL_FRAMES and history <= first and 2 * history <= later
 
 
 def _is_speed(value: object) -> bool:

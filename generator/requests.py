@@ -76,7 +76,7 @@ class ClipRequest:
         up_world: (3,) direction away from gravity.
         floor: (4,) plane n·x + d = 0, n upwards, or None where no floor is known.
         purpose: "way" ahead of the walker, "again" where something that moved had hidden a part, "ring" around a
-            standing one, "reroll" of an undone region.
+            standing one, "reroll" of an undone region, "round" of a path that is known to its end.
         tick: Simulation tick of the request.
         time_s: Simulated seconds since the world began, for what moves by itself.
         place: Name of the procedural place that the world is, such as "rooms:7:day"; empty for any other world.
@@ -84,6 +84,8 @@ class ClipRequest:
         clicks: Places in the path's view, world metres, where the person says that something moves.
         after: Request of the clip whose end this one goes on from while ``memory`` does not hold it yet, or 0. Both are
             made by the same generator, in this order.
+        num_padded: The last so many poses repeat the one before them: they fill a round up to the length that the
+            generator was trained for. Their frames are made, then dropped: they are neither shown nor lifted.
     """
 
     request_id: int
@@ -107,6 +109,7 @@ class ClipRequest:
     clicks: tuple[tuple[float, float, float], ...] = ()
     after: int = 0
     tail_request_id: int = 0
+    num_padded: int = 0
 
     @property
     def num_frames(self) -> int:
@@ -212,6 +215,11 @@ class Generator(Protocol):
     One that has something to make ahead may also have ``prepare(request, progress)``: called once in a new worker, with
     a request like those to come (its references, floor, prompt and size; its pose is where the walk begins), before
     the first is sent.
+
+    One that was trained to make long paths in rounds may say so by ``rounds = (first, later, history)``: frames of the
+    first round, of every later one, and how many of those are the last ones of the round before (9 at most, and at most
+    half of a round). A rollout along a given path is then asked for in these rounds, whatever memory holds: a later
+    request has ``history`` frames as its tail and ``later - history`` poses.
 
     One whose clips do not follow the path says so by ``follows_poses = False`` and gives poses with its clips.
     """

@@ -34,6 +34,7 @@ from .makers import can_prepare, director_for, first_plan, note_of
 from .merging import Merge, MergeHooks, Merging
 from .metrics import Metrics
 from .pacer import Pacer
+from .path_rounds import PathRounds
 from .planner import ClipPlanner
 from .record import RecordedRequest, Recorder, Recording
 from .replayed import ReplayedClips
@@ -104,6 +105,8 @@ class ClipLoop:
         )  # fmt: skip
         self._replayed = None if recording is None else ReplayedClips(self, recording)
         self._requests: dict[int, tuple[ClipRequest, ClipPlan]] = {}
+        self.path_rounds: PathRounds | None = None
+        """Asks for the rounds of a path instead of what the director judges to lack, where the session waits."""
         self.is_paused = False
         """While True nothing new is asked for."""
         self.on_made: Callable[[ClipResult], None] = lambda result: None
@@ -188,6 +191,8 @@ class ClipLoop:
             self._replayed.tick(self._tick)
         elif self.generator == "none" or self.is_paused:
             return
+        elif self.path_rounds is not None and self.path_rounds.is_in_charge:
+            self.path_rounds.plan()
         elif self.is_waiting:
             self._plan_and_wait()
         else:
@@ -205,7 +210,7 @@ class ClipLoop:
             drafted = self._planner.draft_now()
             if drafted is None or not self.submit(*drafted):
                 return
-            self._wait_for_all()
+            self.wait_for_all()
 
     def generate_ring(self, max_clips: int = 64) -> int:
         """Close the ring around the walker, waiting for every clip; the number of clips made."""
@@ -213,10 +218,11 @@ class ClipLoop:
             drafted = self._planner.draft_now(ring=True)
             if drafted is None or not self.submit(*drafted):
                 return done
-            self._wait_for_all()
+            self.wait_for_all()
         return max_clips
 
-    def _wait_for_all(self) -> None:
+    def wait_for_all(self) -> None:
+        """Wait until everything that was asked for has ended and is merged; where the session waits."""
         while self._requests or self.merging.waiting:
             for ended in self.queue.wait(600.0):
                 self._receive(ended)
@@ -464,7 +470,7 @@ class ClipLoop:
         for plan in plans:
             self.submit(plan)
         if self.is_waiting and plans:
-            self._wait_for_all()
+            self.wait_for_all()
         return len(plans)
 
 

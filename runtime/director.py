@@ -63,10 +63,11 @@ class ClipPlan:
     Attributes:
         world_T_camera: (F, 4, 4) poses.
         pinhole: Size and intrinsics of the frames.
-        purpose: "way", "again" (where something moved in front), "ring" or "reroll".
+        purpose: "way", "again" (where something moved in front), "ring", "reroll", or "round" of a path.
         missing_share: Share of pixels that memory lacks in the worst of the frames.
         tail: What the clip continues; its frames come before the plan's first pose. None in a first round.
         hidden: (H, W) bool, where something moved in the last frame that came; None before, or if that is not known.
+        num_padded: The last so many poses only fill a round up to its length, see ``ClipRequest``.
     """
 
     world_T_camera: npt.NDArray[np.float64]
@@ -75,6 +76,7 @@ class ClipPlan:
     missing_share: float
     tail: Tail | None = None
     hidden: npt.NDArray[np.bool_] | None = None
+    num_padded: int = 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)

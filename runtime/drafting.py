@@ -88,6 +88,7 @@ def draft_request(
         effort=effort,
         clicks=clicks,
         after=plan.tail.request_id if plan.tail is not None and plan.tail.is_early else 0,
+        num_padded=plan.num_padded,
     )
 
 

@@ -13,12 +13,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..generator.pipeline import ClipResult
 from ..renderer.capture import contact_sheet, write_png
 from ..world.images import cover
 from ..world.points import PointClass
 from ..world.transforms import Transform, invert, rotation_angle_rad
 from .clip_films import CLIPS_FOLDER, FILM_FILE, ClipFilms
 from .errors import UserError
+from .path_rounds import PathRounds
 from .resuming import RolloutLog, Unfinished
 from .session import ROLLOUT_RATE_HZ, Frame, Session
 from .world import World
@@ -48,6 +50,7 @@ class Rollout:
         opened_s: How long opening and tracking the source took; counts among the report's seconds.
         key: Of the command, see ``resuming``; without one nothing is saved before the end.
         unfinished: What is gone on from, the world being as it was saved then; or None.
+        in_rounds: The way is a path that was given: a generator that makes paths in rounds is asked for these.
     """
 
     poses: npt.NDArray[np.float64]
@@ -59,6 +62,7 @@ class Rollout:
     opened_s: float = 0.0
     key: str = ""
     unfinished: Unfinished | None = None
+    in_rounds: bool = False
 
 
 def prepare_output(out: Path) -> None:
@@ -113,12 +117,24 @@ def run_rollout(world: World, rollout: Rollout, report: Report) -> dict[str, Any
         ) as session,
     ):
         films = ClipFilms(rollout.out, goes_on=rollout.unfinished is not None)
-        session.clips.on_made = lambda made: None if session.director.wants_key_views else films.take(made)
+        if rollout.unfinished is not None:
+            rollout.unfinished.recall(session)
+        rounds = PathRounds(session.clips, rollout.poses, session.tick_count + 1 - log.next_frame)
+        session.clips.path_rounds = rounds if rollout.in_rounds else None
+
+        def on_made(made: ClipResult) -> None:
+            if not session.director.wants_key_views:
+                films.take(made)
+                rounds.take(made)
+
+        session.clips.on_made = on_made
         tiles = _walk(session, rollout, log, report)
         seconds = rollout.opened_s + time.perf_counter() - started
         facts = session_facts(session, "rollout", rollout.size, seconds)
         if rollout.unfinished is not None:
             facts["resumed_at_frame"] = rollout.unfinished.next_frame
+        if made := rounds.facts():
+            facts["rounds"] = made
         report("saving", 0.99)
         log.finish()
         films.finish()
@@ -147,14 +163,12 @@ def _walk(session: Session, rollout: Rollout, log: RolloutLog, report: Report) -
     poses = list(rollout.poses)
     keep = tiled_frames(len(poses))
     tiles = {}
-    if rollout.unfinished is not None:
-        rollout.unfinished.recall(session)
     for i in range(log.next_frame, len(poses)):
-        begin = time.perf_counter()
+        begin, tick = time.perf_counter(), session.tick_count
         try:
             frame = session.follow(poses[i : i + LOOK_AHEAD_FRAMES])
         except KeyboardInterrupt:
-            session.world.walk.tick -= 1  # this frame comes again
+            session.world.walk.tick = tick  # this frame comes again
             log.save(session)
             raise
         color = opening_photo(session.world, frame, rollout.size) if i == 0 else frame.color

@@ -10,6 +10,7 @@ from ..saves.sources import read_trajectory
 from . import commands
 from .errors import UserError
 from .headless import TRACKED_FILE, Rollout, prepare_output, run_rollout, select_frames
+from .path_rounds import shortfalls
 from .persistence import damage_text
 from .progress import progress_bar
 from .record import Recording
@@ -74,8 +75,13 @@ def rollout(command: commands.Rollout) -> int:
         poses = action_poses(actions, start, world.info.up_world) if path is None else path
         poses = select_frames(poses, command.frames)
         size = (size or world.default_size) if found is None else found.size
-        job = Rollout(poses, command.out, size, command.generator, command.seed, command.quality, opened_s, key, found)
-        run_rollout(world, job, report)
+        job = Rollout(
+            poses, command.out, size, command.generator, command.seed, command.quality, opened_s, key, found,
+            in_rounds=path is not None,
+        )  # fmt: skip
+        facts = run_rollout(world, job, report)
+    for line in shortfalls(facts):
+        print(line, file=sys.stderr)
     print(command.out / "video.mp4")
     return 0
 

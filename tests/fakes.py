@@ -336,3 +336,26 @@ class FilmGenerator:
             weights=8,
         )
         return MapUpdate(points, (), (), poses, UpdateReport("stand-in"))
+
+
+class RoundsGenerator(FilmGenerator):
+    """Makes paths in short rounds. A frame's grey tells where along X its camera stands: 5 levels a centimetre.
+
+    What the prompt says happens: "fail" is an error, "allocate" lacks memory, "refuse" does not fit memory.
+    """
+
+    name = "rounds"
+    rounds = (13, 9, 3)
+
+    def generate(self, request: ClipRequest, scene: SceneVideo, progress: Progress) -> Clip:
+        if request.prompt == "fail":
+            raise ValueError("the prompt asked for it")
+        clip = super().generate(request, scene, progress)
+        grey = np.round(request.world_T_camera[:, 0, 3] * 500.0).astype(np.uint8)
+        return replace(clip, frames=np.broadcast_to(grey[:, None, None, None], clip.frames.shape).copy())
+
+    def _lift(self, clip: Clip, request: ClipRequest, *rest: Any) -> MapUpdate:
+        update = super()._lift(clip, request, *rest)
+        if request.prompt == "refuse":
+            return replace(update, points=PointBatch.empty(), report=UpdateReport("stand-in", "does not fit memory"))
+        return update

@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from ...world.camera import Pinhole
 from ...world.points import PointClass, priority_of
 from ...world.transforms import invert, rotation_angle_rad
 from ..requests import Clip, ClipRequest, Effort, Progress, ReferenceFrame, SceneVideo, show_frames
 from .catalogue import SpatiaFiles, find_spatia
 from .config import NEGATIVE_PROMPT
-from .rounds import HISTORY_FRAMES, NUM_REFERENCES, ROUND_FRAMES, padded_frames, padded_side
+from .rounds import FIRST_ROUND_FRAMES, HISTORY_FRAMES, NUM_REFERENCES, ROUND_FRAMES, padded_frames, padded_side
 from .settings import GeneratorSettings, settings_from
 from .sizes import enlarged, fitted, order_references, padded, scaled_request, scaled_scene
 
@@ -107,6 +108,7 @@ class SpatiaGenerator:
     rank = 40
     native_speed = (0.53, math.radians(9.0))
     wants_key_views = False
+    rounds = (FIRST_ROUND_FRAMES, ROUND_FRAMES, HISTORY_FRAMES)
 
     def __init__(self, settings: GeneratorSettings | None = None) -> None:
         for library in ("torch", "diffusers", "transformers"):
@@ -359,7 +361,8 @@ def round_inputs(request: ClipRequest, control: Control) -> RoundInputs:
     color[num_history + count :] = color[num_history + count - 1]
     coverage[num_history + count :] = coverage[num_history + count - 1]
     photo = None if history is not None else _photo_at_start(request)
-    image = None if photo is None else fitted(photo.color, (height, width))
+    asked = request.pinhole.size[::-1]
+    image = None if photo is None else padded(fitted(photo.color, asked)[None], (height, width))[0]
     pictures = (
         ()
         if photo is not None
@@ -392,9 +395,12 @@ def _photo_at_start(request: ClipRequest) -> ReferenceFrame | None:
     for reference in request.references:
         apart = invert(start) @ reference.world_T_camera
         is_near = np.linalg.norm(apart[:3, 3]) <= SAME_POSE_M and rotation_angle_rad(apart) <= SAME_POSE_RAD
-        same_view = abs(
-            reference.pinhole.fx / reference.pinhole.width / (request.pinhole.fx / request.pinhole.width) - 1
-        )
-        if reference.is_observed and is_near and same_view < 0.02:
+        if reference.is_observed and is_near and _shows_view(reference.pinhole, request.pinhole):
             return reference
     return None
+
+
+def _shows_view(photo: Pinhole, asked: Pinhole) -> bool:
+    """Whether a photo is as wide as the view that is asked for, whole or cropped to its shape."""
+    views = (photo, photo.covering(*asked.size))
+    return any(abs(v.fx / v.width / (asked.fx / asked.width) - 1) < SAME_VIEW for v in views)

@@ -43,6 +43,26 @@ def test_the_scene_video_shows_memory_where_it_has_points() -> None:
     assert np.median(scene.color[0, :, 2:14, 0]) == 200
 
 
+def test_poses_that_fill_a_round_are_pictured_and_dropped() -> None:
+    shape = (5, 24, 32)
+    whole = Clip(
+        np.arange(5, dtype=np.uint8)[:, None, None, None].repeat(24, 1).repeat(32, 2).repeat(3, 3),
+        np.ones(shape, np.float32),
+        confidence=np.ones(shape, np.float32),
+        moving=np.zeros(shape, bool),
+        new_surface=np.ones(shape, bool),
+        world_T_camera=np.repeat(np.eye(4)[None], 5, 0),
+    )
+    generator = _Fixed(whole)
+    request = replace(make_request(num_frames=5, memory=wall_memory().snapshot()), num_padded=2)
+    result = run_request(request, generator, RecordingProgress())
+    assert generator.scene is not None
+    assert len(generator.scene.color) == 5
+    assert result.frames is not None
+    assert result.frames[:, 0, 0, 0].tolist() == result.tail[:, 0, 0, 0].tolist() == [0, 1, 2]
+    assert len(result.update.world_T_camera) == 3
+
+
 @pytest.mark.parametrize(("rank", "is_covered"), [(2, False), (3, True), (4, True)])
 def test_what_a_lower_generator_invented_counts_as_uncovered(rank: int, is_covered: bool) -> None:
     base = wall_memory().points()

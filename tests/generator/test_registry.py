@@ -84,6 +84,9 @@ def test_a_library_missing_only_when_it_is_made_names_its_extra() -> None:
         ("name = 3", "name: str"),
         ("native_speed = 1.0", "native_speed"),
         ("wants_key_views = None", "wants_key_views"),
+        ("rounds = (121, 81)", "rounds"),
+        ("rounds = (121, 81, 10)", "rounds"),
+        ("rounds = (121, 17, 9)", "rounds"),
         ("generate = None", "generate"),
     ],
 )

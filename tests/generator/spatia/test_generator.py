@@ -128,6 +128,19 @@ def test_a_photo_at_the_first_pose_is_the_clean_first_frame(asked: tuple[ClipReq
     assert not inputs.uses_lora
 
 
+@pytest.mark.parametrize("size", [(40, 48), (64, 30)])
+def test_a_photo_whose_middle_is_asked_for_is_the_clean_first_frame(size: tuple[int, int]) -> None:
+    request = turning_request(3)
+    photo = np.random.default_rng(0).integers(0, 256, (*request.pinhole.size[::-1], 3), dtype=np.uint8)
+    reference = replace(request.references[0], color=photo)
+    cropped = replace(request, pinhole=request.pinhole.covering(*size), references=(reference,))
+    scene = np.zeros((3, size[1], size[0]), np.uint8)
+    inputs = round_inputs(cropped, Control(scene[..., None].repeat(3, 3), scene))
+    assert inputs.image is not None
+    assert not inputs.uses_lora
+    np.testing.assert_array_equal(inputs.image[: size[1], : size[0]], fitted(photo, size[::-1]))
+
+
 def test_a_photo_taken_elsewhere_is_a_reference(asked: tuple[ClipRequest, SceneVideo]) -> None:
     photo = asked[0].references[0]
     moved = photo.world_T_camera.copy()
