@@ -361,8 +361,7 @@ def round_inputs(request: ClipRequest, control: Control) -> RoundInputs:
     color[num_history + count :] = color[num_history + count - 1]
     coverage[num_history + count :] = coverage[num_history + count - 1]
     photo = None if history is not None else _photo_at_start(request)
-    asked = request.pinhole.size[::-1]
-    image = None if photo is None else padded(fitted(photo.color, asked)[None], (height, width))[0]
+    image = None if photo is None else _first_frame(photo, request.pinhole, (height, width))
     pictures = (
         ()
         if photo is not None
@@ -398,6 +397,11 @@ def _photo_at_start(request: ClipRequest) -> ReferenceFrame | None:
         if reference.is_observed and is_near and _shows_view(reference.pinhole, request.pinhole):
             return reference
     return None
+
+
+def _first_frame(photo: ReferenceFrame, asked: Pinhole, size: tuple[int, int]) -> npt.NDArray[np.uint8]:
+    """(*size, 3) uint8, a photo as the frame that is asked for, padded as its control is."""
+    return padded(fitted(photo.color, (asked.height, asked.width))[None], size)[0]
 
 
 def _shows_view(photo: Pinhole, asked: Pinhole) -> bool:
