@@ -113,7 +113,7 @@ def test_an_interrupted_rollout_saves_and_leaves_with_130(signal_number: int, tm
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, preexec_fn=_heed_interrupts) as process:
         try:
             pause = threading.Event()
-            while not list(out.glob(".video*")) and process.poll() is None:
+            while not list(out.glob(".*video*")) and process.poll() is None:
                 pause.wait(0.1)
             process.send_signal(signal_number)
             assert process.communicate(timeout=60)[1].strip() == "interrupted"
