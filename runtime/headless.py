@@ -167,21 +167,22 @@ def _walk(session: Session, rollout: Rollout, log: RolloutLog, report: Report) -
         begin, tick = time.perf_counter(), session.tick_count
         try:
             frame = session.follow(poses[i : i + LOOK_AHEAD_FRAMES])
+            color = opening_photo(session.world, frame, rollout.size) if i == 0 else frame.color
+            log.write(color)
+            session.metrics.frame(
+                work_s=time.perf_counter() - begin,
+                interval_s=None,
+                void_share=void_share(frame),
+                dt_s=1.0 / ROLLOUT_RATE_HZ,
+            )
+            if i in keep:
+                tiles[i] = color
+            report(f"frame {i + 1} of {len(poses)}", (i + 1) / len(poses))
         except KeyboardInterrupt:
-            session.world.walk.tick = tick  # this frame comes again
+            if log.next_frame == i:
+                session.world.walk.tick = tick  # this frame comes again
             log.save(session)
             raise
-        color = opening_photo(session.world, frame, rollout.size) if i == 0 else frame.color
-        log.write(color)
-        session.metrics.frame(
-            work_s=time.perf_counter() - begin,
-            interval_s=None,
-            void_share=void_share(frame),
-            dt_s=1.0 / ROLLOUT_RATE_HZ,
-        )
-        if i in keep:
-            tiles[i] = color
-        report(f"frame {i + 1} of {len(poses)}", (i + 1) / len(poses))
         log.save_if_due(session)
     return tiles
 
