@@ -141,6 +141,16 @@ def test_a_photo_whose_middle_is_asked_for_is_the_clean_first_frame(size: tuple[
     np.testing.assert_array_equal(inputs.image[: size[1], : size[0]], fitted(photo, size[::-1]))
 
 
+def test_a_later_round_of_72_poses_and_a_tail_has_the_length_that_the_model_was_trained_on() -> None:
+    request = turning_request(72)
+    request = replace(request, tail=a_tail(request), num_padded=63)
+    blank = np.zeros((72, *request.pinhole.size[::-1]), np.uint8)
+    inputs = round_inputs(request, Control(blank[..., None].repeat(3, 3), blank))
+    assert (len(inputs.scene), inputs.num_history) == (81, 9)
+    assert inputs.image is None
+    assert inputs.uses_lora
+
+
 def test_a_photo_taken_elsewhere_is_a_reference(asked: tuple[ClipRequest, SceneVideo]) -> None:
     photo = asked[0].references[0]
     moved = photo.world_T_camera.copy()
