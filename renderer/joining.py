@@ -27,26 +27,36 @@ def join_videos(parts: Sequence[Path], path: Path) -> None:
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         with av.open(str(partial), "w", format="mp4", options={"movflags": "+faststart"}) as whole:
-            stream, begin = None, 0
+            stream, begin, delay = None, 0, max(_delay(part) for part in parts)
             for part in parts:
                 with av.open(str(part)) as source:
                     video = source.streams.video[0]
                     stream = stream or whole.add_stream_from_template(video)
-                    begin = _append(whole, stream, source, begin)
+                    begin = _append(whole, stream, source, begin, delay)
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
 
 
-def _append(whole: Any, stream: Any, source: Any, begin: int) -> int:
-    """Copy a part's packets, shifted to begin at a time; where the next one begins."""
+def _delay(part: Path) -> int:
+    """By how many frames a part is decoded before it is shown; parts of one or two frames do with none."""
+    import av
+
+    with av.open(str(part)) as source:
+        video = source.streams.video[0]
+        first = next(p for p in source.demux(video) if p.dts is not None)
+        return round((first.pts - first.dts) * video.average_rate * video.time_base)
+
+
+def _append(whole: Any, stream: Any, source: Any, begin: int, delay: int) -> int:
+    """Copy a part's packets, shown from a time on and decoded so many frames earlier; where the next one begins."""
     video = source.streams.video[0]
     step = round(1 / (video.average_rate * video.time_base))
     num_frames = 0
     for packet in source.demux(video):
         if packet.dts is None:
             continue  # the end's empty packet
-        packet.pts, packet.dts = packet.pts + begin, packet.dts + begin
+        packet.pts, packet.dts = packet.pts + begin, begin + (num_frames - delay) * step
         packet.stream = stream
         whole.mux(packet)
         num_frames += 1

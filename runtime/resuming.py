@@ -33,10 +33,6 @@ WORLD_FILE, VIDEO_FILE = "world.spatia", "video.mp4"
 SAVE_EVERY_S = 20.0
 """At most so much work is lost beside the clip that was being made; a short rollout is saved once, at its end."""
 
-MIN_PART_FRAMES = 3
-"""Shorter parts of a video store no frame out of its order and may not join with those that do; only the end of a
-rollout, or Ctrl-C, leaves such a part."""
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Unfinished:
@@ -127,8 +123,7 @@ class RolloutLog:
     def save_if_due(self, session: Session) -> None:
         """Save if a clip was merged since the last time, and that is long ago."""
         is_due = time.perf_counter() - self._saved_at_s >= SAVE_EVERY_S
-        has_part = self._video.num_frames >= MIN_PART_FRAMES
-        if is_due and has_part and session.status.merged_clips > self._merged_clips:
+        if is_due and session.status.merged_clips > self._merged_clips:
             self.save(session)
 
     def save(self, session: Session) -> None:
