@@ -43,8 +43,8 @@ def _delay(part: Path) -> int:
     import av
 
     with av.open(str(part)) as source:
-        video = source.streams.video[0]
-        first = next(p for p in source.demux(video) if p.dts is not None)
+        video: Any = source.streams.video[0]
+        first: Any = next(p for p in source.demux(video) if p.dts is not None)
         return round((first.pts - first.dts) * video.average_rate * video.time_base)
 
 
