@@ -27,20 +27,20 @@ NOT_ALONE = {"run_all", "comparison", "perturbed", "tiles"}
 STATED_S: dict[str, tuple[float, float]] = {
     "agents": (4, 6),
     "bf16_drift": (11, 15),
-    "closure": (12, 30),
+    "closure": (12, 40),
     "conditioning": (5, 20),
-    "draw": (13, 165),
+    "draw": (13, 40),
     "generation": (24, 85),
-    "loop": (28, 300),
+    "loop": (28, 230),
     "merge": (18, 450),
-    "place": (30, 170),
-    "saves": (12, 100),
+    "place": (30, 145),
+    "saves": (12, 35),
     "scaling": (10, 20),
-    "slam": (43, 180),
-    "stream": (38, 420),
-    "truth": (10, 100),
+    "slam": (43, 450),
+    "stream": (38, 270),
+    "truth": (10, 25),
 }
-"""About what each takes on two quiet cores: the short form and the full one, estimated for slam, stream and truth."""
+"""About what each takes on two quiet cores: the short form and the full one."""
 
 UNSTATED_S = (45.0, 300.0)
 PATIENCE, LEAST_PATIENCE_S = 4, 300
