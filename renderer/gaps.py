@@ -55,7 +55,6 @@ def close_gaps(depth, color, width, height, flags, found, new_depth, new_color):
         Number of pixels filled.
     """
     stride = width + 2 * PAD
-    eights = flags[: 8 * (width // 8)].view(np.uint64)
     num = 0
     for j in range(height):
         o = (j + PAD) * stride + PAD
@@ -67,15 +66,26 @@ def close_gaps(depth, color, width, height, flags, found, new_depth, new_color):
             n = i4(up[i] < z) + i4(up[i + 1] < z) + i4(up[i + 2] < z) + i4(mid[i] < z) + i4(mid[i + 2] < z)
             n += i4(down[i] < z) + i4(down[i + 1] < z) + i4(down[i + 2] < z)
             flags[i] = u1(n >= 5)
-        for i in range(0, 8 * (width // 8), 8):
-            if eights[i >> 3] != u8(0):
-                for k in range(i, i + 8):
-                    found[num] = o + k
-                    num += i4(flags[k])
-        for i in range(8 * (width // 8), width):
-            found[num] = o + i
-            num += i4(flags[i])
+        num = _append_flagged(flags, width, o, found, num)
     _mend(depth, color, stride, found[:num], 1, new_depth, new_color)
+    return num
+
+
+@njit(**OPTIONS)
+def _append_flagged(flags, width, start, found, num):
+    """Append the places of a row's flagged pixels, which begins at ``start``; how many there are then.
+
+    Eight pixels without a flag are passed at once.
+    """
+    eights = flags[: 8 * (width // 8)].view(np.uint64)
+    for i in range(0, 8 * (width // 8), 8):
+        if eights[i >> 3] != u8(0):
+            for k in range(i, i + 8):
+                found[num] = start + k
+                num += i4(flags[k])
+    for i in range(8 * (width // 8), width):
+        found[num] = start + i
+        num += i4(flags[i])
     return num
 
 
@@ -400,7 +410,6 @@ def uncover_known(depth, color, width, height, zbuffer, behind, beside_px, flags
 def _find_outline(color, width, height, beside_px, flags, found):
     """Invented pixels that touch known ones, where splats are wide enough to hide something; how many."""
     stride = width + 2 * PAD
-    eights = flags[: 8 * (width // 8)].view(np.uint64)
     num = 0
     for j in range(height):
         sides, is_wide = beside_px[j // TILE], False
@@ -414,14 +423,7 @@ def _find_outline(color, width, height, beside_px, flags, found):
         for i in range(width):  # bit 31 is that of known ones, bit 30 alone that of invented ones
             around = up[i] | up[i + 1] | up[i + 2] | mid[i] | mid[i + 2] | down[i] | down[i + 1] | down[i + 2]
             flags[i] = u1(((mid[i + 1] >> u4(30)) == u4(1)) & ((around >> u4(31)) == u4(1)))
-        for i in range(0, 8 * (width // 8), 8):
-            if eights[i >> 3] != u8(0):
-                for k in range(i, i + 8):
-                    found[num] = o + k
-                    num += i4(flags[k])
-        for i in range(8 * (width // 8), width):
-            found[num] = o + i
-            num += i4(flags[i])
+        num = _append_flagged(flags, width, o, found, num)
     return num
 
 
