@@ -25,7 +25,8 @@ from ..world.paging import Pager
 from . import commands
 from .clock import WallClock
 from .fit_rows import fit_rows
-from .headless import session_facts, write_report
+from .headless import session_facts
+from .json_files import write_json
 from .mask_view import MaskView
 from .persistence import adopt_file, state_of
 from .preview_view import PreviewView
@@ -211,7 +212,7 @@ class Application:
                 if result is not None and result.error is not None:
                     raise result.error
             if not self._is_frozen:
-                write_report(
+                write_json(
                     self._place.folder / "report.json", session_facts(self._session, "walk", self._size, seconds)
                 )
         finally:

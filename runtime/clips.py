@@ -16,7 +16,6 @@ from ..generator.cores import leave_first_core
 from ..generator.pipeline import ClipResult
 from ..generator.queue import Ended, GenerationQueue, Made, Outcome
 from ..generator.requests import ClipRequest
-from ..renderer.software import SoftwareRenderer
 from ..saves.journal import JournalEntry
 from ..world.camera import Pinhole
 from ..world.changes import MergeReport
@@ -97,7 +96,7 @@ class ClipLoop:
         self.queue = self._new_queue()
         self._background = ThreadPoolExecutor(1, "spatia-background", initializer=None if wait else leave_first_core)
         self.early, self.failures = EarlyTail(lambda: self.director), Failures()
-        self._planner = ClipPlanner(self, self._background, prediction, tick_s=tick_s, memory_limit=memory_limit)
+        self.planner = ClipPlanner(self, self._background, prediction, tick_s=tick_s, memory_limit=memory_limit)
         hooks = MergeHooks(lambda: self.director, self._account, on_changed, self.early.forget)
         self.merging = Merging(
             world, None if wait else self._background, hooks, metrics,
@@ -151,28 +150,6 @@ class ClipLoop:
         """What was asked for; None if it ended."""
         return self._requests[request_id][1] if request_id in self._requests else None
 
-    @property
-    def last_plan_tick(self) -> int:
-        """When a clip was last planned."""
-        return self._planner.last_plan_tick
-
-    @last_plan_tick.setter
-    def last_plan_tick(self, tick: int) -> None:
-        self._planner.last_plan_tick = tick
-
-    @property
-    def ring_pause_s(self) -> float:
-        """Rest after a clip before the ring around the walker is closed further."""
-        return self._planner.ring_pause_s
-
-    @ring_pause_s.setter
-    def ring_pause_s(self, pause_s: float) -> None:
-        self._planner.ring_pause_s = pause_s
-
-    def plan_soon(self) -> None:
-        """Plan in this tick even if it is not due yet."""
-        self._planner.plan_soon()
-
     def forget_pending(self) -> None:
         """Drop what is under way, when the session goes back to another moment."""
         self._requests.clear()
@@ -196,18 +173,14 @@ class ClipLoop:
         elif self.is_waiting:
             self._plan_and_wait()
         else:
-            self._planner.plan()
-
-    def serve_photos(self, renderer: SoftwareRenderer) -> None:
-        """Have the photos that a live loop's pictures lack unpacked on the background thread."""
-        self._planner.serve_photos(renderer)
+            self.planner.plan()
 
     def _plan_and_wait(self) -> None:
-        if not self._planner.is_due():
+        if not self.planner.is_due():
             return
-        self.last_plan_tick = self._tick
+        self.planner.last_plan_tick = self._tick
         for _ in range(MAX_CLIPS_PER_PLAN):
-            drafted = self._planner.draft_now()
+            drafted = self.planner.draft_now()
             if drafted is None or not self.submit(*drafted):
                 return
             self.wait_for_all()
@@ -215,7 +188,7 @@ class ClipLoop:
     def generate_ring(self, max_clips: int = 64) -> int:
         """Close the ring around the walker, waiting for every clip; the number of clips made."""
         for done in range(max_clips):
-            drafted = self._planner.draft_now(ring=True)
+            drafted = self.planner.draft_now(ring=True)
             if drafted is None or not self.submit(*drafted):
                 return done
             self.wait_for_all()
@@ -339,7 +312,7 @@ class ClipLoop:
         for request_id in [i for i in self._requests if not self.merging.holds(i)]:
             self._receive(Ended(request_id, Outcome.CANCELLED, f"{generator} took over"))
         self.generator, self.failures = generator, Failures()
-        self._planner.forget()
+        self.planner.forget()
         self.early.forget()
         self.director = self._new_director()
         self.director.settled, self.director.held = director.settled, director.held
@@ -367,8 +340,8 @@ class ClipLoop:
         """
         if self.merging.waiting:
             return self.merging.await_first(timeout_s)
-        if not self._requests and self._planner.pending is not None:
-            wait([self._planner.pending], timeout_s)
+        if not self._requests and self.planner.pending is not None:
+            wait([self.planner.pending], timeout_s)
             return False
         ended = self.queue.wait(timeout_s) if self.queue.wait_for_start(timeout_s) else []
         for end in ended:
@@ -460,7 +433,7 @@ class ClipLoop:
                 self._finish(merge.request_id, merged=False, journal={"outcome": "stale", "reason": reason})
         for ended in self.queue.poll():
             self._receive(ended)
-        self._planner.forget()
+        self.planner.forget()
 
     def reroll(self) -> int:
         """Generate the held regions anew, with other seeds; the number asked for."""

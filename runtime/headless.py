@@ -1,8 +1,6 @@
 """The loop without a window: a path, a list of actions or a recording is walked in simulated time."""
 
-import json
 import platform
-import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -20,8 +18,9 @@ from ..world.points import PointClass
 from ..world.transforms import Transform, invert, rotation_angle_rad
 from .clip_films import CLIPS_FOLDER, FILM_FILE, ClipFilms
 from .errors import UserError
+from .json_files import write_json
 from .path_rounds import PathRounds
-from .resuming import RolloutLog, Unfinished
+from .resuming import VIDEO_FILE, WORLD_FILE, RolloutLog, Unfinished
 from .session import ROLLOUT_RATE_HZ, Frame, Session
 from .world import World
 
@@ -32,7 +31,7 @@ SAME_ANGLE_RAD = float(np.radians(0.5))
 CONTACT_TILES = 12
 TRACKED_FILE = "tracked.png"
 """Contact sheet of a source that had to be tracked."""
-OUR_FILES = ("video.mp4", FILM_FILE, CLIPS_FOLDER, "world.spatia", "contact.png", "report.json", TRACKED_FILE)
+OUR_FILES = (VIDEO_FILE, FILM_FILE, CLIPS_FOLDER, WORLD_FILE, "contact.png", "report.json", TRACKED_FILE)
 Report = Callable[[str, float], None]
 
 
@@ -84,7 +83,7 @@ def prepare_output(out: Path) -> None:
 
 
 def _is_ours(path: Path) -> bool:
-    return path.name in OUR_FILES or path.name.startswith((".", "world.spatia"))
+    return path.name in OUR_FILES or path.name.startswith((".", WORLD_FILE))
 
 
 def run_rollout(world: World, rollout: Rollout, report: Report) -> dict[str, Any]:
@@ -105,7 +104,7 @@ def run_rollout(world: World, rollout: Rollout, report: Report) -> dict[str, Any
     log = RolloutLog(rollout.out, rollout.key, world, rollout.size, rollout.unfinished)
     with (
         log,
-        saved_on_interrupt(world, rollout.out / "world.spatia"),
+        saved_on_interrupt(world, rollout.out / WORLD_FILE),
         Session(
             world,
             rollout.generator,
@@ -142,8 +141,8 @@ def run_rollout(world: World, rollout: Rollout, report: Report) -> dict[str, Any
         tiles |= log.frames(lacking) if lacking else {}
         labelled = [(f"frame {i}", tiles[i]) for i in sorted(tiles)]
         write_contact_sheet(rollout.out / "contact.png", labelled)
-        world.save(rollout.out / "world.spatia")
-        write_report(rollout.out / "report.json", facts)
+        world.save(rollout.out / WORLD_FILE)
+        write_json(rollout.out / "report.json", facts)
         log.forget()
     return facts
 
@@ -270,23 +269,6 @@ def machine() -> dict[str, Any]:
         "cores": os.cpu_count(),
         "numpy": np.__version__,
     }
-
-
-def write_report(path: Path, facts: dict[str, Any]) -> None:
-    """Write JSON whole or not at all; NaN becomes null."""
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(json.dumps(_finite(facts), indent=2, sort_keys=False) + "\n", encoding="utf-8")
-    shutil.move(partial, path)
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {k: _finite(v) for k, v in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_finite(v) for v in value]
-    if isinstance(value, float) and not np.isfinite(value):
-        return None
-    return value
 
 
 def select_frames(

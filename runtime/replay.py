@@ -16,8 +16,8 @@ from .headless import (
     tiled_frames,
     void_share,
     write_contact_sheet,
-    write_report,
 )
+from .json_files import write_json
 from .record import RecordedTick, Recording
 from .session import Session
 from .world import Progress, World
@@ -66,7 +66,7 @@ def run_replay(command: commands.Rollout, world: World, recording: Recording, re
         facts = session_facts(session, "replay", size, time.perf_counter() - started)
     write_contact_sheet(command.out / "contact.png", tiles)
     world.save(command.out / "world.spatia")
-    write_report(command.out / "report.json", facts)
+    write_json(command.out / "report.json", facts)
 
 
 def _play(

@@ -23,6 +23,7 @@ from ..world.camera import Pinhole
 from ..world.transforms import Transform
 from . import commands
 from .director import ClipPlan
+from .json_files import write_json
 from .persistence import adopt_file
 from .session import ROLLOUT_RATE_HZ, Session
 from .world import World
@@ -61,7 +62,7 @@ class Unfinished:
     def recall(self, session: Session) -> None:
         """Have a session of the saved world go on as the one that saved it would have."""
         session.world.walk.tick = self.tick
-        session.clips.last_plan_tick = self.last_plan_tick
+        session.clips.planner.last_plan_tick = self.last_plan_tick
         session.director.recall(replace(session.director.remember(), unmeasured=self.unmeasured))
 
 
@@ -134,8 +135,7 @@ class RolloutLog:
             self._video.close()
             self._num_parts += 1
             self._video = self._next_part()
-        walk, director = self._world.walk, session.director
-        walk.settled, walk.held, walk.tails = director.settled, director.held, director.tails
+        session.keep_director()
         adopt_file(self._world, self._out / WORLD_FILE)
         self._world.save(self._out / WORLD_FILE)
         self._note(session)
@@ -146,15 +146,13 @@ class RolloutLog:
             "key": self._key,
             "next_frame": self.next_frame,
             "tick": self._world.walk.tick,
-            "last_plan_tick": session.clips.last_plan_tick,
+            "last_plan_tick": session.clips.planner.last_plan_tick,
             "num_parts": self._num_parts,
             "size": self._size,
             "world_T_start": self._start.ravel().tolist(),
             "unmeasured": [_pack(number, plan) for number, plan in session.director.remember().unmeasured],
         }
-        partial = self._out / (NOTE_FILE + ".partial")
-        partial.write_text(json.dumps(values), encoding="utf-8")
-        os.replace(partial, self._out / NOTE_FILE)
+        write_json(self._out / NOTE_FILE, values)
 
     def finish(self) -> None:
         """Put the whole video in its place and forget how it came about."""

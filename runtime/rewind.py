@@ -197,7 +197,7 @@ class Rewinder:
     def _end(self) -> None:
         if self.is_active:
             self.is_active, self._present = False, None
-            self._session.clips.plan_soon()
+            self._session.clips.planner.plan_soon()
 
     def _go_to(self, moment: Moment) -> None:
         session = self._session

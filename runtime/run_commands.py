@@ -15,7 +15,7 @@ from .persistence import damage_text
 from .progress import progress_bar
 from .record import Recording
 from .replay import run_replay
-from .resuming import WORLD_FILE, find_unfinished, key_of
+from .resuming import VIDEO_FILE, WORLD_FILE, find_unfinished, key_of
 from .sources import make_world
 from .world import Progress, World
 from .world import open as open_world
@@ -69,7 +69,7 @@ def rollout(command: commands.Rollout) -> int:
         opened_s = time.perf_counter() - started
         if recording is not None:
             run_replay(command, world, recording, report)
-            print(command.out / "video.mp4")
+            print(command.out / VIDEO_FILE)
             return 0
         start = world.walk.world_T_camera if found is None else found.world_T_start
         poses = action_poses(actions, start, world.info.up_world) if path is None else path
@@ -82,7 +82,7 @@ def rollout(command: commands.Rollout) -> int:
         facts = run_rollout(world, job, report)
     for line in shortfalls(facts):
         print(line, file=sys.stderr)
-    print(command.out / "video.mp4")
+    print(command.out / VIDEO_FILE)
     return 0
 
 

@@ -208,7 +208,7 @@ class Session:
         """
         self._check_open()
         if plan_now:
-            self.clips.plan_soon()
+            self.clips.planner.plan_soon()
         self.world.walk.tick += 1
         if self.rewinder.tick(is_wished=intent.rewind):
             self.clips.drain()
@@ -243,7 +243,7 @@ class Session:
         self._trace()
         self.clips.drain()
         self.clips.plan()
-        walk.settled, walk.held, walk.tails = self.director.settled, self.director.held, self.director.tails
+        self.keep_director()
         self.rewinder.note()
         self._record(intent)
 
@@ -261,7 +261,12 @@ class Session:
         self._previous, self.rig.state = self.rig.state, replace(state, velocity=(0.0, 0.0, 0.0))
         self._predict, self.collision.fall_m_s = None, 0.0
         walk.world_T_camera, walk.is_flying = self.rig.world_T_camera, state.is_flying
-        walk.settled, walk.held, walk.tails = self.director.settled, self.director.held, self.director.tails
+        self.keep_director()
+
+    def keep_director(self) -> None:
+        """Keep with the world what the director goes on from."""
+        walk, director = self.world.walk, self.director
+        walk.settled, walk.held, walk.tails = director.settled, director.held, director.tails
 
     def _trace(self) -> None:
         """Keep the way that was walked, a point for every 10 cm."""
@@ -307,7 +312,7 @@ class Session:
         if reuse and isinstance(renderer, SoftwareRenderer):
             view = renderer.render(pose, pinhole, options, reuse=True)
             words = renderer.rgba
-            self.clips.serve_photos(renderer)
+            self.clips.planner.serve_photos(renderer)
         else:
             view, words = renderer.render(pose, pinhole, options), None
         if self.world.memory.pager is not None:
@@ -422,7 +427,7 @@ class Session:
             rig_before=self._previous,
             fall_m_s=self.collision.fall_m_s,
             director=self.director.remember(),
-            last_plan_tick=self.clips.last_plan_tick,
+            last_plan_tick=self.clips.planner.last_plan_tick,
             undo=tuple(self.clips.undo_steps),
             journal=tuple(self.world.journal),
             seed=self.seed,
@@ -456,7 +461,7 @@ class Session:
         self.collision.merged(changed, self.rig.state)
         self.collision.fall_m_s = checkpoint.fall_m_s
         self.director.recall(checkpoint.director)
-        self.clips.last_plan_tick, self.clips.undo_steps = checkpoint.last_plan_tick, list(checkpoint.undo)
+        self.clips.planner.last_plan_tick, self.clips.undo_steps = checkpoint.last_plan_tick, list(checkpoint.undo)
         self.clips.forget_pending()
         self._looked, self._pace, self._predict = (0.0, 0.0), 1.0, None
         self.rewinder.forget()

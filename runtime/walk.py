@@ -18,7 +18,8 @@ from ..saves.sources import Source
 from . import commands
 from .clock import SimulatedClock
 from .errors import UserError
-from .headless import TRACKED_FILE, photo_here, session_facts, tiled_frames, write_contact_sheet, write_report
+from .headless import TRACKED_FILE, photo_here, session_facts, tiled_frames, write_contact_sheet
+from .json_files import write_json
 from .persistence import damage_text, open_world
 from .process import installed_bytes, map_large_blocks
 from .progress import progress_bar
@@ -211,7 +212,7 @@ def run_script(
             world.save(place.file)
     if not command.frozen:
         write_contact_sheet(place.folder / "contact.png", tiles)
-        write_report(place.folder / "report.json", facts)
+        write_json(place.folder / "report.json", facts)
     return 0
 
 

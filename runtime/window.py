@@ -222,7 +222,7 @@ class WalkLoop:
             self.scale = max(MIN_SCALE, self.scale - 0.05)
         elif recent < 0.7 * TARGET_WORK_S:
             self.scale = min(1.0, self.scale + 0.05)
-        self.session.clips.ring_pause_s = RING_PAUSE_S if self.scale <= MIN_SCALE else 0.0
+        self.session.clips.planner.ring_pause_s = RING_PAUSE_S if self.scale <= MIN_SCALE else 0.0
 
     # -- view ---------------------------------------------------------------------------------------------------------
 

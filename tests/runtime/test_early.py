@@ -40,7 +40,7 @@ def _tick_until(session: Session, intent: Intent, is_true: Callable[[], bool]) -
     """
     pace = threading.Event()
     for _ in range(int(LONG_S / 0.005)):
-        session.tick(intent if session.clips._planner.pending is None else Intent(), plan_now=True)
+        session.tick(intent if session.clips.planner.pending is None else Intent(), plan_now=True)
         if is_true():
             return
         pace.wait(0.005)

@@ -214,7 +214,7 @@ def test_damage_of_a_world_is_told(tmp_path: Path, capsys: pytest.CaptureFixture
 
 def test_the_ring_rests_where_frames_have_no_time_to_spare() -> None:
     with Session(tiny_world(seed=5), INSTANT, wait=False, size=SIZE) as session:
-        session.clips.ring_pause_s = 1e6
+        session.clips.planner.ring_pause_s = 1e6
         for _ in range(400):
             session.tick(Intent())
             if session.status.merged_clips:
@@ -225,7 +225,7 @@ def test_the_ring_rests_where_frames_have_no_time_to_spare() -> None:
             session.tick(Intent())
             session.await_clip(0.5)
         assert session.status.merged_clips == merged == 1
-        session.clips.ring_pause_s = 0.0
+        session.clips.planner.ring_pause_s = 0.0
         for _ in range(400):
             session.tick(Intent())
             if session.status.merged_clips > merged:

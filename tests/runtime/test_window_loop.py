@@ -64,7 +64,7 @@ def test_slow_frames_shrink_the_picture_and_then_give_the_generator_rests(sessio
         for _ in range(6):
             loop._adapt()
         assert loop.scale == pytest.approx(scale)
-        assert session.clips.ring_pause_s == pause_s
+        assert session.clips.planner.ring_pause_s == pause_s
 
 
 def test_turning_by_the_mouse_is_seen_in_the_same_frame(session: Session) -> None:
